@@ -1,0 +1,67 @@
+// dipper-agent: reads the configuration, wires the device together, runs until SIGTERM or SIGINT.
+#include <getopt.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "agent/app/app.h"
+#include "agent/app/config.h"
+#include "agent/app/version.h"
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: dipper-agent --config FILE [--check-config]\n"
+    "\n"
+    "Learns on this device from its own streams, reports over MQTT, and takes signed model packages.\n"
+    "\n"
+    "  --config FILE    agent.toml (docs/reference/agent-config.md)\n"
+    "  --check-config   print every problem of FILE with its line, change nothing, and end\n"
+    "  --version        print the version and end\n"
+    "  --help           print this and end\n"
+    "\n"
+    "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the model.\n";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A broker that closes its end must not kill the device's agent.
+  std::signal(SIGPIPE, SIG_IGN);
+  static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
+                                    {"check-config", no_argument, nullptr, 'k'},
+                                    {"version", no_argument, nullptr, 'v'},
+                                    {"help", no_argument, nullptr, 'h'},
+                                    {nullptr, 0, nullptr, 0}};
+  std::string config_path;
+  bool check_only = false;
+  for (int choice = 0; (choice = ::getopt_long(argc, argv, "c:h", kOptions, nullptr)) != -1;) {
+    switch (choice) {
+      case 'c': config_path = optarg; break;
+      case 'k': check_only = true; break;
+      case 'v': std::printf("dipper-agent %s\n", dipper::app::kVersionText); return 0;
+      case 'h': std::fputs(kUsage, stdout); return 0;
+      default: std::fputs(kUsage, stderr); return 2;
+    }
+  }
+  if (config_path.empty() || optind != argc) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+
+  std::vector<std::string> problems;
+  const dipper::app::Config config = dipper::app::LoadConfig(config_path, &problems);
+  if (!problems.empty()) {
+    for (const std::string& problem : problems) std::fprintf(stderr, "dipper-agent: %s\n", problem.c_str());
+    std::fprintf(stderr, "dipper-agent: %zu problem(s) in %s; nothing was started\n", problems.size(),
+                 config_path.c_str());
+    return 2;
+  }
+  if (check_only) {
+    std::printf("%s: good\n", config_path.c_str());
+    return 0;
+  }
+  return dipper::app::Run(config);
+}

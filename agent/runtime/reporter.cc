@@ -1,0 +1,99 @@
+// Envelopes, encoding into one buffer, and the event log's copy of every event.
+#include "agent/runtime/reporter.h"
+
+namespace dipper::runtime {
+
+using base::Status;
+
+Reporter::Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session,
+                   hal::Clock& clock, telemetry::Outbox& outbox, store::EventLog& log)
+    : config_(config), identity_(identity), session_(session), clock_(clock), outbox_(outbox), log_(log), buffer_{} {}
+
+telemetry::Envelope Reporter::MakeEnvelope(std::string_view model, bool counted) {
+  return {.boot = identity_.boot_id.view(),
+          .session = session_,
+          .sequence = counted ? outbox_.NextSequence() : 0,
+          .time_ns = clock_.WallNs(),
+          .model = model};
+}
+
+void Reporter::Send(telemetry::Event event, std::string_view model) {
+  event.envelope = MakeEnvelope(model, true);
+  const auto encoded = telemetry::Encode(event, buffer_);
+  if (!encoded.ok()) {
+    ++encode_failures_;
+    // The sequence was taken, so that the gap shows; an empty message is counted as dropped.
+    if (!Ok(outbox_.Send({}))) return;
+    return;
+  }
+  store::Event entry;
+  entry.time_ns = event.envelope.time_ns;
+  entry.kind = static_cast<uint16_t>(event.kind);
+  entry.reason = static_cast<uint16_t>(event.reason);
+  entry.model = model.empty() ? 0xFF : 0;
+  if (encoded->size() <= store::kMaxEventPayload) entry.payload = *encoded;
+  if (!log_.Append(entry).ok()) ++encode_failures_;
+  if (!Ok(outbox_.Send(*encoded))) return;  // counted by the outbox as dropped
+}
+
+void Reporter::Send(std::span<const telemetry::MetricValue> values, std::string_view model) {
+  if (values.empty()) return;
+  const auto encoded =
+      telemetry::Encode(telemetry::MetricsBatch{.envelope = MakeEnvelope(model, true), .values = values}, buffer_);
+  if (!encoded.ok()) ++encode_failures_;
+  if (!Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{}))) return;  // counted by the outbox as dropped
+}
+
+bool Reporter::Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain) {
+  if (!encoded.ok()) {
+    ++encode_failures_;
+    return true;  // trying again would fail again
+  }
+  const Status status = outbox_.SendNow(*encoded, qos, retain);
+  return status != Status::kUnavailable && status != Status::kResourceExhausted;
+}
+
+bool Reporter::SendNow(telemetry::UpdateStatus status, std::string_view model) {
+  status.envelope = MakeEnvelope(model, false);
+  return Deliver(telemetry::Encode(status, buffer_), telemetry::Qos::kAtLeastOnce, true);
+}
+
+bool Reporter::SendNow(telemetry::CommandResponse response, std::string_view model) {
+  response.envelope = MakeEnvelope(model, false);
+  return Deliver(telemetry::Encode(response, buffer_), telemetry::Qos::kAtLeastOnce, false);
+}
+
+bool Reporter::SendNow(telemetry::Prediction prediction, std::string_view model) {
+  prediction.envelope = MakeEnvelope(model, false);
+  return Deliver(telemetry::Encode(prediction, buffer_), telemetry::Qos::kAtMostOnce, false);
+}
+
+bool Reporter::SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version) {
+  const telemetry::Birth birth{.envelope = MakeEnvelope({}, false),
+                               .device = identity_.device_id.view(),
+                               .fleet = config_.fleet,
+                               .groups = config_.groups,
+                               .hardware = identity_.hardware.view(),
+                               .system = config_.system,
+                               .agent_version = config_.agent_version,
+                               .numerics_version = numerics_version,
+                               .models = models,
+                               .interval_ms = config_.interval_ms,
+                               .max_message_bytes = config_.max_message_bytes,
+                               .backlog_bytes = config_.backlog_bytes};
+  return Deliver(telemetry::Encode(birth, buffer_), telemetry::Qos::kAtLeastOnce, true);
+}
+
+bool Reporter::SendOnline(bool online) {
+  std::array<uint8_t, telemetry::kStateBufferBytes> text;
+  const auto state = telemetry::EncodeState(
+      {.online = online, .boot = identity_.boot_id.view(), .session = session_, .time_ns = clock_.WallNs()}, text);
+  if (!state.ok()) {
+    ++encode_failures_;
+    return true;
+  }
+  const Status status = outbox_.SendState(*state);
+  return status != Status::kUnavailable && status != Status::kResourceExhausted;
+}
+
+}  // namespace dipper::runtime

@@ -1,0 +1,63 @@
+// Reporter: turns what happens on the device into messages, with the envelope every message carries. Events go to the
+// event log and out by the outbox; states are retained and sent again whenever they changed or a connection began.
+// Not thread-safe. No heap after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "agent/store/event_log.h"
+#include "agent/telemetry/encoders.h"
+#include "agent/telemetry/outbox.h"
+#include "hal/api/clock.h"
+#include "hal/api/identity.h"
+
+namespace dipper::runtime {
+
+/// What a birth says beyond the models; views must outlive the reporter.
+struct ReporterConfig {
+  std::string_view fleet;
+  std::span<const std::string_view> groups;
+  std::string_view system;         ///< Operating system and machine, for people.
+  std::string_view agent_version;
+  uint32_t interval_ms = 0;        ///< Of metrics batches.
+  uint32_t max_message_bytes = 0;  ///< What the link accepts.
+  uint64_t backlog_bytes = 0;
+};
+
+class Reporter {
+ public:
+  Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session, hal::Clock& clock,
+           telemetry::Outbox& outbox, store::EventLog& log);
+
+  /// Fills boot, session, sequence (when `counted`), time and model.
+  telemetry::Envelope MakeEnvelope(std::string_view model, bool counted);
+
+  /// Writes the event to the log and hands it to the outbox. Its envelope is filled here.
+  void Send(telemetry::Event event, std::string_view model);
+  /// Hands a batch of metrics to the outbox. Does nothing for an empty one.
+  void Send(std::span<const telemetry::MetricValue> values, std::string_view model);
+  /// Retained or answering messages. False: not now (no connection, window full); send again later.
+  bool SendNow(telemetry::UpdateStatus status, std::string_view model);
+  bool SendNow(telemetry::CommandResponse response, std::string_view model);
+  bool SendNow(telemetry::Prediction prediction, std::string_view model);
+  bool SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
+  bool SendOnline(bool online);
+
+  uint64_t encode_failures() const { return encode_failures_; }
+
+ private:
+  bool Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain);
+
+  ReporterConfig config_;
+  const hal::DeviceIdentity& identity_;
+  uint64_t session_;
+  hal::Clock& clock_;
+  telemetry::Outbox& outbox_;
+  store::EventLog& log_;
+  uint64_t encode_failures_ = 0;
+  alignas(16) std::array<uint8_t, telemetry::kBirthBufferBytes> buffer_;
+};
+
+}  // namespace dipper::runtime

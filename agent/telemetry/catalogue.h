@@ -1,0 +1,108 @@
+// The metric catalogue: every metric a device can send, with its fixed id (docs/reference/metrics.md).
+// Base units, snake_case, `_total` on counters, ratios 0 to 1. Ids are never reused. Thread-safe: constants.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "agent/schema/telemetry_generated.h"
+
+namespace dipper::telemetry {
+
+enum class MetricId : uint16_t {
+  // system
+  kSystemCpuRatio = 1,
+  kSystemLoad1m = 2,
+  kSystemMemoryTotalBytes = 3,
+  kSystemMemoryAvailableBytes = 4,
+  kSystemTemperatureCelsius = 5,
+  kSystemDiskFreeBytes = 6,
+  kSystemUptimeSeconds = 7,
+  kSystemClockSynchronized = 8,
+  kProcessCpuSecondsTotal = 16,
+  kProcessRssBytes = 17,
+  kProcessUptimeSeconds = 18,
+  // link
+  kLinkConnectsTotal = 32,
+  kLinkFailedConnectsTotal = 33,
+  kLinkSentMessagesTotal = 34,
+  kLinkSentBytesTotal = 35,
+  kLinkReceivedMessagesTotal = 36,
+  kLinkReceivedBytesTotal = 37,
+  kLinkReceivedDroppedTotal = 38,
+  kLinkInFlight = 39,
+  kBacklogEntries = 48,
+  kBacklogStoredTotal = 49,
+  kBacklogSentTotal = 50,
+  kBacklogDroppedTotal = 51,
+  kBacklogOldestAgeSeconds = 52,
+  kTelemetryRefusedTotal = 53,
+  // learner (per model)
+  kSamplesTotal = 64,
+  kSamplesSkippedTotal = 65,
+  kLabelsTotal = 66,
+  kLabelsUnmatchedTotal = 67,
+  kLabelsExpiredTotal = 68,
+  kPendingSamples = 69,
+  kCold = 70,
+  kLatencyP50Seconds = 71,
+  kLatencyP99Seconds = 72,
+  kLatencyMaxSeconds = 73,
+  kImageBytes = 74,
+  kCheckpointAgeSeconds = 75,
+  kCheckpointsTotal = 76,
+  // prequential (per model)
+  kAccuracyRatio = 96,
+  kKappa = 97,
+  kKappaTemporal = 98,
+  kAuc = 99,
+  kMae = 100,
+  kRmse = 101,
+  kLossMean = 102,
+  kTrivialAccuracyRatio = 103,
+  kTrivialMae = 104,
+  kTrivialRmse = 105,
+  kTrivialLossMean = 106,
+  kRecentLossMean = 107,
+  kTrivialRecentLossMean = 108,
+  // drift and anomaly (per model; `index` is the feature or detector)
+  kDriftStatistic = 128,
+  kDriftWarningsTotal = 129,
+  kDriftAlarmsTotal = 130,
+  kAnomalyScore = 131,
+  kAnomalyActive = 132,
+  kAnomaliesTotal = 133,
+  kAnomalyAuc = 134,
+  // update (per model)
+  kUpdateState = 160,
+  kUpdateReason = 161,
+  kServingSlot = 162,
+  kTriesLeft = 163,
+  kFloorEpoch = 164,
+  kFloorVersion = 165,
+  kRung = 166,
+  kConfirmsTotal = 167,
+  kFallBacksTotal = 168,
+  kRejectsTotal = 169,
+  kGateSamples = 170,
+  kGateLower = 171,
+  kGateUpper = 172,
+};
+
+struct MetricRow {
+  MetricId id;
+  std::string_view name;  ///< Unique; for example "learner_samples_total".
+  std::string_view unit;  ///< "seconds", "bytes", "ratio", "celsius", "1" or "target" (the model target's unit).
+  schema::MetricType type;
+  schema::MetricScope scope;
+  std::string_view help;  ///< One line.
+};
+
+/// All metrics in the order of their ids.
+std::span<const MetricRow> MetricCatalogue();
+
+/// Null: no such id.
+const MetricRow* FindMetric(uint16_t id);
+
+}  // namespace dipper::telemetry

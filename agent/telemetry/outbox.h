@@ -1,0 +1,130 @@
+// Outbox: bounded store-and-forward. Metrics and events go out live while there is a connection, to the backlog while
+// there is none; the backlog follows after live data, capped in bytes a second, and an entry is deleted only on PUBACK.
+// Nothing else is kept: states are retained and sent anew on every connect. Not thread-safe. No heap after construction.
+//
+// Every message carries a sequence of this session from 1 without gaps, so that a reader can prove that nothing was
+// lost: what it misses of 1..n is what `dropped` or `refused` count. A message may arrive twice, never changed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "agent/base/fixed.h"
+#include "agent/telemetry/encoders.h"
+#include "agent/telemetry/topics.h"
+#include "agent/telemetry/transport.h"
+
+namespace dipper::telemetry {
+
+/// Where messages wait; the runtime gives store::Backlog.
+class BacklogRing {
+ public:
+  /// Adds at the end, dropping the oldest when full (counted in dropped_total). kInvalidArgument: longer than an entry
+  /// may be. kUnavailable: not stored.
+  virtual base::Status Append(base::ByteView entry) = 0;
+  /// Copies the oldest entry with a position >= `from`; returns its position and the filled part of `buffer`.
+  /// kNotFound: none. kResourceExhausted: buffer too small for it.
+  struct Entry {
+    uint64_t position = 0;
+    base::ByteView bytes;
+  };
+  virtual base::Result<Entry> Peek(uint64_t from, base::MutableBytes buffer) = 0;
+  /// Forgets every entry up to and including `position`.
+  virtual base::Status Drop(uint64_t position) = 0;
+  virtual uint64_t oldest_position() = 0;
+  virtual uint64_t entries() = 0;
+  virtual uint64_t dropped_total() = 0;
+
+ protected:
+  ~BacklogRing() = default;
+};
+
+inline constexpr size_t kOutboxWindow = 8;             ///< Live messages waiting for PUBACK, each kept as a copy.
+inline constexpr size_t kOutboxBacklogWindow = 4;      ///< Backlog entries waiting for PUBACK.
+inline constexpr size_t kOutboxMessageBytes = 8 * 1024;  ///< Largest message that is stored.
+
+struct OutboxConfig {
+  uint64_t backlog_bytes_per_s = 16 * 1024;
+  bool json_mirror = false;
+};
+
+struct OutboxCounters {
+  uint64_t sequence = 0;      ///< Last one given out.
+  uint64_t live = 0;          ///< Acknowledged live.
+  uint64_t stored = 0;        ///< Went to the backlog.
+  uint64_t backlog_sent = 0;  ///< Acknowledged from the backlog.
+  uint64_t refused = 0;       ///< Refused by the broker (access list, quota): lost.
+  uint64_t dropped = 0;       ///< Lost by a full or failing backlog, this session.
+  uint64_t backlog_entries = 0;
+  int64_t oldest_time_ns = 0;  ///< Envelope time of the oldest entry; 0: empty or not known yet.
+};
+
+class Outbox {
+ public:
+  /// Entries that an earlier session left in `ring` are sent like our own.
+  Outbox(const OutboxConfig& config, const DeviceTopics& topics, Transport& transport, BacklogRing& ring);
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+
+  /// The sequence to put in the next metrics batch or event. Every one taken must be sent by Send.
+  uint64_t NextSequence() { return ++counters_.sequence; }
+
+  /// Sends an encoded metrics batch or event, live or to the backlog.
+  /// kInvalidArgument: another kind of message, or longer than kOutboxMessageBytes: counted as dropped.
+  /// kUnavailable: it could not be stored either: counted as dropped.
+  base::Status Send(base::ByteView message);
+
+  /// Sends an encoded state-like message (birth, update; retained) or answer (prediction, response) now or never.
+  /// kUnavailable, kResourceExhausted: as Transport::Publish; the caller sends its newest state after the next event.
+  base::Status SendNow(base::ByteView message, Qos qos, bool retain);
+
+  /// `state` as JSON, retained. Errors as SendNow.
+  base::Status SendState(std::string_view json);
+
+  /// Give every kConnected, kDisconnected and kPublished of the transport; others are ignored.
+  void OnEvent(const TransportEvent& event);
+
+  /// Sends what the rate allows of the backlog. Call at least every 100 ms; `now_ns` is monotonic.
+  void Poll(int64_t now_ns);
+
+  /// Stores every live message that is not acknowledged yet: before a planned stop.
+  void FlushToBacklog();
+
+  OutboxCounters counters() const;
+
+ private:
+  struct Slot {
+    bool used = false;
+    uint32_t token = 0;
+    uint32_t length = 0;
+    uint64_t order = 0;
+    alignas(16) std::array<uint8_t, kOutboxMessageBytes> bytes;
+  };
+  struct BacklogSlot {
+    bool acknowledged = false;
+    uint32_t token = 0;
+    uint64_t position = 0;
+  };
+  void Store(base::ByteView message);
+  void Mirror(base::ByteView message, TopicKind kind, std::string_view model);
+  bool SendOldest();
+  void OnPublished(uint32_t token, int reason);
+  void DropAcknowledged();
+
+  OutboxConfig config_;
+  DeviceTopics topics_;
+  Transport& transport_;
+  BacklogRing& ring_;
+  OutboxCounters counters_;
+  uint64_t ring_dropped_before_ = 0;
+  uint64_t order_ = 0;
+  std::array<Slot, kOutboxWindow> slots_;
+  base::FixedVector<BacklogSlot, kOutboxBacklogWindow> in_flight_;  ///< In order of position.
+  uint64_t next_position_ = 0;
+  int64_t allowance_bytes_ = 0;
+  int64_t last_poll_ns_ = 0;
+  alignas(16) std::array<uint8_t, kOutboxMessageBytes> entry_;
+  std::array<uint8_t, kJsonBufferBytes> json_;
+};
+
+}  // namespace dipper::telemetry

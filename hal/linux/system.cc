@@ -1,0 +1,169 @@
+// Reads small kernel text files into stack buffers and picks numbers out of them.
+#include "hal/linux/system.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "agent/base/number.h"
+
+namespace dipper::hal {
+namespace {
+
+using base::Status;
+
+// Joined path of at most 511 bytes, zero-terminated; too long a path simply does not open.
+struct Path {
+  char text[512];
+  Path(std::string_view a, std::string_view b) {
+    const size_t total = a.size() + b.size();
+    if (total >= sizeof text) {
+      text[0] = '\0';
+      return;
+    }
+    if (!a.empty()) std::memcpy(text, a.data(), a.size());
+    std::memcpy(text + a.size(), b.data(), b.size());
+    text[total] = '\0';
+  }
+};
+
+std::string_view ReadSmallFile(const Path& path, char* buffer, size_t capacity) {
+  const int fd = ::open(path.text, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  size_t length = 0;
+  while (length < capacity) {
+    const ssize_t got = ::read(fd, buffer + length, capacity - length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    length += static_cast<size_t>(got);
+  }
+  ::close(fd);
+  return {buffer, length};
+}
+
+// The blank-separated word number `index` of `text`.
+std::string_view Word(std::string_view text, size_t index) {
+  size_t position = 0;
+  for (;;) {
+    while (position < text.size() && (text[position] == ' ' || text[position] == '\t')) ++position;
+    size_t end = position;
+    while (end < text.size() && text[end] != ' ' && text[end] != '\t' && text[end] != '\n') ++end;
+    if (index-- == 0) return text.substr(position, end - position);
+    if (end >= text.size() || text[end] == '\n') return {};
+    position = end;
+  }
+}
+
+// The value in kB behind `key` in /proc/meminfo or /proc/self/status.
+uint64_t KiloBytes(std::string_view text, std::string_view key) {
+  const size_t at = text.find(key);
+  if (at == std::string_view::npos) return 0;
+  const auto value = base::ParseUint(Word(text.substr(at + key.size()), 0));
+  return value.ok() ? *value * 1024 : 0;
+}
+
+uint64_t UintOr0(std::string_view word) {
+  const auto value = base::ParseUint(word);
+  return value.ok() ? *value : 0;
+}
+
+double DoubleOrNan(std::string_view word) {
+  const auto value = base::ParseDouble(word);
+  return value.ok() ? *value : std::nan("");
+}
+
+}  // namespace
+
+LinuxSystemMetrics::LinuxSystemMetrics(std::string_view disk_path, std::string_view root) {
+  disk_path_.AssignTruncated(disk_path);
+  root_.AssignTruncated(root);
+}
+
+Status LinuxSystemMetrics::Read(SystemReading* reading) {
+  *reading = SystemReading{};
+  reading->cpu_ratio = std::nan("");
+  reading->temperature_celsius = std::nan("");
+  reading->load_1m = std::nan("");
+  char buffer[4096];
+  bool any = false;
+
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/stat"), buffer, sizeof buffer); !text.empty()) {
+    any = true;
+    uint64_t total = 0;
+    // user nice system idle iowait irq softirq steal
+    for (size_t i = 1; i <= 8; ++i) total += UintOr0(Word(text, i));
+    const uint64_t busy = total - UintOr0(Word(text, 4)) - UintOr0(Word(text, 5));
+    if (last_total_ticks_ != 0 && total > last_total_ticks_ && busy >= last_busy_ticks_) {
+      reading->cpu_ratio =
+          static_cast<double>(busy - last_busy_ticks_) / static_cast<double>(total - last_total_ticks_);
+    }
+    last_total_ticks_ = total;
+    last_busy_ticks_ = busy;
+  }
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/meminfo"), buffer, sizeof buffer); !text.empty()) {
+    any = true;
+    reading->memory_total_bytes = KiloBytes(text, "MemTotal:");
+    reading->memory_available_bytes = KiloBytes(text, "MemAvailable:");
+  }
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/status"), buffer, sizeof buffer); !text.empty()) {
+    reading->process_rss_bytes = KiloBytes(text, "VmRSS:");
+  }
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/stat"), buffer, sizeof buffer); !text.empty()) {
+    // The program name may hold blanks, so count fields from its closing bracket: state is field 3.
+    const size_t bracket = text.rfind(')');
+    if (bracket != std::string_view::npos) {
+      const auto rest = text.substr(bracket + 1);
+      const auto ticks = static_cast<double>(UintOr0(Word(rest, 11)) + UintOr0(Word(rest, 12)));
+      reading->process_cpu_seconds = ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    }
+  }
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/loadavg"), buffer, sizeof buffer); !text.empty()) {
+    reading->load_1m = DoubleOrNan(Word(text, 0));
+  }
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/uptime"), buffer, sizeof buffer); !text.empty()) {
+    const double seconds = DoubleOrNan(Word(text, 0));
+    if (seconds >= 0) reading->uptime_seconds = static_cast<uint64_t>(seconds);
+  }
+  for (char zone = '0'; zone <= '9'; ++zone) {
+    char name[] = "/sys/class/thermal/thermal_zone0/temp";
+    name[sizeof name - 7] = zone;
+    const auto text = ReadSmallFile(Path(root_.view(), name), buffer, sizeof buffer);
+    if (text.empty()) break;
+    const double celsius = DoubleOrNan(Word(text, 0)) / 1000;
+    if (!(reading->temperature_celsius >= celsius)) reading->temperature_celsius = celsius;
+  }
+  struct statvfs disk {};
+  if (::statvfs(Path(disk_path_.view(), "").text, &disk) == 0) {
+    reading->disk_free_bytes = uint64_t{disk.f_bavail} * uint64_t{disk.f_frsize};
+  }
+  return any ? Status::kOk : Status::kUnavailable;
+}
+
+Status LinuxIdentity::Read(DeviceIdentity* identity) {
+  *identity = DeviceIdentity{};
+  if (device_id_.empty() || !Ok(identity->device_id.Assign(device_id_))) return Status::kInvalidArgument;
+  if (hardware_.empty() || !Ok(identity->hardware.Assign(hardware_))) return Status::kInvalidArgument;
+  char buffer[64];
+  auto text = ReadSmallFile(Path("/proc/sys/kernel/random/boot_id", ""), buffer, sizeof buffer);
+  text = Word(text, 0);
+  if (text.empty() || !Ok(identity->boot_id.Assign(text))) return Status::kUnavailable;
+  return Status::kOk;
+}
+
+Status LinuxEntropy::Fill(base::MutableBytes to) {
+  size_t filled = 0;
+  while (filled < to.size()) {
+    const ssize_t got = ::getrandom(to.data() + filled, to.size() - filled, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return Status::kUnavailable;
+    filled += static_cast<size_t>(got);
+  }
+  return Status::kOk;
+}
+
+}  // namespace dipper::hal

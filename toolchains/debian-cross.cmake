@@ -1,0 +1,16 @@
+# Common part of the cross toolchains: Debian's cross compiler over a sysroot made by toolchains/make-sysroot.
+# A toolchain file sets DIPPER_ARCH, DIPPER_TRIPLET and DIPPER_QEMU, then includes this.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_C_COMPILER ${DIPPER_TRIPLET}-gcc)
+set(CMAKE_CXX_COMPILER ${DIPPER_TRIPLET}-g++)
+set(CMAKE_STRIP ${DIPPER_TRIPLET}-strip)
+set(CMAKE_LIBRARY_ARCHITECTURE ${DIPPER_TRIPLET})
+get_filename_component(CMAKE_SYSROOT "${CMAKE_CURRENT_LIST_DIR}/../build/sysroot/${DIPPER_ARCH}" ABSOLUTE)
+if(NOT EXISTS "${CMAKE_SYSROOT}/.dipper-packages")
+  message(FATAL_ERROR "No sysroot for ${DIPPER_ARCH}: run toolchains/make-sysroot ${DIPPER_ARCH} first.")
+endif()
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(CMAKE_CROSSCOMPILING_EMULATOR "${DIPPER_QEMU};-L;${CMAKE_SYSROOT}")
