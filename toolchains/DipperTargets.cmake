@@ -72,8 +72,13 @@ function(dipper_program name)
 endfunction()
 
 # dipper_test(NAME LABEL unit|contract|integration|fault|fuzz|system SOURCES ... [DEPS ...] [TIMEOUT s] [ARGS ...])
-# One GoogleTest program, one CTest entry.
+# One GoogleTest program, one CTest entry. The target dipper_tests builds them all; with DIPPER_TEST_FILTER only the
+# tests whose name matches exist. A label `long` beside the first keeps a test out of the ordinary run.
+add_custom_target(dipper_tests)
 function(dipper_test name)
+  if(DIPPER_TEST_FILTER AND NOT name MATCHES "${DIPPER_TEST_FILTER}")
+    return()
+  endif()
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPS;ARGS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -83,6 +88,7 @@ function(dipper_test name)
   # GoogleTest's macros trip these two in user code.
   target_compile_options(${name} PRIVATE -Wno-old-style-cast -Wno-sign-conversion)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_dependencies(dipper_tests ${name})
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
 endfunction()

@@ -71,9 +71,12 @@ void RunNote::Clear() {
 void RunNote::Enter(const base::Digest& package) {
   if (page_ == nullptr) return;
   page_->running = 0;
-  if (package.IsZero()) return;
   page_->package = package;
   page_->running = 1;
+}
+
+void RunNote::Leave() {
+  if (page_ != nullptr) page_->running = 0;
 }
 
 void RunNote::InstallCrashHandler() {

@@ -8,10 +8,11 @@
 
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
+#include "agent/runtime/run_marker.h"
 
 namespace dipper::app {
 
-class RunNote {
+class RunNote final : public runtime::RunMarker {
  public:
   RunNote() = default;
   ~RunNote();
@@ -26,9 +27,8 @@ class RunNote {
   /// Forgets the previous run; call once the store has acted on it.
   void Clear();
 
-  /// Marks that the model of this package runs from here on; a zero digest means none of them.
-  void Enter(const base::Digest& package);
-  void Leave() { Enter({}); }
+  void Enter(const base::Digest& package) override;
+  void Leave() override;
 
   /// From now on SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT mark the note as a crash before they end the process.
   void InstallCrashHandler();

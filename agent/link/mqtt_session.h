@@ -1,8 +1,9 @@
 // MqttSession: one MQTT connection over Eclipse Paho, kept up by itself. The only folder that knows Paho.
 //
-// One thread calls the Transport side; it never waits for the network and never calls Paho. A thread of the session
-// connects, waits between attempts (1 to 64 s, doubling, with jitter) and hands messages to Paho; Paho's own threads
-// only put events into a bounded queue. Paho's offline buffer and its automatic reconnect are not used.
+// One thread calls the Transport side; it never waits for the network and never calls Paho. A thread of the
+// session connects, waits between attempts (1 to 64 s, doubling, with jitter) and hands messages to Paho;
+// Paho's own threads only put events into a bounded queue. Paho's offline buffer and its automatic reconnect
+// are not used.
 #pragma once
 
 #include <cstdint>
@@ -21,18 +22,20 @@ struct MqttConfig {
   std::string client_id;
   std::string username;
   std::string password;
-  std::string ca_file;    ///< mqtts: who may sign the broker's certificate. Required; the host name is always checked.
+  std::string
+      ca_file;  ///< mqtts: who may sign the broker's certificate. Required; the host name is always checked.
   std::string cert_file;  ///< Client certificate and key, both or none.
   std::string key_file;
   MqttVersion version = MqttVersion::k5;
-  bool persistent_session = true;           ///< The broker keeps our subscriptions and QoS 1 messages while we are away.
+  bool persistent_session =
+      true;  ///< The broker keeps our subscriptions and QoS 1 messages while we are away.
   uint32_t session_expiry_s = 7 * 24 * 3600;  ///< MQTT 5.
   uint16_t keepalive_s = 30;
   uint32_t connect_timeout_s = 15;
   std::string will_topic;  ///< Empty: no will. QoS 1, retained.
   std::vector<uint8_t> will_payload;
-  uint32_t max_message_bytes = 256 * 1024;        ///< Larger ones are withheld by the broker (MQTT 5) or dropped.
-  uint32_t incoming_bytes = 2 * 1024 * 1024;      ///< Of the incoming queue; one group of blocks fits.
+  uint32_t max_message_bytes = 256 * 1024;    ///< Larger ones are withheld by the broker (MQTT 5) or dropped.
+  uint32_t incoming_bytes = 2 * 1024 * 1024;  ///< Of the incoming queue; one group of blocks fits.
   uint32_t incoming_messages = 256;
   uint32_t max_in_flight = 16;
   uint32_t min_backoff_ms = 1000;
@@ -42,14 +45,16 @@ struct MqttConfig {
 /// What is wrong with a configuration, as a message that says what to do; empty: nothing.
 std::string CheckMqttConfig(const MqttConfig& config);
 
-/// Ignores SIGPIPE for the process: Paho writes to closed sockets. Call first thing in main; MqttSession calls it too.
+/// Ignores SIGPIPE for the process: Paho writes to closed sockets. Call first thing in main; MqttSession
+/// calls it too.
 void IgnoreSigpipe();
 
 class MqttSession final : public telemetry::Transport {
  public:
   /// Starts connecting at once. `config` has passed CheckMqttConfig.
   explicit MqttSession(MqttConfig config);
-  /// Disconnects and ends all threads, within about 3 s; after a clean disconnect the broker does not send the will.
+  /// Disconnects and ends all threads, within about 3 s; after a clean disconnect the broker does not send
+  /// the will.
   ~MqttSession();
   MqttSession(const MqttSession&) = delete;
   MqttSession& operator=(const MqttSession&) = delete;
@@ -62,10 +67,12 @@ class MqttSession final : public telemetry::Transport {
   base::Status Poll(telemetry::TransportEvent* event) override;
   telemetry::TransportStats stats() override;
 
-  /// Why the last attempt or connection failed, in English; empty while connected or before the first failure.
+  /// Why the last attempt or connection failed, in English; empty while connected or before the first
+  /// failure.
   std::string last_error();
 
-  /// File descriptor that is readable while an event waits: lets the main loop sleep in poll(2). Owned by the session.
+  /// File descriptor that is readable while an event waits: lets the main loop sleep in poll(2). Owned by the
+  /// session.
   int event_fd() const;
 
  private:

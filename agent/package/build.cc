@@ -105,7 +105,8 @@ std::vector<TrustRoot::Signature> ReadSignatures(base::ByteView package) {
   Header header;
   if (ParseHeader(package, &header) != Reason::None || package.size() < header.head_bytes()) return {};
   base::FixedVector<TrustRoot::Signature, kMaxSignatures> signatures;
-  const base::ByteView section = package.subspan(kHeaderBytes + header.manifest_bytes, header.signature_bytes);
+  const base::ByteView section =
+      package.subspan(kHeaderBytes + header.manifest_bytes, header.signature_bytes);
   if (ReadSignatureSection(section, &signatures) != Reason::None) return {};
   return {signatures.begin(), signatures.end()};
 }

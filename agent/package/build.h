@@ -1,4 +1,5 @@
-// Desk side: makes packages, trust roots, offers and commands. Allocates; not for devices. Thread-safe: pure functions.
+// Desk side: makes packages, trust roots, offers and commands. Allocates; not for devices. Thread-safe: pure
+// functions.
 #pragma once
 
 #include <memory>
@@ -17,10 +18,12 @@ using Bytes = std::vector<uint8_t>;
 /// Builds an unsigned package.
 ///
 /// Reproducible: equal inputs give equal bytes, with the same version of zstd.
-/// @param manifest  All fields but image size, image hash, block table and feature-schema hash, which are computed here.
+/// @param manifest  All fields but image size, image hash, block table and feature-schema hash, which are
+/// computed here.
 /// @param image     The payload, 1 to kMaxImageBytes.
 /// @param refusal   Why a device would refuse the result, when kInvalidArgument is returned.
-/// @returns kInvalidArgument: a field that a device would refuse; kResourceExhausted: manifest or image too large.
+/// @returns kInvalidArgument: a field that a device would refuse; kResourceExhausted: manifest or image too
+/// large.
 base::Result<Bytes> BuildPackage(const schema::ManifestT& manifest, base::ByteView image,
                                  schema::Reason* refusal = nullptr);
 
@@ -34,9 +37,9 @@ schema::Reason InspectHead(base::ByteView package, base::MutableBytes memory, Ma
 /// Signature section of a package, in order.
 std::vector<TrustRoot::Signature> ReadSignatures(base::ByteView package);
 
-/// Wraps a document and its signatures by `keys`. kInvalidArgument: a device would refuse the result (a value out of
-/// range; for a root also a threshold of its own root role that `keys` do not reach), or no keys. kResourceExhausted:
-/// too long, or too many keys.
+/// Wraps a document and its signatures by `keys`. kInvalidArgument: a device would refuse the result (a value
+/// out of range; for a root also a threshold of its own root role that `keys` do not reach), or no keys.
+/// kResourceExhausted: too long, or too many keys.
 base::Result<Bytes> BuildRoot(const schema::RootT& root, std::span<const PrivateKey> keys);
 base::Result<Bytes> BuildOffer(const schema::OfferT& offer, std::span<const PrivateKey> keys);
 base::Result<Bytes> BuildCommand(const schema::CommandT& command, std::span<const PrivateKey> keys);

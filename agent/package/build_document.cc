@@ -9,8 +9,8 @@ using base::Result;
 using base::Status;
 using schema::Reason;
 
-Result<Bytes> Seal(const flatbuffers::FlatBufferBuilder& payload, Domain domain, std::span<const PrivateKey> keys,
-                   size_t max_bytes) {
+Result<Bytes> Seal(const flatbuffers::FlatBufferBuilder& payload, Domain domain,
+                   std::span<const PrivateKey> keys, size_t max_bytes) {
   if (keys.empty()) return Status::kInvalidArgument;
   if (keys.size() > kMaxSignatures) return Status::kResourceExhausted;
   schema::SignedT envelope;

@@ -20,7 +20,12 @@ struct ByteSource {
 class MemorySource final : public ByteSource {
  public:
   explicit MemorySource(base::ByteView bytes) : bytes_(bytes) {}
-  base::Status ReadAt(uint64_t offset, base::MutableBytes to) override;
+  // Inline, so that no object file owns the class: rooms build without RTTI, tools and tests with it.
+  base::Status ReadAt(uint64_t offset, base::MutableBytes to) override {
+    if (offset > bytes_.size() || to.size() > bytes_.size() - offset) return base::Status::kOutOfRange;
+    if (!to.empty()) std::memcpy(to.data(), bytes_.data() + offset, to.size());
+    return base::Status::kOk;
+  }
   uint64_t size() const override { return bytes_.size(); }
 
  private:

@@ -16,8 +16,8 @@ class BlockDecoder {
   BlockDecoder(const BlockDecoder&) = delete;
   BlockDecoder& operator=(const BlockDecoder&) = delete;
 
-  /// Decompresses `stored` into exactly `raw`. kDataLoss: damaged or another length. kResourceExhausted: there was no
-  /// memory for the context.
+  /// Decompresses `stored` into exactly `raw`. kDataLoss: damaged or another length. kResourceExhausted:
+  /// there was no memory for the context.
   base::Status Decode(base::ByteView stored, base::MutableBytes raw);
 
  private:

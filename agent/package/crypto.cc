@@ -1,4 +1,5 @@
-// Implementation of crypto.h. The accessors under MBEDTLS_ALLOW_PRIVATE_ACCESS have the same names in 2.28 and 3.x.
+// Implementation of crypto.h. The accessors under MBEDTLS_ALLOW_PRIVATE_ACCESS have the same names in 2.28
+// and 3.x.
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS
 #include "agent/package/crypto.h"
 
@@ -22,8 +23,8 @@ using base::Status;
 using namespace std::string_view_literals;
 
 constexpr size_t kPointBytes = 65;
-constexpr std::array<std::string_view, 4> kPrefixes = {"dipper/package/1"sv, "dipper/root/1\0\0\0"sv, "dipper/offer/1\0\0"sv,
-                                                       "dipper/command/1"sv};
+constexpr std::array<std::string_view, 4> kPrefixes = {"dipper/package/1"sv, "dipper/root/1\0\0\0"sv,
+                                                       "dipper/offer/1\0\0"sv, "dipper/command/1"sv};
 
 /// An mbedTLS object with its init and free calls.
 template <typename T, void (*kInit)(T*), void (*kFree)(T*)>
@@ -48,8 +49,7 @@ using Drbg = Owned<mbedtls_ctr_drbg_context, mbedtls_ctr_drbg_init, mbedtls_ctr_
 /// A random generator seeded from the system.
 class Random {
  public:
-  Random()
-      : ok_(mbedtls_ctr_drbg_seed(drbg_.get(), mbedtls_entropy_func, entropy_.get(), nullptr, 0) == 0) {}
+  Random() : ok_(mbedtls_ctr_drbg_seed(drbg_.get(), mbedtls_entropy_func, entropy_.get(), nullptr, 0) == 0) {}
   bool ok() const { return ok_; }
   mbedtls_ctr_drbg_context* get() { return drbg_.get(); }
 
@@ -136,7 +136,8 @@ base::Digest SigningDigest(Domain domain, base::ByteView first, base::ByteView s
   return hash.Finish();
 }
 
-bool VerifySignature(const PublicKey& key, const base::Digest& signing_digest, const SignatureValue& signature) {
+bool VerifySignature(const PublicKey& key, const base::Digest& signing_digest,
+                     const SignatureValue& signature) {
   Group group;
   Point point;
   Mpi r;
@@ -145,8 +146,8 @@ bool VerifySignature(const PublicKey& key, const base::Digest& signing_digest, c
          LoadPoint(key, group.get(), point.get()) &&
          mbedtls_mpi_read_binary(r.get(), signature.rs.data(), 32) == 0 &&
          mbedtls_mpi_read_binary(s.get(), signature.rs.data() + 32, 32) == 0 &&
-         mbedtls_ecdsa_verify(group.get(), signing_digest.bytes.data(), signing_digest.bytes.size(), point.get(),
-                              r.get(), s.get()) == 0;
+         mbedtls_ecdsa_verify(group.get(), signing_digest.bytes.data(), signing_digest.bytes.size(),
+                              point.get(), r.get(), s.get()) == 0;
 }
 
 Status CheckPublicKey(const PublicKey& key) {
@@ -184,10 +185,13 @@ Result<PrivateKey> ParsePrivateKey(std::string_view pem) {
   mbedtls_platform_zeroize(text.data(), text.size());
   if (parsed != 0) return Status::kInvalidArgument;
   mbedtls_ecp_keypair* pair = P256Of(pk.get());
-  if (pair == nullptr || mbedtls_ecp_check_privkey(&pair->grp, &pair->d) != 0) return Status::kInvalidArgument;
+  if (pair == nullptr || mbedtls_ecp_check_privkey(&pair->grp, &pair->d) != 0)
+    return Status::kInvalidArgument;
   PrivateKey key;
-  // The point is computed again: a file whose halves do not belong together would sign what nobody can verify.
-  if (mbedtls_ecp_mul(&pair->grp, &pair->Q, &pair->d, &pair->grp.G, mbedtls_ctr_drbg_random, random.get()) != 0 ||
+  // The point is computed again: a file whose halves do not belong together would sign what nobody can
+  // verify.
+  if (mbedtls_ecp_mul(&pair->grp, &pair->Q, &pair->d, &pair->grp.G, mbedtls_ctr_drbg_random, random.get()) !=
+          0 ||
       mbedtls_mpi_write_binary(&pair->d, key.scalar_.data(), key.scalar_.size()) != 0 ||
       !StorePoint(&pair->grp, &pair->Q, &key.public_key_)) {
     return Status::kInvalidArgument;
@@ -219,7 +223,9 @@ Result<std::string> PrivateKeyPem(const PrivateKey& key) {
   return WritePem(key.public_key(), key.scalar(), mbedtls_pk_write_key_pem);
 }
 
-Result<std::string> PublicKeyPem(const PublicKey& key) { return WritePem(key, {}, mbedtls_pk_write_pubkey_pem); }
+Result<std::string> PublicKeyPem(const PublicKey& key) {
+  return WritePem(key, {}, mbedtls_pk_write_pubkey_pem);
+}
 
 Result<SignatureValue> Sign(const PrivateKey& key, const base::Digest& signing_digest) {
   Random random;

@@ -1,7 +1,7 @@
-// ECDSA P-256 with SHA-256 over domain-separated documents, and its keys. crypto.cc is the one file of the house that
-// calls mbedTLS's public-key functions, with the calls that 2.28 and 3.x share.
-// Thread-safe: pure functions. mbedTLS allocates on the heap in each of them (about 8,000 times a verification).
-// Source: FIPS 186-5 section 6; SEC 1 version 2, sections 2.3 and C.4.
+// ECDSA P-256 with SHA-256 over domain-separated documents, and its keys. crypto.cc is the one file of the
+// house that calls mbedTLS's public-key functions, with the calls that 2.28 and 3.x share. Thread-safe: pure
+// functions. mbedTLS allocates on the heap in each of them (about 8,000 times a verification). Source: FIPS
+// 186-5 section 6; SEC 1 version 2, sections 2.3 and C.4.
 #pragma once
 
 #include <string>
@@ -32,9 +32,10 @@ base::Digest KeyId(const PublicKey& key);
 /// What is signed: SHA-256(prefix of `domain` | first | second).
 base::Digest SigningDigest(Domain domain, base::ByteView first, base::ByteView second = {});
 
-/// True only for a valid signature by a key whose point is on the curve. Cost: about 3 ms on x86-64, 11 ms on a
-/// Cortex-A53.
-bool VerifySignature(const PublicKey& key, const base::Digest& signing_digest, const SignatureValue& signature);
+/// True only for a valid signature by a key whose point is on the curve. Cost: about 3 ms on x86-64, 11 ms on
+/// a Cortex-A53.
+bool VerifySignature(const PublicKey& key, const base::Digest& signing_digest,
+                     const SignatureValue& signature);
 
 /// kInvalidArgument: the point is not on P-256 or is the point at infinity.
 base::Status CheckPublicKey(const PublicKey& key);

@@ -20,8 +20,8 @@ struct alignas(16) DocumentMemory {
 
 /// Verifies frame and signatures before the payload is looked at.
 template <typename Table>
-Reason Open(base::ByteView document, Domain domain, schema::RoleName role, const char* kind, const TrustRoot& root,
-            DocumentMemory* memory, const Table** table, base::Digest* digest) {
+Reason Open(base::ByteView document, Domain domain, schema::RoleName role, const char* kind,
+            const TrustRoot& root, DocumentMemory* memory, const Table** table, base::Digest* digest) {
   Envelope envelope;
   Reason reason = ParseEnvelope(document, memory->bytes, &envelope);
   if (reason != Reason::None) return reason;
@@ -35,7 +35,8 @@ Reason Open(base::ByteView document, Domain domain, schema::RoleName role, const
 
 bool IsGoodTarget(const schema::DeviceTarget& target) {
   const uint32_t names = target.names() == nullptr ? 0 : target.names()->size();
-  if (target.scope() > schema::TargetScope::MAX || target.limit() > kWholeFleet || names > kMaxTargetNames) return false;
+  if (target.scope() > schema::TargetScope::MAX || target.limit() > kWholeFleet || names > kMaxTargetNames)
+    return false;
   if ((target.scope() == schema::TargetScope::Fleet) != (names == 0)) return false;
   for (uint32_t i = 0; i < names; ++i) {
     if (!IsId(target.names()->Get(i)->string_view())) return false;
@@ -85,8 +86,9 @@ Reason ReadOffer(const schema::Offer& table, OfferFacts* offer) {
   offer->spread_seconds = table.spread_seconds();
   offer->override_denied = table.override_denied();
   offer->cancel = table.cancel();
-  if (offer->number == 0 || offer->issued < 0 || offer->not_before < 0 || offer->not_after <= offer->not_before ||
-      offer->spread_seconds > kMaxSpreadSeconds || offer->package.IsZero()) {
+  if (offer->number == 0 || offer->issued < 0 || offer->not_before < 0 ||
+      offer->not_after <= offer->not_before || offer->spread_seconds > kMaxSpreadSeconds ||
+      offer->package.IsZero()) {
     return Reason::BadFormat;
   }
   if (offer->head_bytes > kMaxHeadBytes || offer->image_bytes > kMaxImageBytes ||
@@ -108,12 +110,14 @@ Reason ReadCommand(const schema::Command& table, CommandFacts* command) {
   command->number = table.number();
   command->issued = table.issued();
   command->not_after = table.not_after();
-  if (command->number == 0 || command->issued < 0 || command->not_after <= command->issued) return Reason::BadFormat;
+  if (command->number == 0 || command->issued < 0 || command->not_after <= command->issued)
+    return Reason::BadFormat;
   if (table.arguments() == nullptr) return Reason::None;
   for (const schema::Argument* from : *table.arguments()) {
     ArgumentText argument;
     if (!IsId(from->key()->string_view()) || !Ok(argument.key.Assign(from->key()->string_view())) ||
-        !Ok(argument.value.Assign(from->value()->string_view())) || !Ok(command->arguments.PushBack(argument))) {
+        !Ok(argument.value.Assign(from->value()->string_view())) ||
+        !Ok(command->arguments.PushBack(argument))) {
       return Reason::BadFormat;
     }
   }
@@ -157,8 +161,8 @@ uint32_t SpreadDelaySeconds(const OfferFacts& offer, std::string_view device) {
   return static_cast<uint32_t>((position * offer.spread_seconds) >> 32);
 }
 
-Reason VerifyOffer(base::ByteView document, const TrustRoot& root, const DeviceNames& device, const TrustedTime& now,
-                   OfferFacts* offer) {
+Reason VerifyOffer(base::ByteView document, const TrustRoot& root, const DeviceNames& device,
+                   const TrustedTime& now, OfferFacts* offer) {
   DocumentMemory memory;
   const schema::Offer* table = nullptr;
   OfferFacts facts;
@@ -180,8 +184,8 @@ Reason VerifyCommand(base::ByteView document, const TrustRoot& root, const Devic
   DocumentMemory memory;
   const schema::Command* table = nullptr;
   CommandFacts facts;
-  Reason reason = Open(document, Domain::kCommand, schema::RoleName::Command, kCommandKind, root, &memory, &table,
-                       &facts.digest);
+  Reason reason = Open(document, Domain::kCommand, schema::RoleName::Command, kCommandKind, root, &memory,
+                       &table, &facts.digest);
   if (reason == Reason::None) reason = ReadCommand(*table, &facts);
   if (reason != Reason::None) return reason;
   *command = facts;

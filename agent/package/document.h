@@ -1,5 +1,6 @@
-// Offers and commands: signed documents that tell devices what to install and what to do. Parsed into plain values.
-// docs/reference/trust.md has the bytes. Thread-safe: pure functions; no heap but mbedTLS's; 20 KiB of stack.
+// Offers and commands: signed documents that tell devices what to install and what to do. Parsed into plain
+// values. docs/reference/trust.md has the bytes. Thread-safe: pure functions; no heap but mbedTLS's; 20 KiB
+// of stack.
 #pragma once
 
 #include "agent/package/root.h"
@@ -56,12 +57,15 @@ struct CommandFacts {
   std::string_view argument(std::string_view key) const;
 };
 
-/// Verifies an offer against the rollout role. Numbers (old, same, new) are the caller's question; they are stored.
+/// Verifies an offer against the rollout role. Numbers (old, same, new) are the caller's question; they are
+/// stored.
 ///
 /// @param document  Any alignment; copied before it is looked at.
-/// @returns None and `*offer`; BadFormat; UnknownKey, BadSignature; WrongTarget: another fleet, group, device or not
-///   yet this device's turn; Expired: the offer or the root; NotYetValid. Signature comes before target, target before
-///   time; `*offer` is also set for WrongTarget, Expired and NotYetValid, so that the reason can be reported.
+/// @returns None and `*offer`; BadFormat; UnknownKey, BadSignature; WrongTarget: another fleet, group, device
+/// or not
+///   yet this device's turn; Expired: the offer or the root; NotYetValid. Signature comes before target,
+///   target before time; `*offer` is also set for WrongTarget, Expired and NotYetValid, so that the reason
+///   can be reported.
 schema::Reason VerifyOffer(base::ByteView document, const TrustRoot& root, const DeviceNames& device,
                            const TrustedTime& now, OfferFacts* offer);
 

@@ -21,7 +21,8 @@ Reason CheckSizes(const Header& h) {
     return Reason::TooLarge;
   }
   if (h.manifest_bytes == 0 || h.signature_bytes % kSignatureBytes != 0 || h.image_bytes == 0 ||
-      h.block_count != (h.image_bytes + kBlockBytes - 1) / kBlockBytes || h.block_area_bytes < h.block_count) {
+      h.block_count != (h.image_bytes + kBlockBytes - 1) / kBlockBytes ||
+      h.block_area_bytes < h.block_count) {
     return Reason::BadFormat;
   }
   return Reason::None;
@@ -53,7 +54,8 @@ Reason ParseHeader(base::ByteView bytes, Header* header) {
   const auto crc = in.Get<uint32_t>();
   if (magic != kMagic || crc != base::Crc32c(bytes.first(kCrcOffset))) return Reason::BadFormat;
   if (version != kFormatVersion || flags == kFlagEncrypted) return Reason::UnknownLayout;
-  if (flags != 0 || block_bytes != kBlockBytes || reserved_signed != 0 || reserved != 0) return Reason::BadFormat;
+  if (flags != 0 || block_bytes != kBlockBytes || reserved_signed != 0 || reserved != 0)
+    return Reason::BadFormat;
   const Reason reason = CheckSizes(h);
   if (reason == Reason::None) *header = h;
   return reason;

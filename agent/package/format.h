@@ -9,7 +9,8 @@
 namespace dipper::package {
 
 inline constexpr uint64_t kHeaderBytes = 64;
-inline constexpr uint64_t kSignedHeaderBytes = 48;  ///< The part of the header that digest and signatures cover.
+inline constexpr uint64_t kSignedHeaderBytes =
+    48;  ///< The part of the header that digest and signatures cover.
 inline constexpr uint32_t kBlockBytes = 16 * 1024;  ///< Of image, in every block but the last.
 inline constexpr uint32_t kMaxStoredBlockBytes = kBlockBytes + 512;
 inline constexpr uint32_t kMaxBlocks = 2048;
@@ -19,7 +20,8 @@ inline constexpr uint32_t kSignatureBytes = 96;  ///< Key id and r | s.
 inline constexpr uint32_t kMaxSignatures = 8;
 inline constexpr uint32_t kMaxSignatureBytes = kSignatureBytes * kMaxSignatures;
 inline constexpr uint64_t kMaxHeadBytes = kHeaderBytes + kMaxManifestBytes + kMaxSignatureBytes;
-inline constexpr uint32_t kBlocksPerGroup = 64;  ///< Blocks of one wildcard subscription (docs/reference/topics.md).
+inline constexpr uint32_t kBlocksPerGroup =
+    64;  ///< Blocks of one wildcard subscription (docs/reference/topics.md).
 
 /// The fixed first 64 bytes. A parsed header's sizes are within the limits above and agree with each other.
 struct Header {
@@ -34,8 +36,8 @@ struct Header {
 };
 
 /// Reads and range-checks the first 64 bytes of `bytes`.
-/// BadFormat: too short, other magic, reserved bits set, CRC or sizes that contradict each other. UnknownLayout:
-/// another format version or an encrypted package. TooLarge: a size above the limits.
+/// BadFormat: too short, other magic, reserved bits set, CRC or sizes that contradict each other.
+/// UnknownLayout: another format version or an encrypted package. TooLarge: a size above the limits.
 schema::Reason ParseHeader(base::ByteView bytes, Header* header);
 
 /// Writes the header of a package. `out` is exactly kHeaderBytes.

@@ -1,5 +1,5 @@
-// Implementation of manifest.h: after the FlatBuffers verifier any value may still be in the table, so every one is
-// range-checked here, once.
+// Implementation of manifest.h: after the FlatBuffers verifier any value may still be in the table, so every
+// one is range-checked here, once.
 #include "agent/package/manifest.h"
 
 #include <cmath>
@@ -82,7 +82,8 @@ Reason CheckSelfTest(const schema::SelfTest* test, uint32_t features) {
 
 bool IsGoodGate(const schema::GatePolicy& gate) {
   if (gate.kind() > schema::GateKind::MAX || gate.at_deadline() > schema::AtDeadline::MAX) return false;
-  if (!std::isfinite(gate.loss_bound()) || !std::isfinite(gate.margin()) || !std::isfinite(gate.alpha())) return false;
+  if (!std::isfinite(gate.loss_bound()) || !std::isfinite(gate.margin()) || !std::isfinite(gate.alpha()))
+    return false;
   if (gate.loss_bound() <= 0 || gate.margin() < 0 || gate.margin() > gate.loss_bound()) return false;
   if (gate.alpha() <= 0 || gate.alpha() >= 1) return false;
   // A trial must end.
@@ -174,6 +175,14 @@ bool Manifest::FitsHardware(std::string_view hardware) const {
     if (name->string_view() == hardware) return true;
   }
   return false;
+}
+
+uint32_t Manifest::LayoutOf(std::string_view kind) const {
+  if (table_->layouts() == nullptr) return 0;
+  for (const schema::LayoutVersion* layout : *table_->layouts()) {
+    if (layout->kind()->string_view() == kind) return layout->version();
+  }
+  return 0;
 }
 
 bool Manifest::FitsAgent(uint16_t major, uint16_t minor, uint16_t patch) const {

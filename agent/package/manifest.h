@@ -1,5 +1,5 @@
-// Manifest: a view over a received manifest whose bytes were verified, copied to aligned memory and range-checked.
-// Thread-safe for readers. No heap.
+// Manifest: a view over a received manifest whose bytes were verified, copied to aligned memory and
+// range-checked. Thread-safe for readers. No heap.
 #pragma once
 
 #include "agent/base/security_version.h"
@@ -13,7 +13,8 @@ inline constexpr uint32_t kMaxFeatures = 4096;
 
 inline base::Digest ToDigest(const schema::Sha256& value) {
   base::Digest digest;
-  for (size_t i = 0; i < digest.bytes.size(); ++i) digest.bytes[i] = value.bytes()->Get(static_cast<uint32_t>(i));
+  for (size_t i = 0; i < digest.bytes.size(); ++i)
+    digest.bytes[i] = value.bytes()->Get(static_cast<uint32_t>(i));
   return digest;
 }
 
@@ -26,8 +27,8 @@ struct BlockInfo {
   base::Digest sha256;  ///< Of the bytes as stored.
 };
 
-/// A view: cheap to copy; the memory given to VerifyHead must outlive it. A default one is empty and may only be
-/// assigned to.
+/// A view: cheap to copy; the memory given to VerifyHead must outlive it. A default one is empty and may only
+/// be assigned to.
 class Manifest {
  public:
   Manifest() = default;
@@ -63,6 +64,8 @@ class Manifest {
   /// True if the package names no hardware or this one.
   bool FitsHardware(std::string_view hardware) const;
   bool FitsAgent(uint16_t major, uint16_t minor, uint16_t patch) const;
+  /// Version of the state layout named `kind` ("image": the whole), 0 when the package names none.
+  uint32_t LayoutOf(std::string_view kind) const;
 
   /// Verifies and range-checks a head whose signatures are not this function's business.
   /// @param head  Header, manifest and signatures, 16-aligned, whose header is `header`.
@@ -75,8 +78,8 @@ class Manifest {
   const schema::Manifest* table_ = nullptr;
 };
 
-/// SHA-256 over the features' names, units, types and categories, in order: equal hashes take the same samples
-/// (docs/reference/package.md has the bytes).
+/// SHA-256 over the features' names, units, types and categories, in order: equal hashes take the same
+/// samples (docs/reference/package.md has the bytes).
 base::Digest FeatureSchemaHash(const schema::Spec& spec);
 
 }  // namespace dipper::package

@@ -31,7 +31,8 @@ Reason TrustRoot::ParseUnsigned(const schema::Root& table, TrustRoot* root) {
   root->version_ = table.version();
   root->created_ = table.created();
   root->expires_ = table.expires();
-  if (table.version() == 0 || table.created() < 0 || table.expires() <= table.created()) return Reason::RootInvalid;
+  if (table.version() == 0 || table.created() < 0 || table.expires() <= table.created())
+    return Reason::RootInvalid;
   if (table.keys()->size() == 0 || table.keys()->size() > kMaxKeys) return Reason::RootInvalid;
   for (const schema::PublicKey* from : *table.keys()) {
     PublicKey key;
@@ -80,7 +81,8 @@ Reason TrustRoot::Parse(base::ByteView document, TrustRoot* root) {
   if (ParseUnsigned(*table, &parsed) != Reason::None) return Reason::RootInvalid;
   const base::Digest digest = SigningDigest(Domain::kRoot, envelope.payload);
   const std::span<const Signature> signatures(envelope.signatures.begin(), envelope.signatures.size());
-  if (parsed.CheckSignatures(schema::RoleName::Root, digest, signatures) != Reason::None) return Reason::RootInvalid;
+  if (parsed.CheckSignatures(schema::RoleName::Root, digest, signatures) != Reason::None)
+    return Reason::RootInvalid;
   *root = parsed;
   return Reason::None;
 }

@@ -1,6 +1,6 @@
-// TrustRoot: which keys may sign what, as in The Update Framework (TUF specification 1.0, sections 2.1 and 5.3): a
-// versioned, expiring document that is signed by its own root role and, when it replaces another, by the other's too.
-// docs/reference/trust.md has the bytes. Thread-safe: a plain value.
+// TrustRoot: which keys may sign what, as in The Update Framework (TUF specification 1.0, sections 2.1
+// and 5.3): a versioned, expiring document that is signed by its own root role and, when it replaces another,
+// by the other's too. docs/reference/trust.md has the bytes. Thread-safe: a plain value.
 #pragma once
 
 #include "agent/base/fixed.h"
@@ -33,11 +33,13 @@ class TrustRoot {
   TrustRoot() = default;
 
   /// Parses, range-checks and verifies that the document is signed by its own root role.
-  /// Cost: one signature check a signature, 4 KiB of stack. RootInvalid: anything is wrong; `*root` unchanged.
+  /// Cost: one signature check a signature, 4 KiB of stack. RootInvalid: anything is wrong; `*root`
+  /// unchanged.
   static schema::Reason Parse(base::ByteView document, TrustRoot* root);
 
-  /// Parses `document` as the successor of this root: version + 1, signed by the thresholds of both, no role's epoch
-  /// lower. Works on an expired root. OldNumber: version not above this one's. RootInvalid: anything else.
+  /// Parses `document` as the successor of this root: version + 1, signed by the thresholds of both, no
+  /// role's epoch lower. Works on an expired root. OldNumber: version not above this one's. RootInvalid:
+  /// anything else.
   schema::Reason ParseSuccessor(base::ByteView document, TrustRoot* next) const;
 
   uint32_t version() const { return version_; }
@@ -54,10 +56,10 @@ class TrustRoot {
     base::Digest key_id;
     SignatureValue value;
   };
-  /// Checks signatures against a role: unknown keys, keys of other roles and repeated keys do not count; a bad
-  /// signature by a key of the role refuses the whole.
-  /// None: at least `threshold` different keys signed. UnknownKey: no signature by any key of the role.
-  /// BadSignature: fewer than the threshold, or one that does not verify.
+  /// Checks signatures against a role: unknown keys, keys of other roles and repeated keys do not count; a
+  /// bad signature by a key of the role refuses the whole. None: at least `threshold` different keys signed.
+  /// UnknownKey: no signature by any key of the role. BadSignature: fewer than the threshold, or one that
+  /// does not verify.
   schema::Reason CheckSignatures(schema::RoleName role, const base::Digest& signing_digest,
                                  std::span<const Signature> signatures) const;
 

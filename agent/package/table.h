@@ -14,8 +14,9 @@ inline constexpr const char* kOfferKind = "DPOF";
 inline constexpr const char* kCommandKind = "DPCM";
 inline constexpr const char* kSpecKind = "DSPC";
 
-/// The root table of `bytes`, or null unless they are a well-formed buffer of this kind that starts at a multiple of 8
-/// (the verifier itself would read misaligned memory). Values are not checked: any may be in it.
+/// The root table of `bytes`, or null unless they are a well-formed buffer of this kind that starts at a
+/// multiple of 8 (the verifier itself would read misaligned memory). Values are not checked: any may be in
+/// it.
 template <typename Table>
 const Table* VerifiedTable(base::ByteView bytes, const char* kind) {
   constexpr uint32_t kMaxDepth = 16;

@@ -1,4 +1,5 @@
-// Implementation of verify.h. The order is the point: sizes, then signatures, and only then what the bytes say.
+// Implementation of verify.h. The order is the point: sizes, then signatures, and only then what the bytes
+// say.
 #include "agent/package/verify.h"
 
 #include "agent/base/crc32c.h"
@@ -28,7 +29,8 @@ Reason CheckHeadSignatures(const Header& header, base::ByteView head, const Trus
 }
 
 /// @param head  In aligned memory, exactly a head.
-Reason VerifyAlignedHead(const Header& header, base::ByteView head, const TrustRoot* root, Manifest* manifest) {
+Reason VerifyAlignedHead(const Header& header, base::ByteView head, const TrustRoot* root,
+                         Manifest* manifest) {
   Reason reason = CheckHeadSignatures(header, head, root);
   if (reason != Reason::None) return reason;
   Manifest parsed;
@@ -70,7 +72,8 @@ Reason VerifyBlock(const Manifest& manifest, uint32_t index, base::ByteView stor
   return base::Sha256Of(stored) == block.sha256 ? Reason::None : Reason::BadBlock;
 }
 
-Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes memory, PackageFacts* facts) {
+Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes memory,
+                   PackageFacts* facts) {
   CheckMemory(memory);
   if (memory.size() < kHeaderBytes) return Reason::TooLarge;
   if (source.size() < kHeaderBytes) return Reason::BadFormat;
@@ -82,7 +85,8 @@ Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes
   const uint64_t block_at = base::AlignUp(header.head_bytes(), 16);
   if (memory.size() < block_at + kMaxStoredBlockBytes) return Reason::TooLarge;
   const base::MutableBytes head = memory.first(header.head_bytes());
-  // The header stays as it was parsed; only the rest is read, so that a source that changes cannot disagree with it.
+  // The header stays as it was parsed; only the rest is read, so that a source that changes cannot disagree
+  // with it.
   if (!Ok(source.ReadAt(kHeaderBytes, head.subspan(kHeaderBytes)))) return Reason::StorageError;
   Manifest manifest;
   reason = VerifyAlignedHead(header, head, root, &manifest);
@@ -101,7 +105,8 @@ Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes
 
 Reason DecodeImage(ByteSource& source, const Manifest& manifest, base::MutableBytes scratch,
                    base::MutableBytes image) {
-  if (image.size() != manifest.image_bytes() || scratch.size() < kMaxStoredBlockBytes) return Reason::TooLarge;
+  if (image.size() != manifest.image_bytes() || scratch.size() < kMaxStoredBlockBytes)
+    return Reason::TooLarge;
   BlockDecoder decoder;
   for (uint32_t i = 0; i < manifest.block_count(); ++i) {
     base::ByteView stored;

@@ -51,11 +51,42 @@ class Backlog {
   uint64_t oldest() const { return first_; }  ///< Sequence of the oldest kept entry; == next_sequence() when empty.
   uint64_t next_sequence() const { return next_; }
   uint64_t dropped_total() const { return dropped_; }  ///< Overwritten, damaged or unwritable; survives restarts lazily.
-  uint64_t capacity_bytes() const { return sectors_ * kSectorBytes; }
-
-  static constexpr uint32_t kSectorBytes = 512;
+  uint64_t capacity_bytes() const { return sectors_ * stride_; }
 
  private:
+  struct Entry {
+    uint64_t sector = 0;
+    uint64_t sequence = 0;
+    uint32_t length = 0;
+    uint32_t payload_crc = 0;
+    uint16_t kind = 0;
+  };
+
+  uint64_t SectorsFor(uint64_t payload_bytes) const;
+  uint64_t OffsetOf(uint64_t sector) const { return begin_ + sector * stride_; }
+  uint64_t After(const Entry& entry) const { return (entry.sector + SectorsFor(entry.length)) % sectors_; }
+  uint64_t LiveSectors() const;
+  base::Result<Entry> ReadHeader(uint64_t sector);
+  base::Result<Entry> FindFrom(uint64_t sector, uint64_t window, uint64_t from);
+  bool PayloadIntact(const Entry& entry, base::MutableBytes payload);
+  base::Status MakeRoom(uint64_t needed);
+  base::Status WriteEntry(const Entry& entry, base::ByteView payload);
+  base::Status StorePosition();
+
+  hal::Partition& data_;
+  CopyPair position_;
+  uint64_t begin_ = 0;
+  uint64_t sectors_ = 0;
+  uint32_t stride_ = kSectorBytes;  ///< A sector, or a write unit when that is larger.
+  uint64_t first_ = 1;              ///< Oldest sequence that is kept.
+  uint64_t first_sector_ = 0;       ///< At or before it in ring order.
+  uint64_t next_ = 1;
+  uint64_t next_sector_ = 0;
+  uint64_t dropped_ = 0;
+  uint32_t unsaved_drops_ = 0;
+  bool dirty_ = false;
+  bool open_ = false;
+  alignas(16) std::array<uint8_t, kMaxWriteUnit> scratch_{};
 };
 
 }  // namespace dipper::store

@@ -30,7 +30,7 @@ inline constexpr uint8_t kMaxOwnFailures = 3;
 inline constexpr uint8_t kMaxUnexplainedStarts = 12;
 inline constexpr size_t kDeniedCapacity = 8;
 inline constexpr uint16_t kBootRecordLayout = 1;
-inline constexpr uint32_t kBootRecordBytes = 440;
+inline constexpr uint32_t kBootRecordBytes = 400;
 
 struct DeniedEntry {
   base::Digest digest;  ///< All zero: empty place.

@@ -100,9 +100,8 @@ class Counters {
     CommandRecord command;
     std::array<ModelState, kMaxModels> models{};
   };
-  static constexpr uint32_t kPageBytes = 4096;
 
-  base::Status Store();
+  base::Status Store(const State& next);
   void Encode(base::MutableBytes page) const;
   base::Status Decode(base::ByteView page);
 
@@ -111,7 +110,7 @@ class Counters {
   State state_;
   bool command_begun_here_ = false;
   bool loaded_ = false;
-  std::array<uint8_t, kPageBytes> page_{};
+  std::array<uint8_t, kCountersPageBytes> page_{};
 };
 
 }  // namespace dipper::store

@@ -73,8 +73,8 @@ class ModelStore {
 
   // Stage (rule 2) ---------------------------------------------------------------------------------------------
   /// Where the next package would go.
-  SlotId StageTarget() const { return target_; }
-  uint64_t PackageCapacity() const { return layout_.package_capacity; }
+  SlotId StageTarget();
+  uint64_t PackageCapacity() const;  ///< Of the smaller slot.
   /// Empties the target's header, marks and checkpoints behind a barrier; from here to the next confirm there is no
   /// undo target. Then WriteStage may come in any order.
   /// kFailedPrecondition: no healthy mark yet, or a trial is pending. kPermissionDenied: denied or below the floor.
@@ -129,7 +129,8 @@ class ModelStore {
   /// SIGTERM, upgrade, reboot: takes this start's count back and gives the try back.
   base::Status PlannedStop();
   /// The champion failed by itself while running (not finite, over budget): the third failure goes one rung down.
-  base::Result<StartDecision> ChampionFailed();
+  /// `reason` is an own failure (kInvalidArgument otherwise) and denies the package when its slot is left.
+  base::Result<StartDecision> ChampionFailed(schema::Reason reason);
   /// The chosen image cannot be attached: one rung down at once.
   base::Result<StartDecision> ChampionUnloadable();
 
@@ -156,6 +157,66 @@ class ModelStore {
 #endif
 
  private:
+  enum class Unfinished : uint8_t { kNothing, kConfirm, kUndo };
+  struct Candidate {
+    SlotId slot = SlotId::kNone;
+    SlotFacts facts;
+    uint64_t mark_sequence = 0;
+  };
+
+  // model_store.cc: slots and records
+  Slot* SlotOf(SlotId id);
+  base::Result<SlotFacts> VerifySlot(SlotId id);
+  uint64_t MarkSequence(SlotId id);
+  base::Status LoadRecords(bool* found);
+  base::Status ReadRecord(uint32_t copy, BootRecord* record);
+  base::Status WriteRecord(BootRecord next);
+  base::Status EnsureDuplicated();
+  base::Status CompleteMark();
+  base::Status FinishLkg();
+  bool Mutated(Mutation mutation) const;
+  // model_store_start.cc: start and ladder
+  base::Status OpenPartitions();
+  base::Status RepairAndChoose(bool found);
+  base::Status Recover(bool found);
+  Candidate BestMarked(SlotId except, SlotId also_except, base::SecurityVersion floor);
+  bool FactoryEligible(const BootRecord& next, SlotFacts* facts);
+  base::Status CountStart(const LastRun& last);
+  schema::Reason JudgeTrial(bool own_failure, schema::Reason reason);
+  bool MustStepDown(const BootRecord& next) const;
+  void StepDown(BootRecord* next, schema::Reason reason);
+  void LeaveSlot(BootRecord* next, schema::Reason reason);
+  base::Status ApplyStep(BootRecord next);
+  ImageSource Source(const BootRecord& record);
+  StartDecision Decide();
+  void Note(base::Status status);
+  // model_store_trial.cc: stage, trial, confirm, undo
+  base::Status CheckStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes);
+  void GiveBack(BootRecord* next);
+  schema::Reason FindUndo(Candidate* target);
+
+  ModelStoreConfig config_;
+  SlotVerifier& verifier_;
+  CopyPair records_;
+  std::array<Slot, 3> slots_;
+  BootRecord record_;
+  StartDecision decision_;
+  bool started_ = false;
+  bool healthy_ = false;
+  bool start_counted_ = false;  ///< This start is in unexplained_starts.
+  bool trial_running_ = false;
+  bool try_returned_ = false;
+  Unfinished unfinished_ = Unfinished::kNothing;
+  std::array<bool, 2> checkpoint_due_{};  ///< A healthy period has passed since the newest.
+  base::SecurityVersion trial_version_;
+  bool stage_open_ = false;
+  SlotId stage_slot_ = SlotId::kNone;
+  SlotHeader stage_;
+  base::SecurityVersion stage_version_;
+#if defined(DIPPER_TEST_FAULTS)
+  Mutation mutation_ = Mutation::kNone;
+#endif
+  alignas(16) std::array<uint8_t, kRecordPageBytes> page_{};
 };
 
 }  // namespace dipper::store

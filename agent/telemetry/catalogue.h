@@ -93,7 +93,8 @@ enum class MetricId : uint16_t {
 struct MetricRow {
   MetricId id;
   std::string_view name;  ///< Unique; for example "learner_samples_total".
-  std::string_view unit;  ///< "seconds", "bytes", "ratio", "celsius", "1" or "target" (the model target's unit).
+  std::string_view
+      unit;  ///< "seconds", "bytes", "ratio", "celsius", "1" or "target" (the model target's unit).
   schema::MetricType type;
   schema::MetricScope scope;
   std::string_view help;  ///< One line.

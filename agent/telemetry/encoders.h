@@ -1,5 +1,5 @@
-// Messages to bytes and back: FlatBuffers is the wire format, flat JSON its mirror (docs/reference/topics.md).
-// Encoding uses only the caller's buffer: no heap. Thread-safe: pure functions.
+// Messages to bytes and back: FlatBuffers is the wire format, flat JSON its mirror
+// (docs/reference/topics.md). Encoding uses only the caller's buffer: no heap. Thread-safe: pure functions.
 #pragma once
 
 #include "agent/base/bytes.h"
@@ -47,13 +47,15 @@ MessageKind KindOf(base::ByteView bytes);
 
 /// Verifies and range-checks received bytes; the result points into them. T is schema::MetricsBatch, Event,
 /// UpdateStatus, Birth, Prediction or CommandResponse.
-/// kInvalidArgument: not aligned to 8 bytes or another kind. kDataLoss: damaged, or above the limits of messages.h.
+/// kInvalidArgument: not aligned to 8 bytes or another kind. kDataLoss: damaged, or above the limits of
+/// messages.h.
 template <typename T>
 base::Result<const T*> Decode(base::ByteView bytes);
 
-/// The flat JSON mirror of an encoded message of any kind: one object, scalar members, dotted names for nested parts
-/// ("package.version"), arrays only of scalars but `metrics` of a birth. 64-bit ids and digests are hex texts.
-/// Errors of Decode; kResourceExhausted: `out` too small.
+/// The flat JSON mirror of an encoded message of any kind: one object, scalar members, dotted names for
+/// nested parts
+/// ("package.version"), arrays only of scalars but `metrics` of a birth. 64-bit ids and digests are hex
+/// texts. Errors of Decode; kResourceExhausted: `out` too small.
 base::Result<std::string_view> ToJson(base::ByteView message, base::MutableBytes out);
 
 /// Words as the mirror, the tools and the documents print them: "fell_back", "below_floor", "anomaly_raised".

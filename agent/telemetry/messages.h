@@ -1,5 +1,5 @@
-// Plain values of everything a device sends; encoders.h makes bytes of them. Texts are views that must live until the
-// encoder returns. Not-a-number stands for "cannot be told".
+// Plain values of everything a device sends; encoders.h makes bytes of them. Texts are views that must live
+// until the encoder returns. Not-a-number stands for "cannot be told".
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@
 namespace dipper::telemetry {
 
 // What one message may hold. Encoders answer kResourceExhausted above these; decoders kDataLoss.
-inline constexpr size_t kMaxValues = 256;         ///< Metric values in a batch.
-inline constexpr size_t kMaxTextBytes = 256;      ///< Of any one text.
+inline constexpr size_t kMaxValues = 256;     ///< Metric values in a batch.
+inline constexpr size_t kMaxTextBytes = 256;  ///< Of any one text.
 inline constexpr size_t kMaxContributions = 16;
 inline constexpr size_t kMaxProbabilities = 256;
 inline constexpr size_t kMaxModels = 8;
-inline constexpr size_t kMaxFeatures = 256;       ///< Of one model, in the birth message.
+inline constexpr size_t kMaxFeatures = 256;  ///< Of one model, in the birth message.
 inline constexpr size_t kMaxGroups = 16;
 
 struct Envelope {

@@ -1,9 +1,11 @@
-// Outbox: bounded store-and-forward. Metrics and events go out live while there is a connection, to the backlog while
-// there is none; the backlog follows after live data, capped in bytes a second, and an entry is deleted only on PUBACK.
-// Nothing else is kept: states are retained and sent anew on every connect. Not thread-safe. No heap after construction.
+// Outbox: bounded store-and-forward. Metrics and events go out live while there is a connection, to the
+// backlog while there is none; the backlog follows after live data, capped in bytes a second, and an entry is
+// deleted only on PUBACK. Nothing else is kept: states are retained and sent anew on every connect. Not
+// thread-safe. No heap after construction.
 //
-// Every message carries a sequence of this session from 1 without gaps, so that a reader can prove that nothing was
-// lost: what it misses of 1..n is what `dropped` or `refused` count. A message may arrive twice, never changed.
+// Every message carries a sequence of this session from 1 without gaps, so that a reader can prove that
+// nothing was lost: what it misses of 1..n is what `dropped` or `refused` count. A message may arrive twice,
+// never changed.
 #pragma once
 
 #include <array>
@@ -19,11 +21,12 @@ namespace dipper::telemetry {
 /// Where messages wait; the runtime gives store::Backlog.
 class BacklogRing {
  public:
-  /// Adds at the end, dropping the oldest when full (counted in dropped_total). kInvalidArgument: longer than an entry
-  /// may be. kUnavailable: not stored.
+  /// Adds at the end, dropping the oldest when full (counted in dropped_total). kInvalidArgument: longer than
+  /// an entry may be. kUnavailable: not stored.
   virtual base::Status Append(base::ByteView entry) = 0;
   /// Copies the oldest entry with a position >= `from`; returns its position and the filled part of `buffer`.
-  /// kNotFound: none. kResourceExhausted: buffer too small for it.
+  /// Positions count up by one. kNotFound: none. kResourceExhausted: buffer too small for the entry at
+  /// `from`.
   struct Entry {
     uint64_t position = 0;
     base::ByteView bytes;
@@ -39,8 +42,8 @@ class BacklogRing {
   ~BacklogRing() = default;
 };
 
-inline constexpr size_t kOutboxWindow = 8;             ///< Live messages waiting for PUBACK, each kept as a copy.
-inline constexpr size_t kOutboxBacklogWindow = 4;      ///< Backlog entries waiting for PUBACK.
+inline constexpr size_t kOutboxWindow = 8;         ///< Live messages waiting for PUBACK, each kept as a copy.
+inline constexpr size_t kOutboxBacklogWindow = 4;  ///< Backlog entries waiting for PUBACK.
 inline constexpr size_t kOutboxMessageBytes = 8 * 1024;  ///< Largest message that is stored.
 
 struct OutboxConfig {
@@ -74,8 +77,9 @@ class Outbox {
   /// kUnavailable: it could not be stored either: counted as dropped.
   base::Status Send(base::ByteView message);
 
-  /// Sends an encoded state-like message (birth, update; retained) or answer (prediction, response) now or never.
-  /// kUnavailable, kResourceExhausted: as Transport::Publish; the caller sends its newest state after the next event.
+  /// Sends an encoded state-like message (birth, update; retained) or answer (prediction, response) now or
+  /// never. kUnavailable, kResourceExhausted: as Transport::Publish; the caller sends its newest state after
+  /// the next event.
   base::Status SendNow(base::ByteView message, Qos qos, bool retain);
 
   /// `state` as JSON, retained. Errors as SendNow.
@@ -105,24 +109,28 @@ class Outbox {
     uint32_t token = 0;
     uint64_t position = 0;
   };
-  void Store(base::ByteView message);
-  void Mirror(base::ByteView message, TopicKind kind, std::string_view model);
+  base::Status Store(base::ByteView message);
+  void StoreLive();
   bool SendOldest();
+  bool Queue(uint64_t position, uint32_t token, bool acknowledged);
   void OnPublished(uint32_t token, int reason);
   void DropAcknowledged();
+  void Mirror(base::ByteView message, TopicKind kind, std::string_view model);
+  void UpdateOldest(int64_t now_ns);
 
   OutboxConfig config_;
   DeviceTopics topics_;
   Transport& transport_;
   BacklogRing& ring_;
   OutboxCounters counters_;
-  uint64_t ring_dropped_before_ = 0;
+  uint64_t ring_dropped_before_;
   uint64_t order_ = 0;
   std::array<Slot, kOutboxWindow> slots_;
   base::FixedVector<BacklogSlot, kOutboxBacklogWindow> in_flight_;  ///< In order of position.
   uint64_t next_position_ = 0;
-  int64_t allowance_bytes_ = 0;
-  int64_t last_poll_ns_ = 0;
+  double allowance_bytes_ = 0;
+  int64_t last_poll_ns_ = -1;
+  int64_t oldest_checked_ns_ = 0;
   alignas(16) std::array<uint8_t, kOutboxMessageBytes> entry_;
   std::array<uint8_t, kJsonBufferBytes> json_;
 };

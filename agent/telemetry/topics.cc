@@ -151,14 +151,16 @@ base::Result<ParsedTopic> ParseDevice(Levels levels, ParsedTopic parsed) {
 bool IsTopicId(std::string_view text) {
   if (text.empty() || text.size() > kMaxIdBytes) return false;
   for (char c : text) {
-    const bool good = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    const bool good =
+        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
     if (!good) return false;
   }
   return true;
 }
 
 bool IsReservedId(std::string_view text) {
-  return text == kEverybody || text == "offer" || text == "pkg" || text == "root" || text == "json" || text == "m";
+  return text == kEverybody || text == "offer" || text == "pkg" || text == "root" || text == "json" ||
+         text == "m";
 }
 
 std::string_view TopicLeaf(TopicKind kind) {
@@ -238,7 +240,8 @@ base::Result<ParsedTopic> ParseTopic(std::string_view topic) {
     return parsed;
   }
   if (second == "root") {
-    if (!ParseIndex(levels.Next(), &parsed.version) || !levels.at_end()) return base::Status::kInvalidArgument;
+    if (!ParseIndex(levels.Next(), &parsed.version) || !levels.at_end())
+      return base::Status::kInvalidArgument;
     parsed.kind = TopicKind::kRoot;
     return parsed;
   }

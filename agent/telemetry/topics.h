@@ -23,7 +23,8 @@ using Topic = base::FixedString<kMaxTopicBytes>;
 
 /// Ids in topics: 1 to 64 of [A-Za-z0-9_-]. So no '/', '+', '#', NUL or dots.
 bool IsTopicId(std::string_view text);
-/// A device or group may not take a name that the tree uses itself: "all", "offer", "pkg", "root", "json", "m".
+/// A device or group may not take a name that the tree uses itself: "all", "offer", "pkg", "root", "json",
+/// "m".
 bool IsReservedId(std::string_view text);
 /// What a device or group may be called: an id that is not reserved.
 inline bool IsNodeId(std::string_view text) { return IsTopicId(text) && !IsReservedId(text); }
@@ -58,7 +59,8 @@ class DeviceTopics {
   std::string_view fleet() const { return fleet_.view(); }
   std::string_view device() const { return device_.view(); }
 
-  /// `dipper/1/<fleet>/<device>/<leaf>`, or `.../m/<model>/<leaf>` when `model` is not empty, or `.../json/...`.
+  /// `dipper/1/<fleet>/<device>/<leaf>`, or `.../m/<model>/<leaf>` when `model` is not empty, or
+  /// `.../json/...`.
   Topic Of(TopicKind kind, std::string_view model = {}, bool json = false) const;
 
  private:
@@ -91,8 +93,8 @@ struct ParsedTopic {
   uint32_t version = 0;
 };
 
-/// Takes a topic apart. Never reads past the view; accepts only canonical forms (no leading zeros, lower-case hex).
-/// kInvalidArgument: not a topic of this tree.
+/// Takes a topic apart. Never reads past the view; accepts only canonical forms (no leading zeros, lower-case
+/// hex). kInvalidArgument: not a topic of this tree.
 base::Result<ParsedTopic> ParseTopic(std::string_view topic);
 
 }  // namespace dipper::telemetry

@@ -11,7 +11,7 @@
 namespace dipper::learn {
 
 struct PageHinkleyConfig {
-  double delta = 0.15;        ///< rise that is tolerated, in standard deviations, 0 .. 10
+  double delta = 0.1;         ///< rise that is tolerated, in standard deviations, 0 .. 10
   double threshold = 50;      ///< accumulated excess that alarms, in standard deviations, > 0 .. 1e6
   uint32_t min_samples = 30;  ///< values after a start or alarm before anything is reported, >= 2
 };

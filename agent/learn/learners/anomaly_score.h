@@ -1,7 +1,7 @@
 // Anomaly score from forecast residuals, calibrated so that a score s is exceeded by about 1 - s of normal samples, and
 // events with hysteresis. Residuals are divided by a robust decayed scale, held as a decaying maximum so that a whole
-// event scores, and ranked in a decayed histogram with a Pareto tail (peaks over threshold: Hill, Annals of Statistics 3,
-// 1975). A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// event scores, and ranked in a decayed histogram with a generalized Pareto tail (peaks over threshold: Pickands,
+// Annals of Statistics 3, 1975). A view over caller memory; state is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct AnomalyScoreConfig {
   uint32_t min_raise_samples = 2;   ///< samples in a row at or above `raise`, >= 1
   uint32_t min_clear_samples = 10;  ///< samples in a row below `clear`, >= 1
   double decay = 0.999;             ///< memory of the residual scale, in [0.5, 1)
-  double hold = 0.95;               ///< factor per sample of the held maximum, 0 = none, < 1
+  double hold = 0.97;               ///< factor per sample of the held maximum, 0 = none, < 1
 };
 
 class AnomalyScore {
@@ -48,6 +48,9 @@ class AnomalyScore {
  private:
   struct State;
   State& state() const;
+  double Rank(double at) const;  // calibrated score of a place on the histogram's axis
+  void Remember(double at);
+  Result Step();                 // the event machine, on the present score
 
   AnomalyScoreConfig config_;
   uint8_t* memory_;

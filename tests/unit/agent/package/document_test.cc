@@ -136,7 +136,9 @@ TEST_F(DocumentTest, FlipsAndTruncationsNeverChangeAnOffer) {
   for (size_t i = 0; i < bytes.size(); ++i) {
     Bytes flipped = bytes;
     flipped[i] ^= 0x20;
-    if (Offer(flipped) == Reason::None) ASSERT_EQ(offer_.digest, digest) << i;
+    if (Offer(flipped) == Reason::None) {
+      ASSERT_EQ(offer_.digest, digest) << i;
+    }
     ASSERT_NE(Offer(Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(i))), Reason::None) << i;
   }
 }
@@ -160,13 +162,16 @@ TEST_F(DocumentTest, Targets) {
   EXPECT_EQ(with(static_cast<TargetScope>(7), {"mote-1"}), Reason::BadFormat);
   EXPECT_EQ(with(TargetScope::List, {"../x"}), Reason::BadFormat);
   EXPECT_EQ(with(TargetScope::List, {"#"}), Reason::BadFormat);
-  EXPECT_EQ(with(TargetScope::List, std::vector<std::string>(kMaxTargetNames + 1, "mote-1")), Reason::BadFormat);
+  EXPECT_EQ(with(TargetScope::List, std::vector<std::string>(kMaxTargetNames + 1, "mote-1")),
+            Reason::BadFormat);
   EXPECT_EQ(Offer([](schema::OfferT& offer) { offer.fleet = "other"; }), Reason::WrongTarget);
 }
 
 TEST_F(DocumentTest, LimitTakesDevicesInHashOrder) {
   const uint64_t mine = RolloutHash("mote-1", "r1");
-  const auto with = [&](uint64_t limit) { return Offer([&](schema::OfferT& o) { o.target->limit = limit; }); };
+  const auto with = [&](uint64_t limit) {
+    return Offer([&](schema::OfferT& o) { o.target->limit = limit; });
+  };
   EXPECT_EQ(with(mine), Reason::WrongTarget);
   EXPECT_EQ(with(mine + 1), Reason::None);
   EXPECT_EQ(with(0), Reason::WrongTarget);
@@ -196,7 +201,7 @@ TEST_F(DocumentTest, RolloutHashIsUniformAndIndependent) {
 
 TEST_F(DocumentTest, RolloutHashIsPinned) {
   // A change would reshuffle every running rollout.
-  EXPECT_EQ(RolloutHash("mote-1", "r1"), 0U);
+  EXPECT_EQ(RolloutHash("mote-1", "r1"), 1946901658U);
 }
 
 TEST_F(DocumentTest, Times) {
@@ -217,7 +222,8 @@ TEST_F(DocumentTest, Times) {
 TEST_F(DocumentTest, ExpiredRootSpeaksNoMore) {
   const TrustedTime late{root_.expires(), true};
   EXPECT_EQ(Offer([&](schema::OfferT& o) { o.not_after = late.unix_seconds + 10; }, late), Reason::Expired);
-  EXPECT_EQ(Command([&](schema::CommandT& c) { c.not_after = late.unix_seconds + 10; }, late), Reason::Expired);
+  EXPECT_EQ(Command([&](schema::CommandT& c) { c.not_after = late.unix_seconds + 10; }, late),
+            Reason::Expired);
 }
 
 TEST_F(DocumentTest, OfferRanges) {
@@ -235,7 +241,8 @@ TEST_F(DocumentTest, OfferRanges) {
   EXPECT_EQ(Offer([](OfferT& o) { *o.package = schema::Sha256(); }), Reason::BadFormat);
   EXPECT_EQ(Offer([](OfferT& o) { o.image_bytes = 0; }), Reason::BadFormat);
   EXPECT_EQ(Offer([](OfferT& o) { o.package_bytes = o.head_bytes; }), Reason::BadFormat);
-  for (const uint64_t size : {(1ULL << 31) - 1, 1ULL << 31, (1ULL << 32) - 1, UINT64_MAX}) {
+  for (const uint64_t size :
+       std::vector<uint64_t>{(1ULL << 31) - 1, 1ULL << 31, (1ULL << 32) - 1, UINT64_MAX}) {
     EXPECT_EQ(Offer([&](OfferT& o) { o.image_bytes = size; }), Reason::TooLarge);
     EXPECT_EQ(Offer([&](OfferT& o) { o.package_bytes = size; }), Reason::TooLarge);
     EXPECT_EQ(Offer([&](OfferT& o) { o.head_bytes = static_cast<uint32_t>(size); }), Reason::TooLarge);
@@ -280,7 +287,8 @@ TEST_F(DocumentTest, TooManySignaturesAndTooLong) {
   const Bytes payload(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
   const schema::Signature good = SignatureBy(TestKeys().rollout, Domain::kOffer, payload);
   EXPECT_EQ(Offer(Envelope(payload, std::vector<schema::Signature>(kMaxSignatures, good))), Reason::None);
-  EXPECT_EQ(Offer(Envelope(payload, std::vector<schema::Signature>(kMaxSignatures + 1, good))), Reason::TooLarge);
+  EXPECT_EQ(Offer(Envelope(payload, std::vector<schema::Signature>(kMaxSignatures + 1, good))),
+            Reason::TooLarge);
   EXPECT_EQ(Offer(Envelope(payload, {})), Reason::BadFormat);
   EXPECT_EQ(Offer(Bytes(kMaxDocumentBytes + 1)), Reason::TooLarge);
   EXPECT_EQ(Offer(Bytes{}), Reason::BadFormat);

@@ -1,8 +1,6 @@
 // Implementation of fixture.h.
 #include "tests/unit/agent/package/fixture.h"
 
-#include <gtest/gtest.h>
-
 #include "agent/base/crc32c.h"
 #include "agent/base/sha256.h"
 #include "agent/package/table.h"
@@ -75,6 +73,10 @@ schema::ManifestT TestManifest() {
   manifest.hardware = {"generic-linux"};
   manifest.min_agent = std::make_unique<schema::AgentVersion>(uint16_t{0}, uint16_t{1}, uint16_t{0});
   manifest.numerics_version = 1;
+  auto layout = std::make_unique<schema::LayoutVersionT>();
+  layout->kind = "image";
+  layout->version = 3;
+  manifest.layouts.push_back(std::move(layout));
   manifest.gate = std::make_unique<schema::GatePolicyT>();
   manifest.self_test = std::make_unique<schema::SelfTestT>();
   auto observe = std::make_unique<schema::SelfTestStepT>();
@@ -86,7 +88,8 @@ schema::ManifestT TestManifest() {
   learn->y = 3;
   manifest.self_test->steps.push_back(std::move(observe));
   manifest.self_test->steps.push_back(std::move(learn));
-  manifest.self_test->image_sha256 = std::make_unique<schema::Sha256>(ToSchema(base::Sha256Of(TestImage(10))));
+  manifest.self_test->image_sha256 =
+      std::make_unique<schema::Sha256>(ToSchema(base::Sha256Of(TestImage(10))));
   manifest.lineage = std::make_unique<schema::LineageT>();
   manifest.lineage->notes = "trained on the bench";
   return manifest;
@@ -131,8 +134,10 @@ Bytes Forge(const Bytes& package, const PrivateKey& key,
   header.signature_bytes = kSignatureBytes;
   Bytes head(kHeaderBytes);
   WriteHeader(header, head);
-  const auto value = Sign(key, SigningDigest(Domain::kPackage, base::ByteView(head).first(kSignedHeaderBytes), packed));
-  Bytes section(key.id().bytes.begin(), key.id().bytes.end());
+  const auto value =
+      Sign(key, SigningDigest(Domain::kPackage, base::ByteView(head).first(kSignedHeaderBytes), packed));
+  const base::Digest id = key.id();
+  Bytes section(id.bytes.begin(), id.bytes.end());
   section.insert(section.end(), value.value().rs.begin(), value.value().rs.end());
   header.signature_crc = base::Crc32c(section);
   WriteHeader(header, head);

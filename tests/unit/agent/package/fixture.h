@@ -47,7 +47,8 @@ Bytes TestPackage(size_t image_bytes = 2 * kBlockBytes + 100, uint32_t seed = 1)
 /// Sets the header's CRC anew, as a forger would.
 void FixHeaderCrc(Bytes& package);
 /// Unpacks the manifest, lets `change` edit it and the header, packs, signs with `key`.
-Bytes Forge(const Bytes& package, const PrivateKey& key, const std::function<void(schema::ManifestT&, Header&)>& change);
+Bytes Forge(const Bytes& package, const PrivateKey& key,
+            const std::function<void(schema::ManifestT&, Header&)>& change);
 /// An envelope around any payload with these signatures.
 Bytes Envelope(const Bytes& payload, const std::vector<schema::Signature>& signatures);
 schema::Signature SignatureBy(const PrivateKey& key, Domain domain, const Bytes& payload);

@@ -26,8 +26,19 @@ TEST(ManifestTest, UnchangedIsAccepted) {
 
 TEST(ManifestTest, NamesThatArePathsOrTopicsAreRefused) {
   const std::string with_zero("a\0b", 3);
-  const std::vector<std::string> bad = {"", "../x", "/etc", "a/b", "a#", "a+", "+", "#", with_zero, "\xff\xfe", "a b",
-                                        std::string(65, 'a'), std::string(4096, 'a')};
+  const std::vector<std::string> bad = {"",
+                                        "../x",
+                                        "/etc",
+                                        "a/b",
+                                        "a#",
+                                        "a+",
+                                        "+",
+                                        "#",
+                                        with_zero,
+                                        "\xff\xfe",
+                                        "a b",
+                                        std::string(65, 'a'),
+                                        std::string(4096, 'a')};
   for (const std::string& name : bad) {
     EXPECT_NE(ChangedManifest([&](ManifestT& m) { m.model = name; }), Reason::None) << name;
     if (name != "a b" && name != "a+") {
@@ -47,9 +58,10 @@ TEST(ManifestTest, BlockTablesThatLieAreRefused) {
     EXPECT_EQ(ChangedManifest([&](ManifestT& m) { value = m.blocks[0].stored_bytes(); }), Reason::None);
     return value;
   }();
-  for (const auto& block : {at(1, stored, kBlockBytes), at(0, 0, kBlockBytes), at(0, UINT32_MAX, kBlockBytes),
-                            at(0, stored + 1, kBlockBytes), at(0, stored, kBlockBytes - 1), at(0, stored, UINT32_MAX),
-                            at(UINT32_MAX, stored, kBlockBytes), at(0, kMaxStoredBlockBytes + 1, kBlockBytes)}) {
+  for (const auto& block :
+       {at(1, stored, kBlockBytes), at(0, 0, kBlockBytes), at(0, UINT32_MAX, kBlockBytes),
+        at(0, stored + 1, kBlockBytes), at(0, stored, kBlockBytes - 1), at(0, stored, UINT32_MAX),
+        at(UINT32_MAX, stored, kBlockBytes), at(0, kMaxStoredBlockBytes + 1, kBlockBytes)}) {
     EXPECT_EQ(ChangedManifest([&](ManifestT& m) { m.blocks[0] = block; }), Reason::BadFormat);
   }
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.blocks.pop_back(); }), Reason::BadFormat);
@@ -68,22 +80,28 @@ TEST(ManifestTest, SpecMustBeWellFormedAndFit) {
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.spec.clear(); }), Reason::BadSpec);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.spec.resize(m.spec.size() / 2); }), Reason::BadSpec);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.spec = TestSpec("other"); }), Reason::WrongSchema);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) {
-              m.feature_schema = std::make_unique<schema::Sha256>();
-            }),
+  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.feature_schema = std::make_unique<schema::Sha256>(); }),
             Reason::WrongSchema);
 }
 
 TEST(ManifestTest, SelfTestValuesAreChecked) {
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test.reset(); }), Reason::None);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[0]->values = {std::nanf(""), 1}; }), Reason::None);
+  EXPECT_EQ(ChangedManifest([](ManifestT& m) {
+              m.self_test->steps[0]->values = {std::nanf(""), 1};
+            }),
+            Reason::None);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[0]->values = {1}; }), Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[0]->values = {}; }), Reason::BadFormat);
-  EXPECT_EQ(ChangedManifest([&](ManifestT& m) { m.self_test->steps[0]->values = {infinity, 1}; }), Reason::BadFormat);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[1]->y = std::nan(""); }), Reason::BadFormat);
+  EXPECT_EQ(ChangedManifest([&](ManifestT& m) {
+              m.self_test->steps[0]->values = {infinity, 1};
+            }),
+            Reason::BadFormat);
+  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[1]->y = std::nan(""); }),
+            Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[1]->weight = -1; }), Reason::BadFormat);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps[1]->kind = static_cast<schema::SelfTestKind>(9); }),
+  EXPECT_EQ(ChangedManifest(
+                [](ManifestT& m) { m.self_test->steps[1]->kind = static_cast<schema::SelfTestKind>(9); }),
             Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->image_sha256.reset(); }), Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.self_test->steps.clear(); }), Reason::BadFormat);
@@ -100,7 +118,8 @@ TEST(ManifestTest, GateValuesAreChecked) {
     EXPECT_EQ(ChangedManifest([&](ManifestT& m) { m.gate->margin = bad; }), Reason::BadFormat);
   }
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.gate->alpha = 1; }), Reason::BadFormat);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.gate->kind = static_cast<schema::GateKind>(77); }), Reason::BadFormat);
+  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.gate->kind = static_cast<schema::GateKind>(77); }),
+            Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.gate->at_deadline = static_cast<schema::AtDeadline>(77); }),
             Reason::BadFormat);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.gate->deadline_samples = m.gate->deadline_seconds = 0; }),
@@ -110,7 +129,8 @@ TEST(ManifestTest, GateValuesAreChecked) {
 TEST(ManifestTest, LineageTextIsSafeToPrint) {
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.lineage->notes = "two\nlines, \xc3\xa9"; }), Reason::None);
   EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.lineage->notes = "\x1b[2J"; }), Reason::BadFormat);
-  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.lineage->notes = std::string(4097, 'a'); }), Reason::BadFormat);
+  EXPECT_EQ(ChangedManifest([](ManifestT& m) { m.lineage->notes = std::string(4097, 'a'); }),
+            Reason::BadFormat);
 }
 
 TEST(ManifestTest, NewerReleaseEpochNeedsANewerRoot) {

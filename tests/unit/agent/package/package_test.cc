@@ -37,6 +37,8 @@ TEST_F(PackageTest, HeadBlocksAndImageRoundTrip) {
   EXPECT_TRUE(manifest_.FitsAgent(0, 1, 0));
   EXPECT_TRUE(manifest_.FitsAgent(1, 0, 0));
   EXPECT_FALSE(manifest_.FitsAgent(0, 0, 9));
+  EXPECT_EQ(manifest_.LayoutOf("image"), 3U);
+  EXPECT_EQ(manifest_.LayoutOf("other"), 0U);
   ASSERT_EQ(manifest_.block_count(), 3U);
   for (uint32_t i = 0; i < 3; ++i) {
     const BlockInfo block = manifest_.block(i);
@@ -172,7 +174,8 @@ TEST_F(PackageTest, DeclaredSizesAreRefused) {
     }
   }
   std::vector<uint64_t> wide = sizes;
-  wide.insert(wide.end(), {UINT64_MAX, UINT64_MAX - 1, 1ULL << 63, 1ULL << 32, kMaxImageBytes + 1, package.size() + 1});
+  wide.insert(wide.end(),
+              {UINT64_MAX, UINT64_MAX - 1, 1ULL << 63, 1ULL << 32, kMaxImageBytes + 1, package.size() + 1});
   for (const size_t field : {24U, 32U}) {
     for (const uint64_t size : wide) {
       Bytes forged = package;
@@ -191,8 +194,9 @@ TEST_F(PackageTest, ManifestOfOneAndBlocksOfAnother) {
   ASSERT_EQ(VerifyHeadOf(Head(one)), Reason::None);
   ASSERT_EQ(VerifyHead(Head(other), root_, other_memory.bytes(), &other_manifest), Reason::None);
   const BlockInfo block = other_manifest.block(1);
-  EXPECT_EQ(VerifyBlock(manifest_, 1, base::ByteView(other).subspan(block.package_offset, block.stored_bytes)),
-            Reason::BadBlock);
+  EXPECT_EQ(
+      VerifyBlock(manifest_, 1, base::ByteView(other).subspan(block.package_offset, block.stored_bytes)),
+      Reason::BadBlock);
   const base::ByteView head = Head(one);
   Bytes mixed(head.begin(), head.end());
   mixed.insert(mixed.end(), other.begin() + static_cast<std::ptrdiff_t>(Head(other).size()), other.end());
@@ -205,7 +209,8 @@ TEST_F(PackageTest, ManifestOfOneAndBlocksOfAnother) {
 
 TEST_F(PackageTest, OtherRolesCannotMakePackages) {
   const Bytes package = TestPackage(100);
-  for (const PrivateKey* key : {&TestKeys().root, &TestKeys().rollout, &TestKeys().command, &TestKeys().stranger}) {
+  for (const PrivateKey* key :
+       {&TestKeys().root, &TestKeys().rollout, &TestKeys().command, &TestKeys().stranger}) {
     EXPECT_EQ(Whole(Forge(package, *key, [](auto&, auto&) {})), Reason::UnknownKey);
   }
   EXPECT_EQ(Whole(Forge(package, TestKeys().release, [](auto&, auto&) {})), Reason::None);
@@ -217,10 +222,12 @@ TEST_F(PackageTest, SignatureOfAnotherDocumentKindIsRefused) {
   Header header;
   ASSERT_EQ(ParseHeader(package, &header), Reason::None);
   const base::ByteView view(package);
-  const auto value = Sign(TestKeys().release, SigningDigest(Domain::kOffer, view.first(kSignedHeaderBytes),
-                                                            view.subspan(kHeaderBytes, header.manifest_bytes)));
+  const auto value =
+      Sign(TestKeys().release, SigningDigest(Domain::kOffer, view.first(kSignedHeaderBytes),
+                                             view.subspan(kHeaderBytes, header.manifest_bytes)));
   const size_t at = kHeaderBytes + header.manifest_bytes;
-  std::copy(value.value().rs.begin(), value.value().rs.end(), package.begin() + static_cast<std::ptrdiff_t>(at + 32));
+  std::copy(value.value().rs.begin(), value.value().rs.end(),
+            package.begin() + static_cast<std::ptrdiff_t>(at + 32));
   header.signature_crc = base::Crc32c(view.subspan(at, kSignatureBytes));
   WriteHeader(header, base::MutableBytes(package).first(kHeaderBytes));
   EXPECT_EQ(Whole(package), Reason::BadSignature);

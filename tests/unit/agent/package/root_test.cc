@@ -113,7 +113,9 @@ TEST(RootTest, CheckSignaturesCountsOnlyTheRolesKeys) {
   TrustRoot root;
   ASSERT_EQ(Parse(table, {TestKeys().root}, &root), Reason::None);
   const base::Digest digest = SigningDigest(Domain::kPackage, Bytes{1, 2, 3});
-  const auto by = [&](const PrivateKey& key) { return TrustRoot::Signature{key.id(), Sign(key, digest).value()}; };
+  const auto by = [&](const PrivateKey& key) {
+    return TrustRoot::Signature{key.id(), Sign(key, digest).value()};
+  };
   const auto check = [&](std::vector<TrustRoot::Signature> signatures) {
     return root.CheckSignatures(RoleName::Release, digest, signatures);
   };
@@ -135,8 +137,9 @@ TEST(RootTest, CheckSignaturesCountsOnlyTheRolesKeys) {
 class SuccessorTest : public ::testing::Test {
  protected:
   /// Version `version` with the stranger as the new root key, signed by `keys`.
-  Reason Successor(uint32_t version, const std::vector<PrivateKey>& keys,
-                   const std::function<void(schema::RootT&)>& change = [](schema::RootT&) {}) {
+  Reason Successor(
+      uint32_t version, const std::vector<PrivateKey>& keys,
+      const std::function<void(schema::RootT&)>& change = [](schema::RootT&) {}) {
     schema::RootT table = PlainRoot(version);
     table.keys[0] = ToSchema(TestKeys().stranger.public_key());
     change(table);

@@ -1,0 +1,287 @@
+// See layout.h: checks a verified spec table value by value and lays the image out. Sections and their order:
+// docs/reference/model-image.md.
+#include "agent/learn/image/layout.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "agent/learn/image/image_format.h"
+#include "agent/learn/image/planner.h"
+
+namespace dipper::learn {
+namespace {
+
+using base::Status;
+
+constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxModelIdBytes = 32;
+
+std::string_view Text(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
+
+// Names and labels go into topics, tables and files: some text without control characters.
+bool GoodName(std::string_view name) {
+  if (name.empty() || name.size() > kMaxNameBytes) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 && byte != 0x7f;
+  });
+}
+
+bool GoodModelId(std::string_view id) {
+  if (id.empty() || id.size() > kMaxModelIdBytes || id.front() == '.' || id.front() == '-') return false;
+  return std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
+  });
+}
+
+using Texts = flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>;
+
+bool GoodTexts(const Texts& texts) {
+  for (uint32_t i = 0; i < texts.size(); ++i) {
+    const std::string_view text = Text(texts.Get(i));
+    if (!GoodName(text)) return false;
+    for (uint32_t j = 0; j < i; ++j) {
+      if (Text(texts.Get(j)) == text) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Status Planner::Refuse(const char* why, Status status) {
+  if (why_ != nullptr) *why_ = why;
+  return status;
+}
+
+Status Planner::AddTable(std::span<const uint16_t> values, TableList* list) {
+  if (values.size() > kMaxTableEntries - layout_.table_count) {
+    return Refuse("the stages select too many inputs: their lists together hold at most 4096 entries");
+  }
+  list->first = layout_.table_count;
+  list->count = static_cast<uint32_t>(values.size());
+  std::copy(values.begin(), values.end(), plan_.tables.begin() + layout_.table_count);
+  layout_.table_count += list->count;
+  return Status::kOk;
+}
+
+Status Planner::PlanFeatures() {
+  const auto& features = *table_.features();
+  if (features.size() < 1 || features.size() > kMaxFeatures) {
+    return Refuse("feature: a model has 1 to 256 features");
+  }
+  layout_.features = features.size();
+  width_ = features.size();
+  for (uint32_t i = 0; i < features.size(); ++i) {
+    const schema::Feature& feature = *features.Get(i);
+    if (!GoodName(Text(feature.name()))) return Refuse("feature.name: 1 to 128 bytes without control characters");
+    if (Text(feature.unit()).size() > kMaxNameBytes) return Refuse("feature.unit: at most 128 bytes");
+    for (uint32_t j = 0; j < i; ++j) {
+      if (Text(features.Get(j)->name()) == Text(feature.name())) return Refuse("feature.name: two features share a name");
+    }
+    const bool categorical = feature.type() == schema::FeatureType::Categorical;
+    if (!categorical && feature.type() != schema::FeatureType::Numeric) {
+      return Refuse("feature.type: unknown type", Status::kUnimplemented);
+    }
+    const uint32_t count = feature.categories() == nullptr ? 0 : feature.categories()->size();
+    if (!categorical && count != 0) return Refuse("feature.categories: only a categorical feature has categories");
+    if (categorical && (count < 1 || count > kMaxCategories)) {
+      return Refuse("feature.categories: a categorical feature lists 1 to 1024 categories");
+    }
+    if (categorical && !GoodTexts(*feature.categories())) {
+      return Refuse("feature.categories: each one non-empty, at most 128 bytes, and only once");
+    }
+    categories_[i] = static_cast<uint16_t>(count);
+  }
+  return AddTable({categories_.data(), width_}, &layout_.categories);
+}
+
+Status Planner::PlanTarget() {
+  const schema::Target& target = *table_.target();
+  TargetLayout& out = layout_.target;
+  const schema::Task task = table_.task();
+  if (task > schema::Task::MAX) return Refuse("task: unknown task", Status::kUnimplemented);
+  out.kind = target.kind();
+  out.classification = task == schema::Task::Classification;
+  const uint32_t classes = target.classes() == nullptr ? 0 : target.classes()->size();
+  switch (target.kind()) {
+    case schema::TargetKind::LabelColumn:
+      if (task == schema::Task::Anomaly) {
+        return Refuse("task anomaly needs target.kind feature_ahead: the score comes from forecast residuals");
+      }
+      if (Text(target.name()).size() > kMaxNameBytes) return Refuse("target.name: at most 128 bytes");
+      break;
+    case schema::TargetKind::FeatureAhead:
+      if (target.feature() >= layout_.features) return Refuse("target.feature: no such feature");
+      if (target.ahead() < 1 || target.ahead() > kMaxAhead) return Refuse("target.ahead: 1 to 65536 samples");
+      if ((categories_[target.feature()] > 0) != out.classification) {
+        return Refuse("target.feature: a categorical feature ahead is classification, a numeric one regression or anomaly");
+      }
+      out.feature = target.feature();
+      out.ahead = target.ahead();
+      break;
+    case schema::TargetKind::None:
+      return Refuse("target.kind none: no learner of this version works without a target", Status::kUnimplemented);
+    default:
+      return Refuse("target.kind: unknown kind", Status::kUnimplemented);
+  }
+  if (!out.classification || out.kind == schema::TargetKind::FeatureAhead) {
+    if (classes != 0 || target.spare_classes() != 0) {
+      return Refuse("target.classes: only for classification of a label column");
+    }
+    out.classes = out.classification ? categories_[out.feature] + 1U : 0;
+  } else {
+    out.classes = classes + target.spare_classes();
+    if (classes > 0 && !GoodTexts(*target.classes())) {
+      return Refuse("target.classes: each one non-empty, at most 128 bytes, and only once");
+    }
+  }
+  if (out.classification && (out.classes < 2 || out.classes > kMaxClasses)) {
+    return Refuse("target.classes: classification has 2 to 64 places for classes, spare ones included");
+  }
+  layout_.outputs = out.classification ? out.classes : 1;
+  return Status::kOk;
+}
+
+Status Planner::SelectInputs(const flatbuffers::Vector<uint16_t>* wanted, Kind kind, StageLayout* stage) {
+  uint32_t count = 0;
+  if (wanted == nullptr || wanted->size() == 0) {
+    for (uint32_t i = 0; i < width_; ++i) {
+      const bool categorical = categories_[i] > 0;
+      if (kind == Kind::kAny || (kind == Kind::kCategorical) == categorical) {
+        selected_[count++] = static_cast<uint16_t>(i);
+      }
+    }
+  } else {
+    if (wanted->size() > width_) return Refuse("stage.inputs: more inputs than there are");
+    for (uint32_t i = 0; i < wanted->size(); ++i) {
+      const uint16_t input = wanted->Get(i);
+      if (input >= width_ || (i > 0 && input <= wanted->Get(i - 1))) {
+        return Refuse("stage.inputs: existing inputs in ascending order, each once");
+      }
+      const bool categorical = categories_[input] > 0;
+      if (kind == Kind::kNumeric && categorical) {
+        return Refuse("stage.inputs: this stage takes numeric inputs; put one_hot before it for a categorical one");
+      }
+      if (kind == Kind::kCategorical && !categorical) return Refuse("stage.inputs: one_hot takes categorical inputs");
+      selected_[count++] = input;
+    }
+  }
+  if (count == 0) return Refuse("stage.inputs: no input is of the type that this stage takes");
+  return AddTable({selected_.data(), count}, &stage->inputs);
+}
+
+Status Planner::PlanLags(const schema::Lags& in, StageLayout* stage) {
+  stage->differences = in.differences();
+  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), stage->differences ? Kind::kNumeric : Kind::kAny, stage));
+  if (in.lags() == nullptr || in.lags()->size() == 0) return Refuse("lags.lags: at least one lag");
+  for (uint32_t i = 0; i < in.lags()->size(); ++i) {
+    const uint16_t lag = in.lags()->Get(i);
+    if (lag < 1 || lag > kMaxLag || (i > 0 && lag <= in.lags()->Get(i - 1))) {
+      return Refuse("lags.lags: 1 to 4096 samples, in ascending order, each once");
+    }
+  }
+  const uint64_t added = uint64_t{stage->inputs.count} * in.lags()->size();
+  if (width_ + added > kMaxInputs) return Refuse("lags: more than 512 inputs after this stage");
+  DIPPER_RETURN_IF_ERROR(AddTable({in.lags()->data(), in.lags()->size()}, &stage->parameters));
+  uint32_t next = width_;
+  for (uint32_t i = 0; i < stage->inputs.count; ++i) {
+    const uint16_t kind = categories_[plan_.tables[stage->inputs.first + i]];
+    for (uint32_t j = 0; j < stage->parameters.count; ++j) categories_[next++] = kind;
+  }
+  width_ = next;
+  return Status::kOk;
+}
+
+Status Planner::PlanOneHot(const schema::OneHot& in, StageLayout* stage) {
+  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), Kind::kCategorical, stage));
+  std::array<uint16_t, kMaxInputs> counts;
+  std::array<uint16_t, kMaxInputs> after;
+  uint32_t selected = 0;
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < width_; ++i) {
+    const bool replaced =
+        selected < stage->inputs.count && plan_.tables[stage->inputs.first + selected] == i;
+    const uint32_t places = replaced ? categories_[i] + 1U : 1U;
+    if (next + places > kMaxInputs) return Refuse("one_hot: more than 512 inputs after this stage");
+    for (uint32_t j = 0; j < places; ++j) after[next++] = replaced ? uint16_t{0} : categories_[i];
+    if (replaced) counts[selected++] = categories_[i];
+  }
+  DIPPER_RETURN_IF_ERROR(AddTable({counts.data(), selected}, &stage->parameters));
+  std::copy(after.begin(), after.begin() + next, categories_.begin());
+  width_ = next;
+  return Status::kOk;
+}
+
+Status Planner::PlanFault(const schema::Fault& in, StageLayout* stage) {
+#ifdef DIPPER_TEST_FAULTS
+  if (in.kind() > schema::FaultKind::MAX) return Refuse("fault.kind: unknown kind", Status::kUnimplemented);
+  stage->fault = {static_cast<FaultAction>(in.kind()), in.at_sample(), in.value()};
+  return Status::kOk;
+#else
+  (void)in;
+  (void)stage;
+  return Refuse("stage fault: only test builds (DIPPER_TEST_FAULTS) have it", Status::kUnimplemented);
+#endif
+}
+
+Status Planner::PlanStages() {
+  const auto* stages = table_.stages();
+  layout_.stage_count = stages == nullptr ? 0 : stages->size();
+  if (layout_.stage_count > kMaxStages) return Refuse("stage: at most 16 stages");
+  layout_.input_stride = width_;
+  for (uint32_t i = 0; i < layout_.stage_count; ++i) {
+    const schema::Stage& in = *stages->Get(i);
+    StageLayout& stage = layout_.stages[i];
+    stage.kind = in.params_type();
+    stage.in_width = width_;
+    switch (stage.kind) {
+      case schema::StageParams::StandardScaler: {
+        const schema::StandardScaler& scaler = *in.params_as_StandardScaler();
+        stage.decay = scaler.decay();
+        stage.clip = scaler.clip();
+        if (!(stage.decay >= 0.0 && stage.decay < 1.0)) return Refuse("standard_scaler.decay: 0 or below 1");
+        if (!(stage.clip >= 0.0 && stage.clip <= 1e6)) return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
+        DIPPER_RETURN_IF_ERROR(SelectInputs(scaler.inputs(), Kind::kNumeric, &stage));
+        break;
+      }
+      case schema::StageParams::Lags:
+        DIPPER_RETURN_IF_ERROR(PlanLags(*in.params_as_Lags(), &stage));
+        break;
+      case schema::StageParams::OneHot:
+        DIPPER_RETURN_IF_ERROR(PlanOneHot(*in.params_as_OneHot(), &stage));
+        break;
+      case schema::StageParams::Fault:
+        DIPPER_RETURN_IF_ERROR(PlanFault(*in.params_as_Fault(), &stage));
+        break;
+      default:
+        return Refuse("stage: unknown kind", Status::kUnimplemented);
+    }
+    stage.out_width = width_;
+    layout_.input_stride = std::max(layout_.input_stride, width_);
+  }
+  layout_.inputs = width_;
+  return AddTable({categories_.data(), width_}, &layout_.learner_categories);
+}
+
+Status Planner::Run() {
+  if (!GoodModelId(Text(table_.model_id()))) {
+    return Refuse("model_id: 1 to 32 of letters, digits, '_', '-' and '.', not starting with '.' or '-'");
+  }
+  if (table_.budget_bytes() > kMaxBudgetBytes) return Refuse("budget: at most 1 GiB");
+  DIPPER_RETURN_IF_ERROR(PlanFeatures());
+  DIPPER_RETURN_IF_ERROR(PlanTarget());
+  DIPPER_RETURN_IF_ERROR(PlanStages());
+  DIPPER_RETURN_IF_ERROR(PlanPending());
+  DIPPER_RETURN_IF_ERROR(PlanAnomaly());
+  DIPPER_RETURN_IF_ERROR(PlanDrift());
+  DIPPER_RETURN_IF_ERROR(PlanLearner());
+  return PlanSections();
+}
+
+Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) { return Planner(table, plan, why).Run(); }
+
+}  // namespace dipper::learn

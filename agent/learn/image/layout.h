@@ -1,0 +1,109 @@
+// Where every part of a model image lies and how it is configured: plain numbers computed from a spec, the same for
+// Spec (which checks them) and Model (which uses them). Thread-safe: plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "agent/learn/drift/page_hinkley.h"
+#include "agent/learn/image/limits.h"
+#include "agent/learn/learners/anomaly_score.h"
+#include "agent/learn/learners/hoeffding_tree.h"
+#include "agent/learn/learners/linear.h"
+#include "agent/learn/learners/rls.h"
+#include "agent/learn/metrics/auc.h"
+#include "agent/learn/metrics/classification.h"
+#include "agent/learn/metrics/regression.h"
+#include "agent/learn/stages/fault.h"
+#include "agent/learn/stages/lags.h"
+#include "agent/learn/stages/one_hot.h"
+#include "agent/learn/stages/standard_scaler.h"
+#include "agent/schema/spec_generated.h"
+
+namespace dipper::learn {
+
+/// A range of bytes of the image; offset and size are multiples of 16.
+struct Section {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+/// A list in the image's table section (16-bit numbers): which inputs, which lags.
+struct TableList {
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+
+struct StageLayout {
+  schema::StageParams kind = schema::StageParams::NONE;
+  uint32_t in_width = 0, out_width = 0;
+  TableList inputs;      ///< selected inputs, ascending
+  TableList parameters;  ///< lags: the lags; one_hot: category counts of the selected inputs
+  double decay = 0, clip = 0;
+  bool differences = false;
+  FaultConfig fault;
+  Section section;
+};
+
+struct TargetLayout {
+  schema::TargetKind kind = schema::TargetKind::LabelColumn;
+  bool classification = false;
+  uint32_t feature = 0;  ///< FeatureAhead
+  uint32_t ahead = 0;    ///< FeatureAhead
+  uint32_t classes = 0;  ///< 0 unless classification
+};
+
+/// Everything a model needs to know about its image, without pointers.
+struct Layout {
+  uint32_t features = 0;
+  uint32_t inputs = 0;   ///< of the learner
+  uint32_t outputs = 0;  ///< of the learner
+  TargetLayout target;
+  uint32_t stage_count = 0;
+  std::array<StageLayout, kMaxStages> stages;
+  TableList categories;          ///< per feature
+  TableList learner_categories;  ///< per learner input
+  uint32_t table_count = 0;
+  uint32_t input_stride = 0;     ///< widest row of stage values, in floats
+
+  schema::LearnerParams learner = schema::LearnerParams::NONE;
+  LinearConfig linear;
+  RlsConfig rls;
+  HoeffdingTreeConfig tree;      ///< without categories: they are in the tables
+
+  uint32_t pending_capacity = 0, pending_entry_bytes = 0;
+  uint64_t pending_max_age = 0;
+  uint32_t truth_capacity = 0;   ///< FeatureAhead with anomaly scoring, else 0
+  bool anomaly_enabled = false, auc_enabled = false;
+  AnomalyScoreConfig anomaly;
+  ClassificationMetricsConfig classification_metrics;
+  RegressionMetricsConfig regression_metrics;
+  AucWindowConfig auc;
+  uint32_t drift_count = 0;
+  std::array<PageHinkleyConfig, kMaxDetectors> drift;
+  std::array<bool, kMaxDetectors> drift_on_score{};
+  uint32_t min_labels = 0;
+
+  Section table_section, learner_section, pending_section, truth_section, metrics_section, auc_section,
+      anomaly_section;
+  std::array<Section, kMaxDetectors> drift_sections;
+  uint64_t total_bytes = 0;
+
+  std::span<const uint16_t> List(const uint16_t* tables, TableList list) const { return {tables + list.first, list.count}; }
+  StandardScalerConfig ScalerConfig(const StageLayout& stage, const uint16_t* tables) const;
+  LagsConfig LagsConfigOf(const StageLayout& stage, const uint16_t* tables) const;
+  OneHotConfig OneHotConfigOf(const StageLayout& stage, const uint16_t* tables) const;
+  HoeffdingTreeConfig TreeConfig(const uint16_t* tables) const;
+};
+
+/// A layout and the content of its table section.
+struct Plan {
+  Layout layout;
+  std::array<uint16_t, kMaxTableEntries> tables{};
+};
+
+/// Computes the plan of a verified table, checking every value. Statuses and `why` as Spec::Parse.
+base::Status MakePlan(const schema::Spec& table, Plan* plan, const char** why);
+
+}  // namespace dipper::learn

@@ -1,0 +1,50 @@
+// Recursive least squares with exponential forgetting, the covariance kept as U D U' (Bierman, "Factorization Methods for
+// Discrete Sequential Estimation", 1977, ch. V), so that it stays positive over any number of steps. Against wind-up
+// under low excitation one unit direction a step gets a pseudo-observation of the prior's strength (cyclic
+// regularisation: Gunnarsson, "Combining tracking and regularization in recursive least squares", CDC 1996).
+// Classification: one regression on +-1 per class over one covariance, cut to probabilities. Missing inputs contribute
+// 0. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "agent/base/bytes.h"
+
+namespace dipper::learn {
+
+struct RlsConfig {
+  uint32_t inputs = 0;   ///< 1 .. 256; a constant input is added
+  uint32_t outputs = 1;  ///< classes (2 .. 64), or 1 for regression
+  bool classification = false;
+  double forgetting = 0.999;    ///< weight of the past per label, 0.9 .. 1
+  double regularization = 1.0;  ///< prior information per direction, > 0 .. 1e6
+};
+
+class Rls {
+ public:
+  static base::Result<uint64_t> StateBytes(const RlsConfig& config);
+  static base::Status Create(const RlsConfig& config, base::MutableBytes memory);
+  static base::Status Validate(const RlsConfig& config, base::ByteView memory);
+  Rls(const RlsConfig& config, base::MutableBytes memory) : config_(config), memory_(memory.data()) {}
+
+  /// Class probabilities (sum 1; uniform before the first label) or the value. Cost: O(inputs * outputs), no heap.
+  void Predict(std::span<const float> x, std::span<double> out) const;
+
+  /// One step from the stored inputs. y: class index < outputs, or a finite target; weight finite and >= 0.
+  /// Cost: O(inputs^2 + inputs * outputs), no heap, up to 6.2 KiB of stack.
+  void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
+
+ private:
+  struct Head;
+  struct Parts;
+  Head& head() const;
+  Parts parts() const;
+  double Update(const double* x, double noise, double* gain);
+  void Forget();
+
+  RlsConfig config_;
+  uint8_t* memory_;
+};
+
+}  // namespace dipper::learn

@@ -1,0 +1,151 @@
+// See classification.h.
+#include "agent/learn/metrics/classification.h"
+
+#include <cstring>
+#include <span>
+
+#include "agent/learn/math/functions.h"
+#include "agent/learn/math/nan.h"
+#include "agent/learn/math/place.h"
+
+namespace dipper::learn {
+namespace {
+
+constexpr uint32_t kMaxClasses = 64;
+constexpr double kLeastProbability = 1e-15;
+// The pending product of probabilities is turned into a logarithm before it could leave the normal numbers.
+constexpr double kLeastProduct = 0x1p-900;
+
+bool ValidConfig(const ClassificationMetricsConfig& config) {
+  return config.classes >= 2 && config.classes <= kMaxClasses && config.fading > 0.0 && config.fading <= 1.0;
+}
+
+double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
+
+}  // namespace
+
+struct ClassificationMetrics::State {
+  uint64_t labels;
+  double weight;
+  double correct;
+  double trivial_correct;
+  double log_loss;         // of the labels that have left the product
+  double log_product;      // product of the last unit-weight probabilities, in (0, 1]
+  double faded_weight;
+  double faded_loss;
+  double faded_trivial_loss;
+  uint32_t last_label;
+  uint32_t classes;
+};
+// After it: double confusion[actual][predicted], then double trivial_answers[classes].
+
+base::Result<uint64_t> ClassificationMetrics::StateBytes(const ClassificationMetricsConfig& config) {
+  static_assert(sizeof(State) == 80);
+  if (!ValidConfig(config)) return base::Status::kInvalidArgument;
+  const uint64_t counts = uint64_t{config.classes} * (config.classes + 1);
+  return base::AlignUp(sizeof(State) + counts * sizeof(double), 16);
+}
+
+base::Status ClassificationMetrics::Create(const ClassificationMetricsConfig& config, base::MutableBytes memory) {
+  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
+  if (memory.size() != bytes) return base::Status::kInvalidArgument;
+  State state{};
+  state.log_product = 1.0;
+  state.classes = config.classes;
+  std::memcpy(memory.data(), &state, sizeof state);
+  return base::Status::kOk;
+}
+
+base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& config, base::ByteView memory) {
+  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
+  if (memory.size() != bytes) return base::Status::kDataLoss;
+  const State s = base::Load<State>(memory.data());
+  if (s.classes != config.classes || s.last_label >= config.classes) return base::Status::kDataLoss;
+  const double sums[] = {s.weight, s.correct, s.trivial_correct, s.log_loss, s.faded_weight, s.faded_loss, s.faded_trivial_loss};
+  for (double sum : sums) {
+    if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
+  }
+  if (!(s.log_product >= kLeastProduct && s.log_product <= 1.0)) return base::Status::kDataLoss;
+  for (uint64_t at = sizeof(State); at + sizeof(double) <= bytes; at += sizeof(double)) {
+    const double count = base::Load<double>(memory.data() + at);
+    if (!IsFinite(count) || count < 0.0) return base::Status::kDataLoss;
+  }
+  return base::Status::kOk;
+}
+
+ClassificationMetrics::ClassificationMetrics(const ClassificationMetricsConfig& config, base::MutableBytes memory)
+    : classes_(config.classes), fading_(config.fading), memory_(memory.data()) {}
+
+ClassificationMetrics::State& ClassificationMetrics::state() const { return *PlaceOf<State>(memory_); }
+
+double* ClassificationMetrics::counts() const { return PlaceOf<double>(memory_ + sizeof(State)); }
+
+uint32_t ClassificationMetrics::Trivial() const { return state().last_label; }
+
+ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, double probability, uint32_t trivial,
+                                                           uint32_t actual, double weight) {
+  DIPPER_CHECK(predicted < classes_ && trivial < classes_ && actual < classes_);
+  State& s = state();
+  const Losses losses = {predicted == actual ? 0.0 : 1.0, trivial == actual ? 0.0 : 1.0};
+  s.labels += 1;
+  s.last_label = actual;
+  s.weight += weight;
+  s.correct += weight * (1.0 - losses.loss);
+  s.trivial_correct += weight * (1.0 - losses.trivial_loss);
+  counts()[actual * classes_ + predicted] += weight;
+  counts()[classes_ * classes_ + trivial] += weight;
+  // A label fades the past in proportion to nothing but its coming; weight 0 leaves even that alone.
+  if (weight > 0.0) {
+    s.faded_weight = s.faded_weight * fading_ + weight;
+    s.faded_loss = s.faded_loss * fading_ + weight * losses.loss;
+    s.faded_trivial_loss = s.faded_trivial_loss * fading_ + weight * losses.trivial_loss;
+  }
+  double p = probability < 1.0 ? probability : 1.0;
+  p = p > kLeastProbability ? p : kLeastProbability;
+  if (weight == 1.0) {
+    s.log_product *= p;
+    if (s.log_product < kLeastProduct * 0x1p64) {
+      s.log_loss -= Log(s.log_product);
+      s.log_product = 1.0;
+    }
+  } else {
+    s.log_loss -= weight * Log(p);
+  }
+  return losses;
+}
+
+double ClassificationMetrics::confusion(uint32_t actual, uint32_t predicted) const {
+  DIPPER_CHECK(actual < classes_ && predicted < classes_);
+  return counts()[actual * classes_ + predicted];
+}
+
+ClassificationMetrics::Summary ClassificationMetrics::Read() const {
+  const State& s = state();
+  const double* count = counts();
+  double chance = 0;
+  double trivial_chance = 0;
+  for (uint32_t c = 0; c < classes_; ++c) {
+    double actual = 0;
+    double predicted = 0;
+    for (uint32_t other = 0; other < classes_; ++other) {
+      actual += count[c * classes_ + other];
+      predicted += count[other * classes_ + c];
+    }
+    chance += Ratio(actual, s.weight) * Ratio(predicted, s.weight);
+    trivial_chance += Ratio(actual, s.weight) * Ratio(count[classes_ * classes_ + c], s.weight);
+  }
+  Summary out;
+  out.labels = s.labels;
+  out.weight = s.weight;
+  out.accuracy = Ratio(s.correct, s.weight);
+  out.trivial_accuracy = Ratio(s.trivial_correct, s.weight);
+  out.kappa = Canonical(Ratio(out.accuracy - chance, 1.0 - chance));
+  out.trivial_kappa = Canonical(Ratio(out.trivial_accuracy - trivial_chance, 1.0 - trivial_chance));
+  out.kappa_temporal = Canonical(Ratio(out.accuracy - out.trivial_accuracy, 1.0 - out.trivial_accuracy));
+  out.log_loss = Ratio(s.log_loss - Log(s.log_product), s.weight);
+  out.faded_loss = Ratio(s.faded_loss, s.faded_weight);
+  out.faded_trivial_loss = Ratio(s.faded_trivial_loss, s.faded_weight);
+  return out;
+}
+
+}  // namespace dipper::learn

@@ -1,0 +1,111 @@
+// See regression.h. The target's moments follow West, "Updating mean and variance estimates", CACM 22, 1979.
+#include "agent/learn/metrics/regression.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "agent/learn/math/nan.h"
+#include "agent/learn/math/place.h"
+
+namespace dipper::learn {
+namespace {
+
+// Squares of errors up to this, summed 10^20 times, stay finite.
+constexpr double kLargestError = 1e140;
+
+double ErrorOf(double answer, double actual) {
+  const double error = std::fabs(answer - actual);
+  return error < kLargestError ? error : kLargestError;
+}
+
+double Clamp(double x) { return x > kLargestError ? kLargestError : (x < -kLargestError ? -kLargestError : x); }
+
+double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
+
+}  // namespace
+
+struct RegressionMetrics::State {
+  uint64_t labels;
+  double weight;
+  double absolute;
+  double squared;
+  double trivial_absolute;
+  double trivial_squared;
+  double target_mean;
+  double target_squares;  // weighted squared deviations from the mean
+  double faded_weight;
+  double faded_absolute;
+  double faded_trivial;
+  double last_label;
+};
+
+base::Result<uint64_t> RegressionMetrics::StateBytes(const RegressionMetricsConfig& config) {
+  static_assert(sizeof(State) == 96);
+  if (!(config.fading > 0.0 && config.fading <= 1.0)) return base::Status::kInvalidArgument;
+  return uint64_t{sizeof(State)};
+}
+
+base::Status RegressionMetrics::Create(const RegressionMetricsConfig& config, base::MutableBytes memory) {
+  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
+  return memory.size() == bytes ? base::Status::kOk : base::Status::kInvalidArgument;  // a fresh state is all zero
+}
+
+base::Status RegressionMetrics::Validate(const RegressionMetricsConfig& config, base::ByteView memory) {
+  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
+  if (memory.size() != bytes) return base::Status::kDataLoss;
+  const State s = base::Load<State>(memory.data());
+  const double sums[] = {s.weight,         s.absolute,     s.squared,        s.trivial_absolute, s.trivial_squared,
+                         s.target_squares, s.faded_weight, s.faded_absolute, s.faded_trivial};
+  for (double sum : sums) {
+    if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
+  }
+  return IsFinite(s.target_mean) && IsFinite(s.last_label) ? base::Status::kOk : base::Status::kDataLoss;
+}
+
+RegressionMetrics::RegressionMetrics(const RegressionMetricsConfig& config, base::MutableBytes memory)
+    : fading_(config.fading), memory_(memory.data()) {}
+
+RegressionMetrics::State& RegressionMetrics::state() const { return *PlaceOf<State>(memory_); }
+
+double RegressionMetrics::Trivial() const { return state().last_label; }
+
+RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double trivial, double actual, double weight) {
+  State& s = state();
+  const Losses losses = {ErrorOf(predicted, actual), ErrorOf(trivial, actual)};
+  s.labels += 1;
+  s.last_label = actual;
+  if (!(weight > 0.0)) return losses;
+  s.weight += weight;
+  s.absolute += weight * losses.loss;
+  s.squared += weight * (losses.loss * losses.loss);
+  s.trivial_absolute += weight * losses.trivial_loss;
+  s.trivial_squared += weight * (losses.trivial_loss * losses.trivial_loss);
+  const double target = Clamp(actual);
+  const double before = target - s.target_mean;
+  s.target_mean += before * (weight / s.weight);
+  s.target_squares += weight * (before * (target - s.target_mean));
+  s.faded_weight = s.faded_weight * fading_ + weight;
+  s.faded_absolute = s.faded_absolute * fading_ + weight * losses.loss;
+  s.faded_trivial = s.faded_trivial * fading_ + weight * losses.trivial_loss;
+  return losses;
+}
+
+RegressionMetrics::Summary RegressionMetrics::Read() const {
+  const State& s = state();
+  Summary out;
+  out.labels = s.labels;
+  out.weight = s.weight;
+  out.mae = Ratio(s.absolute, s.weight);
+  out.rmse = Canonical(std::sqrt(Ratio(s.squared, s.weight)));
+  out.r2 = s.target_squares > 0.0 ? 1.0 - s.squared / s.target_squares : CanonicalNan();
+  out.trivial_mae = Ratio(s.trivial_absolute, s.weight);
+  out.trivial_rmse = Canonical(std::sqrt(Ratio(s.trivial_squared, s.weight)));
+  out.trivial_r2 = s.target_squares > 0.0 ? 1.0 - s.trivial_squared / s.target_squares : CanonicalNan();
+  out.faded_mae = Ratio(s.faded_absolute, s.faded_weight);
+  out.faded_trivial_mae = Ratio(s.faded_trivial, s.faded_weight);
+  out.target_mean = s.weight > 0.0 ? s.target_mean : CanonicalNan();
+  out.target_variance = Ratio(s.target_squares, s.weight);
+  return out;
+}
+
+}  // namespace dipper::learn

@@ -1,0 +1,86 @@
+// SampleFeed: takes records from a source to the champion and the challenger. Both see the same samples and labels in
+// the same order; what they answered goes back to the caller for the gate, alarms and telemetry.
+// Not thread-safe. No heap after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "agent/base/fixed.h"
+#include "agent/learn/image/model.h"
+#include "agent/runtime/run_marker.h"
+#include "agent/stream/decoder.h"
+#include "hal/api/sample_source.h"
+
+namespace dipper::runtime {
+
+/// One of the two models that a sample goes to. `model` is null when there is none; `spec` is the one it runs by.
+struct FeedModel {
+  learn::Model* model = nullptr;
+  const learn::Spec* spec = nullptr;
+  base::Digest package;
+};
+
+/// What one model answered to one record.
+struct FeedAnswer {
+  bool observed = false;         ///< `output` holds the prediction for this sample.
+  learn::Output output;
+  bool learned = false;          ///< `outcome` holds the scored label.
+  learn::Outcome outcome;
+};
+
+struct FeedResult {
+  bool is_sample = false;        ///< The record was a usable sample.
+  uint64_t id = 0;
+  FeedAnswer champion;
+  FeedAnswer challenger;
+  bool has_truth = false;
+  bool truth = false;
+};
+
+struct FeedCounters {
+  uint64_t samples = 0;
+  uint64_t skipped = 0;          ///< Records that could not be used.
+  uint64_t unusable_labels = 0;
+};
+
+class SampleFeed {
+ public:
+  static constexpr size_t kMaxHeaderBytes = 16 * 1024;
+
+  /// @param truth  Name of the truth column, "" for none; must outlive this.
+  SampleFeed(std::string_view truth, RunMarker& marker) : truth_(truth), marker_(marker) {}
+
+  /// Which models run from now on. Cheap when nothing changed; otherwise their columns are matched anew.
+  void SetModels(const FeedModel& champion, const FeedModel& challenger);
+
+  /// Feeds one record to both models. Cost: the models' Observe and Learn.
+  /// kOk: `*result` says what came of it, which may be that the record was skipped and counted.
+  /// kFailedPrecondition: the header has no column that the champion knows.
+  base::Status OnRecord(const hal::Record& record, FeedResult* result);
+
+  const FeedCounters& counters() const { return counters_; }
+
+ private:
+  struct Lane {
+    FeedModel at;
+    std::optional<stream::SampleDecoder> decoder;
+    std::array<float, learn::kMaxFeatures> values{};
+    bool bound = false;
+  };
+
+  void Bind(Lane* lane, const FeedModel& to);
+  bool Decode(Lane* lane, const hal::Record& record, stream::DecodedSample* sample);
+  void Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample, FeedAnswer* answer);
+
+  std::string_view truth_;
+  RunMarker& marker_;
+  std::array<uint8_t, kMaxHeaderBytes> header_{};
+  size_t header_bytes_ = 0;
+  Lane champion_;
+  Lane challenger_;
+  FeedCounters counters_;
+};
+
+}  // namespace dipper::runtime

@@ -1,0 +1,73 @@
+// Pages: small structures with an envelope {magic, layout, length, CRC} and, where two copies exist, a sequence; and
+// CopyPair, which only ever writes the older of two copies behind a barrier and reads it back.
+// Byte layout: docs/reference/storage.md. Not thread-safe. No heap.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "agent/base/bytes.h"
+#include "agent/base/status.h"
+#include "hal/api/partition.h"
+
+namespace dipper::store {
+
+inline constexpr uint32_t kEnvelopeBytes = 16;
+inline constexpr uint32_t kPagedHeadBytes = 24;  ///< Envelope and sequence.
+inline constexpr uint32_t kMaxWriteUnit = 4096;
+inline constexpr uint32_t kSectorBytes = 512;
+
+/// Fills in the envelope of `bytes`, whose body (everything behind the envelope) is already there.
+void Seal(base::MutableBytes bytes, uint32_t magic, uint16_t layout);
+
+/// Checks the envelope at the start of `bytes` and returns the structure's length, at most bytes.size().
+/// kDataLoss: magic, length or CRC. kUnimplemented: good CRC, another layout.
+base::Result<uint32_t> Unseal(base::ByteView bytes, uint32_t magic, uint16_t layout);
+
+// A failing read or write is tried again before it counts: one bad call must not look like lost bytes.
+base::Status ReadRetrying(hal::Partition& partition, uint64_t offset, base::MutableBytes to);
+
+/// kInvalidArgument: a shape that the store's layouts cannot use.
+base::Status CheckGeometry(const hal::Geometry& geometry);
+
+struct CopyPairLayout {
+  uint64_t offset = 0;      ///< Of copy 0; copy 1 follows after `stride`.
+  uint64_t stride = 0;      ///< Whole erase units.
+  uint32_t page_bytes = 0;  ///< Largest page, whole write units.
+  uint32_t magic = 0;
+  uint16_t layout = 0;
+};
+
+class CopyPair {
+ public:
+  void Configure(hal::Partition& partition, const CopyPairLayout& layout);
+
+  /// Reads copy 0 or 1 into `page` (page_bytes long). kDataLoss: not valid, or unreadable. kUnimplemented as Unseal.
+  base::Status ReadCopy(uint32_t copy, base::MutableBytes page);
+
+  /// Makes the valid copy with the higher sequence current and leaves it in `page`. kNotFound: none is valid.
+  /// kUnimplemented: a copy, valid or not current, has an unknown layout.
+  base::Status Load(base::MutableBytes page);
+
+  /// Seals the first `length` bytes of `page` with the next sequence and writes them over the other copy: one write,
+  /// barrier, read back; twice before giving up. kUnavailable, kResourceExhausted: the current copy is as it was; the
+  /// other one may be anything.
+  base::Status WriteOther(base::MutableBytes page, uint32_t length, bool sync = true);
+
+  uint32_t current() const { return current_; }
+  uint64_t sequence() const { return sequence_; }
+  /// The current copy was found damaged: the next write goes there.
+  void SwapCurrent() { current_ = 1 - current_; }
+  void RaiseSequence(uint64_t at_least) { sequence_ = at_least > sequence_ ? at_least : sequence_; }
+
+ private:
+  uint64_t OffsetOf(uint32_t copy) const { return layout_.offset + copy * layout_.stride; }
+  base::Status ReadBack(uint64_t offset, base::ByteView expected);
+
+  hal::Partition* partition_ = nullptr;
+  CopyPairLayout layout_;
+  uint32_t current_ = 1;
+  uint64_t sequence_ = 0;
+};
+
+}  // namespace dipper::store

@@ -1,0 +1,117 @@
+// Places in a slot, and the encodings of its headers.
+#include "agent/store/slot_layout.h"
+
+#include <algorithm>
+
+#include "agent/store/page.h"
+
+namespace dipper::store {
+namespace {
+
+using base::Status;
+
+constexpr uint16_t kLayout = 1;
+constexpr uint32_t kHeaderMagic = 0x544C5344;      // "DSLT"
+constexpr uint32_t kMarkMagic = 0x4B524D44;        // "DMRK"
+constexpr uint32_t kCheckpointMagic = 0x50434B44;  // "DKCP"
+
+base::Result<base::ByteView> Body(base::ByteView bytes, uint32_t magic, uint32_t expected) {
+  const auto length = Unseal(bytes, magic, kLayout);
+  if (!length.ok()) return length.status();
+  if (*length != expected) return Status::kDataLoss;
+  return bytes.subspan(kEnvelopeBytes, expected - kEnvelopeBytes);
+}
+
+}  // namespace
+
+base::Result<SlotLayout> ComputeSlotLayout(const hal::Geometry& geometry) {
+  DIPPER_RETURN_IF_ERROR(CheckGeometry(geometry));
+  const uint64_t unit = geometry.erase_unit_bytes;
+  const uint32_t sector = std::max(kSectorBytes, geometry.write_unit_bytes);
+  SlotLayout layout;
+  layout.package_offset = unit;
+  layout.mark_stride = sector;
+  layout.mark_bank_bytes = base::AlignUp(uint64_t{kMarksPerBank} * sector, unit);
+  const uint64_t fixed = layout.package_offset + 2 * layout.mark_bank_bytes;
+  if (geometry.size_bytes < fixed) return Status::kResourceExhausted;
+  const uint64_t third = (geometry.size_bytes - fixed) / unit / 3 * unit;
+  layout.checkpoint_header = sector;
+  if (third <= uint64_t{layout.checkpoint_header} + kMaxGateStateBytes) return Status::kResourceExhausted;
+  layout.checkpoint_bytes = third;
+  layout.checkpoint_offset = geometry.size_bytes / unit * unit - 2 * third;
+  layout.mark_offset = layout.checkpoint_offset - 2 * layout.mark_bank_bytes;
+  layout.package_capacity = layout.mark_offset - layout.package_offset;
+  return layout;
+}
+
+void EncodeSlotHeader(const SlotHeader& header, base::MutableBytes out) {
+  DIPPER_CHECK(out.size() == kSlotHeaderBytes);
+  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  writer.PutDigest(header.digest);
+  writer.Put(header.package_bytes);
+  DIPPER_CHECK(!writer.overflow());
+  Seal(out, kHeaderMagic, kLayout);
+}
+
+base::Result<SlotHeader> DecodeSlotHeader(base::ByteView bytes) {
+  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kHeaderMagic, kSlotHeaderBytes));
+  base::ByteReader reader(body);
+  SlotHeader header;
+  header.digest = reader.GetDigest();
+  header.package_bytes = reader.Get<uint64_t>();
+  return header;
+}
+
+void EncodeConfirmMark(const ConfirmMark& mark, base::MutableBytes out) {
+  DIPPER_CHECK(out.size() == kConfirmMarkBytes);
+  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  writer.PutDigest(mark.digest);
+  writer.Put(mark.floor.epoch);
+  writer.Put(mark.floor.version);
+  writer.Put(mark.sequence);
+  DIPPER_CHECK(!writer.overflow());
+  Seal(out, kMarkMagic, kLayout);
+}
+
+base::Result<ConfirmMark> DecodeConfirmMark(base::ByteView bytes) {
+  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kMarkMagic, kConfirmMarkBytes));
+  base::ByteReader reader(body);
+  ConfirmMark mark;
+  mark.digest = reader.GetDigest();
+  mark.floor.epoch = reader.Get<uint32_t>();
+  mark.floor.version = reader.Get<uint32_t>();
+  mark.sequence = reader.Get<uint64_t>();
+  if (mark.digest.IsZero()) return Status::kDataLoss;
+  return mark;
+}
+
+void EncodeCheckpointInfo(const CheckpointInfo& info, base::MutableBytes out) {
+  DIPPER_CHECK(out.size() == kCheckpointInfoBytes);
+  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  writer.PutDigest(info.package_digest);
+  writer.Put(info.sequence);
+  writer.Put(info.samples);
+  writer.Put(info.image_bytes);
+  writer.PutDigest(info.image_digest);
+  writer.Put(info.gate_bytes);
+  writer.Put(info.gate_crc);
+  DIPPER_CHECK(!writer.overflow() && writer.position() + kEnvelopeBytes == kCheckpointInfoBytes);
+  Seal(out, kCheckpointMagic, kLayout);
+}
+
+base::Result<CheckpointInfo> DecodeCheckpointInfo(base::ByteView bytes) {
+  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kCheckpointMagic, kCheckpointInfoBytes));
+  base::ByteReader reader(body);
+  CheckpointInfo info;
+  info.package_digest = reader.GetDigest();
+  info.sequence = reader.Get<uint64_t>();
+  info.samples = reader.Get<uint64_t>();
+  info.image_bytes = reader.Get<uint64_t>();
+  info.image_digest = reader.GetDigest();
+  info.gate_bytes = reader.Get<uint32_t>();
+  info.gate_crc = reader.Get<uint32_t>();
+  if (info.package_digest.IsZero() || info.gate_bytes > kMaxGateStateBytes) return Status::kDataLoss;
+  return info;
+}
+
+}  // namespace dipper::store

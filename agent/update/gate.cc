@@ -1,0 +1,208 @@
+// Implementation of gate.h: betting with fixed stakes, mixed over eight stakes. Formulas: docs/reference/update.md.
+#include "agent/update/gate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "agent/base/crc32c.h"
+#include "agent/learn/math/functions.h"
+
+namespace dipper::update {
+namespace {
+
+using base::Status;
+
+// Stakes as a ratio of the largest that cannot go bankrupt; a geometric ladder, since the best one is
+// mean / variance and may be anywhere.
+constexpr std::array<double, 8> kStakes = {0.03, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.85};
+
+/// Least K with log(1 + x) >= x - x^2/2 + x^3/3 - K x^4 for all x >= -stake.
+double TailConstant(double stake) {
+  const double square = stake * stake;
+  return (-learn::Log1p(-stake) - stake - square / 2 - square * stake / 3) / (square * square);
+}
+
+double Clip(double loss, double bound) {
+  if (!std::isfinite(loss) || loss < 0) return bound;
+  return std::min(loss, bound);
+}
+
+bool IsFinite(const GateLane& lane) {
+  return std::isfinite(lane.count) && std::isfinite(lane.s1) && std::isfinite(lane.s2) && std::isfinite(lane.s3) &&
+         std::isfinite(lane.s4) && lane.count >= 0;
+}
+
+/// Sums of the first four powers of (threshold - X) over a lane.
+std::array<double, 4> PowersBelow(const GateLane& lane, double threshold) {
+  const double n = lane.count, m = threshold;
+  return {n * m - lane.s1, n * m * m - 2 * m * lane.s1 + lane.s2,
+          n * m * m * m - 3 * m * m * lane.s1 + 3 * m * lane.s2 - lane.s3,
+          n * m * m * m * m - 4 * m * m * m * lane.s1 + 6 * m * m * lane.s2 - 4 * m * lane.s3 + lane.s4};
+}
+
+}  // namespace
+
+Status CheckGateConfig(const GateConfig& config) {
+  const bool finite = std::isfinite(config.loss_bound) && std::isfinite(config.margin) &&
+                      std::isfinite(config.margin_ratio) && std::isfinite(config.alpha);
+  if (!finite || config.loss_bound < 0 || config.margin < 0) return Status::kInvalidArgument;
+  if (config.loss_bound > 0 && config.margin > config.loss_bound) return Status::kInvalidArgument;
+  if (config.margin_ratio < 0 || config.margin_ratio > 10) return Status::kInvalidArgument;
+  if (config.alpha < 1e-9 || config.alpha > 0.5 || config.recent > kMaxRecent) return Status::kInvalidArgument;
+  if (config.horizon == 0) return Status::kInvalidArgument;
+  return config.deadline_samples == 0 && config.deadline_seconds == 0 ? Status::kInvalidArgument : Status::kOk;
+}
+
+Gate::Gate(const GateConfig& config, const base::Digest& package) : config_(config) {
+  DIPPER_CHECK(base::Ok(CheckGateConfig(config)));
+  state_.loss_bound = config.loss_bound;
+  state_.package_digest = package.bytes;
+}
+
+/// Fixed before the first counted sample, so that it is predictable and the bounds below hold.
+void Gate::FixBound() {
+  const double bound = kAutoBound * state_.warmup_rival_sum / static_cast<double>(state_.seen);
+  if (state_.seen < std::max(config_.warmup_samples, kAutoWarmup) || !(bound > 0) || !std::isfinite(bound)) return;
+  state_.loss_bound = std::max(bound, config_.margin);
+}
+
+void Gate::Add(double challenger_loss, double rival_loss) {
+  ++state_.seen;
+  if (!config_.paired) return;
+  if (state_.loss_bound <= 0) {
+    if (std::isfinite(rival_loss) && rival_loss > 0) state_.warmup_rival_sum += rival_loss;
+    FixBound();
+    return;
+  }
+  if (state_.seen <= config_.warmup_samples) return;
+  const double bound = state_.loss_bound;
+  const double challenger = Clip(challenger_loss, bound), rival = Clip(rival_loss, bound);
+  // With a delay beyond the lanes, the samples between are left out: each lane stays `horizon` labels apart.
+  const uint64_t lane_index = state_.counted % config_.horizon;
+  ++state_.counted;
+  state_.challenger_sum += challenger;
+  state_.rival_sum += rival;
+  const double x = (challenger - Ratio() * rival) / bound;
+  if (config_.recent > 0) {
+    state_.recent[(state_.counted - 1) % config_.recent] = x;
+    state_.recent_count = std::min(state_.recent_count + 1, config_.recent);
+  }
+  if (lane_index >= LaneCount()) return;
+  GateLane& lane = state_.lanes[lane_index];
+  lane.count += 1;
+  lane.s1 += x;
+  lane.s2 += x * x;
+  lane.s3 += x * x * x;
+  lane.s4 += x * x * x * x;
+}
+
+double Gate::Evidence(Side side, double threshold) const {
+  const bool below = side == Side::kBelow;
+  // How far X can lie on the losing side of the threshold.
+  const double range = below ? 1 - threshold : Ratio() + threshold;
+  double sum = 0;
+  for (uint32_t i = 0; i < LaneCount(); ++i) {
+    std::array<double, 4> powers = PowersBelow(state_.lanes[i], threshold);
+    if (!below) {
+      powers[0] = -powers[0];
+      powers[2] = -powers[2];
+    }
+    for (const double stake : kStakes) {
+      const double rate = stake / range, square = rate * rate;
+      const double log_wealth = rate * powers[0] - square * powers[1] / 2 + square * rate * powers[2] / 3 -
+                                TailConstant(stake) * square * square * powers[3];
+      sum += learn::Exp(std::min(log_wealth, 600.0));
+    }
+  }
+  return sum / (static_cast<double>(kStakes.size()) * LaneCount());
+}
+
+bool Gate::Shown(Side side) const {
+  // A margin of the whole bound leaves nothing to show for one side and everything for the other.
+  const double threshold = Margin();
+  if (side == Side::kBelow && threshold >= 1) return true;
+  return Evidence(side, threshold) >= 1 / config_.alpha;
+}
+
+double Gate::RecentExcess() const {
+  double sum = 0;
+  for (uint32_t i = 0; i < state_.recent_count; ++i) sum += state_.recent[i];
+  return state_.recent_count == 0 ? 0 : sum / state_.recent_count - Margin();
+}
+
+GateVerdict Gate::Verdict() const {
+  if (config_.paired && state_.counted > 0) {
+    if (Shown(Side::kAbove)) return GateVerdict::kFallBack;
+    const bool recent_good = state_.recent_count == config_.recent && RecentExcess() <= 0;
+    if (recent_good && Shown(Side::kBelow)) return GateVerdict::kConfirm;
+  }
+  const bool samples_up = config_.deadline_samples != 0 && state_.seen >= config_.deadline_samples;
+  const bool time_up =
+      config_.deadline_seconds != 0 && state_.powered_ns / 1'000'000'000 >= config_.deadline_seconds;
+  if (!samples_up && !time_up) return GateVerdict::kContinue;
+  return config_.confirm_at_deadline ? GateVerdict::kDeadlineConfirm : GateVerdict::kDeadlineFallBack;
+}
+
+/// Where the evidence against "beyond the limit" reaches 1 / alpha, between the mean and the end of the range.
+double Gate::Limit(Side side) const {
+  const bool below = side == Side::kBelow;
+  double count = 0, sum = 0;
+  for (uint32_t i = 0; i < LaneCount(); ++i) {
+    count += state_.lanes[i].count;
+    sum += state_.lanes[i].s1;
+  }
+  double inside = sum / count;
+  const double end = below ? 1 : -Ratio();
+  double outside = end + (inside - end) * 1e-6;
+  if (Evidence(side, outside) < 1 / config_.alpha) return end;
+  for (int step = 0; step < 40; ++step) {
+    const double middle = (inside + outside) / 2;
+    (Evidence(side, middle) >= 1 / config_.alpha ? outside : inside) = middle;
+  }
+  return outside;
+}
+
+GateReport Gate::Report() const {
+  GateReport report;
+  report.seen = state_.seen;
+  report.counted = state_.counted;
+  report.loss_bound = state_.loss_bound;
+  if (!config_.paired || state_.counted == 0) return report;
+  const auto counted = static_cast<double>(state_.counted);
+  const double bound = state_.loss_bound;
+  report.challenger_loss = state_.challenger_sum / counted;
+  report.rival_loss = state_.rival_sum / counted;
+  report.excess = report.challenger_loss - Ratio() * report.rival_loss - config_.margin;
+  report.lower = Limit(Side::kAbove) * bound - config_.margin;
+  report.upper = Limit(Side::kBelow) * bound - config_.margin;
+  report.recent_excess = RecentExcess() * bound;
+  return report;
+}
+
+base::Result<uint32_t> Gate::Save(base::MutableBytes out) const {
+  if (out.size() < kGateStateBytes) return Status::kResourceExhausted;
+  GateState state = state_;
+  state.crc = 0;
+  std::memcpy(out.data(), &state, sizeof state);
+  base::Store(out.data() + offsetof(GateState, crc), base::Crc32c(out.first(offsetof(GateState, crc))));
+  return kGateStateBytes;
+}
+
+Status Gate::Restore(base::ByteView bytes) {
+  if (bytes.size() < kGateStateBytes) return Status::kDataLoss;
+  const auto state = base::Load<GateState>(bytes.data());
+  if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 1) return Status::kDataLoss;
+  if (state.package_digest != state_.package_digest || state.recent_count > config_.recent) return Status::kDataLoss;
+  bool good = std::isfinite(state.loss_bound) && state.loss_bound >= 0 && state.counted <= state.seen &&
+              std::isfinite(state.warmup_rival_sum) && std::isfinite(state.challenger_sum) &&
+              std::isfinite(state.rival_sum);
+  for (const double x : state.recent) good = good && std::isfinite(x);
+  for (const GateLane& lane : state.lanes) good = good && IsFinite(lane);
+  if (config_.loss_bound > 0 && state.loss_bound != config_.loss_bound) good = false;
+  if (state.counted > 0 && state.loss_bound <= 0) good = false;
+  if (!good) return Status::kDataLoss;
+  state_ = state;
+  return Status::kOk;
+}
+
+}  // namespace dipper::update

@@ -1,0 +1,201 @@
+// Implementation of transfer.h.
+#include "agent/update/transfer.h"
+
+#include <algorithm>
+
+namespace dipper::update {
+
+using base::Status;
+using schema::Reason;
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+
+/// Why a stage may not begin.
+Reason StageRefusal(Status status) {
+  switch (status) {
+    case Status::kPermissionDenied:
+      return Reason::BelowFloor;
+    case Status::kAlreadyExists:
+      return Reason::AlreadyInstalled;
+    case Status::kResourceExhausted:
+      return Reason::TooLarge;
+    default:
+      return Reason::StorageError;
+  }
+}
+
+}  // namespace
+
+Transfer::Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
+                   uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
+                   uint32_t write_unit_bytes)
+    : config_(config),
+      store_(store),
+      counters_store_(counters),
+      model_index_(model_index),
+      transport_(transport),
+      head_memory_(head_memory),
+      writer_(store, write_unit_bytes) {}
+
+void Transfer::Begin(const package::OfferFacts& offer, int64_t now_ns) {
+  offer_ = offer;
+  has_manifest_ = false;
+  have_ = unsaved_ = group_ = 0;
+  wanted_group_ = kNoGroup;
+  phase_ = Phase::kManifest;
+  Progress(now_ns);
+  Want();
+}
+
+void Transfer::Stop() {
+  if (phase_ == Phase::kNone) return;
+  phase_ = Phase::kNone;
+  store_.AbandonStage();
+  transport_.Done(offer_.package);
+}
+
+void Transfer::Want() {
+  if (phase_ == Phase::kManifest) transport_.WantManifest(offer_.package);
+  if (phase_ == Phase::kBlocks) transport_.WantGroup(offer_.package, group_);
+}
+
+/// Something good came: the clock of patience starts anew.
+void Transfer::Progress(int64_t now_ns) {
+  attempt_ = 0;
+  bad_in_row_ = 0;
+  next_wish_ns_ = now_ns + config_.quiet_ms * kMsNs;
+}
+
+TransferResult Transfer::Finish(TransferResult::Kind kind, Reason reason) {
+  phase_ = Phase::kNone;
+  transport_.Done(offer_.package);
+  if (kind != TransferResult::kComplete) store_.AbandonStage();
+  return {kind, reason};
+}
+
+TransferResult Transfer::Bad(Reason reason, int64_t now_ns) {
+  ++counts_.bad;
+  if (++bad_in_row_ >= config_.bad_limit) return Finish(TransferResult::kRefused, reason);
+  next_wish_ns_ = now_ns + config_.bad_retry_ms * kMsNs;
+  return {};
+}
+
+TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView head, const package::TrustRoot& root,
+                                    int64_t now_ns) {
+  if (phase_ != Phase::kManifest || package != offer_.package) {
+    ++(phase_ == Phase::kBlocks && package == offer_.package ? counts_.duplicates : counts_.foreign);
+    return {};
+  }
+  package::Manifest manifest;
+  const Reason reason = package::VerifyHead(head, root, head_memory_, &manifest);
+  if (reason != Reason::None) return Bad(reason, now_ns);
+  if (manifest.package_digest() != offer_.package) return Bad(Reason::BadDigest, now_ns);
+  manifest_ = manifest;
+  has_manifest_ = true;
+  const TransferResult opened = OpenStage(head);
+  if (opened.kind != TransferResult::kGoingOn) return opened;
+  phase_ = Phase::kBlocks;
+  Progress(now_ns);
+  group_ = 0;
+  return NextGroup(now_ns);
+}
+
+/// Continues what the counters remember of this package, or begins with an empty slot and the head in it.
+TransferResult Transfer::OpenStage(base::ByteView head) {
+  const uint64_t bytes = manifest_.header().package_bytes();
+  if (bytes != offer_.package_bytes) return Finish(TransferResult::kRefused, Reason::BadFormat);
+  if (manifest_.block_count() > store::kMaxTransferBlocks) return Finish(TransferResult::kRefused, Reason::TooLarge);
+  writer_.SetPackageBytes(bytes);
+  state_ = counters_store_.transfer(model_index_);
+  const bool known = state_.digest == offer_.package && state_.block_count == manifest_.block_count();
+  if (known &&
+      base::Ok(store_.ResumeStage(offer_.package, manifest_.security_version(), bytes, state_.slot))) {
+    // Signatures are not in the digest: the head may have been signed anew since it was written.
+    if (!base::Ok(writer_.Write(0, head))) return Finish(TransferResult::kFailed, Reason::StorageError);
+    for (uint32_t i = 0; i < state_.block_count; ++i) have_ += state_.Has(i) ? 1 : 0;
+    return {};
+  }
+  const Status begun = store_.BeginStage(offer_.package, manifest_.security_version(), bytes);
+  if (!base::Ok(begun)) {
+    const Reason reason = StageRefusal(begun);
+    const bool refused = reason != Reason::StorageError;
+    return Finish(refused ? TransferResult::kRefused : TransferResult::kFailed, reason);
+  }
+  state_ = {};
+  state_.digest = offer_.package;
+  state_.slot = store_.StageTarget();
+  state_.block_count = manifest_.block_count();
+  have_ = 0;
+  if (!base::Ok(writer_.Write(0, head))) return Finish(TransferResult::kFailed, Reason::StorageError);
+  return Persist();
+}
+
+TransferResult Transfer::Persist() {
+  unsaved_ = 0;
+  // Barrier first: the bitmap never promises a block that is not durable.
+  const bool stored = base::Ok(store_.SyncStage()) && base::Ok(counters_store_.SetTransfer(model_index_, state_));
+  return stored ? TransferResult{} : Finish(TransferResult::kFailed, Reason::StorageError);
+}
+
+TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored, int64_t now_ns) {
+  if (phase_ != Phase::kBlocks || package != offer_.package) {
+    ++counts_.foreign;
+    return {};
+  }
+  if (index >= state_.block_count) return Bad(Reason::BadBlock, now_ns);
+  if (state_.Has(index)) {
+    ++counts_.duplicates;
+    return {};
+  }
+  const Reason reason = package::VerifyBlock(manifest_, index, stored);
+  if (reason != Reason::None) return Bad(reason, now_ns);
+  if (!base::Ok(writer_.Write(manifest_.block(index).package_offset, stored))) {
+    return Finish(TransferResult::kFailed, Reason::StorageError);
+  }
+  state_.Set(index);
+  ++have_;
+  ++counts_.blocks;
+  if (index / package::kBlocksPerGroup == group_) Progress(now_ns);
+  if (++unsaved_ >= config_.persist_blocks) {
+    const TransferResult persisted = Persist();
+    if (persisted.kind != TransferResult::kGoingOn) return persisted;
+  }
+  return NextGroup(now_ns);
+}
+
+/// Stays in the group until it is complete; then the next one that lacks a block; then the end.
+TransferResult Transfer::NextGroup(int64_t now_ns) {
+  const uint32_t before = group_;
+  const uint32_t groups = (state_.block_count + package::kBlocksPerGroup - 1) / package::kBlocksPerGroup;
+  for (; group_ < groups; ++group_) {
+    const uint32_t begin = group_ * package::kBlocksPerGroup;
+    const uint32_t end = std::min(begin + package::kBlocksPerGroup, state_.block_count);
+    for (uint32_t i = begin; i < end; ++i) {
+      if (state_.Has(i)) continue;
+      if (group_ != before || wanted_group_ != group_) {
+        wanted_group_ = group_;
+        Want();
+        next_wish_ns_ = now_ns + config_.quiet_ms * kMsNs;
+      }
+      return {};
+    }
+  }
+  const TransferResult persisted = Persist();
+  return persisted.kind == TransferResult::kGoingOn ? Finish(TransferResult::kComplete, Reason::None) : persisted;
+}
+
+TransferResult Transfer::Poll(int64_t now_ns) {
+  if (phase_ == Phase::kNone || now_ns < next_wish_ns_) return {};
+  if (++attempt_ >= config_.attempts) {
+    return Finish(TransferResult::kFailed, Reason::BlocksUnavailable);
+  }
+  ++counts_.resubscribes;
+  const uint64_t quiet_ms = std::min<uint64_t>(uint64_t{config_.quiet_ms} << attempt_, config_.max_quiet_ms);
+  next_wish_ns_ = now_ns + static_cast<int64_t>(quiet_ms) * kMsNs;
+  Want();
+  return {};
+}
+
+}  // namespace dipper::update

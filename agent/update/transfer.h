@@ -1,0 +1,89 @@
+// Transfer: brings one offered package into the inactive slot, block by block, each hash checked before a byte of it is
+// written; what is there survives a restart. Not thread-safe. No heap, but mbedTLS's while a head is verified.
+#pragma once
+
+#include "agent/package/verify.h"
+#include "agent/store/counters.h"
+#include "agent/store/model_store.h"
+#include "agent/update/stage_writer.h"
+#include "agent/update/transport.h"
+
+namespace dipper::update {
+
+struct TransferConfig {
+  uint32_t quiet_ms = 5000;       ///< No new block for so long: subscribe anew; doubled each time,
+  uint32_t max_quiet_ms = 60000;  ///< up to this;
+  uint32_t attempts = 7;          ///< after so many in a row the blocks are unavailable.
+  uint32_t bad_retry_ms = 500;    ///< Pause after a delivery that did not verify.
+  uint32_t bad_limit = 3;         ///< So many bad deliveries of one thing without a good one: it is bad at the source.
+  uint32_t persist_blocks = 64;   ///< Blocks between two barriers with the bitmap behind them.
+};
+
+/// What a call brought about. Anything but kGoingOn is said once; the transfer is then over.
+struct TransferResult {
+  enum Kind : uint8_t { kGoingOn, kComplete, kRefused, kFailed } kind = kGoingOn;
+  schema::Reason reason = schema::Reason::None;
+};
+
+struct TransferCounts {
+  uint64_t blocks = 0, duplicates = 0, foreign = 0, bad = 0, resubscribes = 0;
+};
+
+class Transfer {
+ public:
+  /// All must outlive this; `head_memory` (16-aligned, kHeadMemoryBytes) holds the manifest until the next Begin.
+  Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters, uint32_t model_index,
+           BlockTransport& transport, base::MutableBytes head_memory, uint32_t write_unit_bytes);
+
+  /// Asks for the head of `package`. The store is healthy and has no trial.
+  void Begin(const package::OfferFacts& offer, int64_t now_ns);
+  /// Ends it without a result; what was written stays for a later Begin of the same package.
+  void Stop();
+
+  TransferResult OnManifest(const base::Digest& package, base::ByteView head, const package::TrustRoot& root,
+                            int64_t now_ns);
+  TransferResult OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored, int64_t now_ns);
+  TransferResult Poll(int64_t now_ns);
+
+  bool active() const { return phase_ != Phase::kNone; }
+  /// Set from the manifest's arrival on, until the next Begin.
+  const package::Manifest* manifest() const { return has_manifest_ ? &manifest_ : nullptr; }
+  uint32_t blocks_have() const { return have_; }
+  uint32_t blocks_total() const { return has_manifest_ ? manifest_.block_count() : 0; }
+  const TransferCounts& counts() const { return counts_; }
+
+ private:
+  enum class Phase : uint8_t { kNone, kManifest, kBlocks };
+
+  TransferResult OpenStage(base::ByteView head);
+  TransferResult Bad(schema::Reason reason, int64_t now_ns);
+  TransferResult NextGroup(int64_t now_ns);
+  TransferResult Persist();
+  TransferResult Finish(TransferResult::Kind kind, schema::Reason reason);
+  void Want();
+  void Progress(int64_t now_ns);
+
+  TransferConfig config_;
+  store::ModelStore& store_;
+  store::Counters& counters_store_;
+  uint32_t model_index_;
+  BlockTransport& transport_;
+  base::MutableBytes head_memory_;
+  StageWriter writer_;
+
+  Phase phase_ = Phase::kNone;
+  package::OfferFacts offer_;
+  package::Manifest manifest_;
+  bool has_manifest_ = false;
+  store::TransferState state_;
+  uint32_t have_ = 0;
+  uint32_t unsaved_ = 0;
+  static constexpr uint32_t kNoGroup = UINT32_MAX;
+  uint32_t group_ = 0, wanted_group_ = kNoGroup;
+  uint32_t attempt_ = 0;
+  uint32_t bad_in_row_ = 0;
+  int64_t next_wish_ns_ = 0;
+  TransferCounts counts_;
+};
+
+}  // namespace dipper::update

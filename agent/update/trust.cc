@@ -1,0 +1,94 @@
+// Implementation of trust.h.
+#include "agent/update/trust.h"
+
+#include <algorithm>
+
+namespace dipper::update {
+
+using base::Status;
+using schema::Reason;
+
+Trust::Trust(store::RootStore& roots, store::Counters& counters, hal::Clock& clock, int64_t build_time_s)
+    : roots_(roots), counters_(counters), clock_(clock), build_time_s_(build_time_s) {}
+
+Status Trust::Open(base::ByteView initial) {
+  DIPPER_RETURN_IF_ERROR(counters_.Load());
+  DIPPER_RETURN_IF_ERROR(roots_.Open());
+  std::array<uint8_t, package::kMaxRootBytes> buffer;
+  const auto stored = roots_.Load(buffer);
+  if (stored.ok() && package::TrustRoot::Parse(*stored, &root_) == Reason::None) {
+    RaiseTime(root_.created());
+    return Status::kOk;
+  }
+  if (!stored.ok() && stored.status() != Status::kNotFound && stored.status() != Status::kDataLoss &&
+      stored.status() != Status::kResourceExhausted) {
+    return stored.status();
+  }
+  if (initial.empty()) return Status::kNotFound;
+  package::TrustRoot first;
+  if (package::TrustRoot::Parse(initial, &first) != Reason::None) return Status::kDataLoss;
+  // In force even if it cannot be stored yet: the next start takes the same one again.
+  root_ = first;
+  RaiseTime(root_.created());
+  return roots_.Store(initial);
+}
+
+Reason Trust::OnRoot(base::ByteView document) {
+  package::TrustRoot next;
+  const Reason reason = root_.ParseSuccessor(document, &next);
+  if (reason != Reason::None) return reason;
+  if (!base::Ok(roots_.Store(document))) return Reason::StorageError;
+  root_ = next;
+  RaiseTime(root_.created());
+  return Reason::None;
+}
+
+package::TrustedTime Trust::Now() {
+  const int64_t known = std::max(build_time_s_, static_cast<int64_t>(counters_.trusted_time_s()));
+  const bool synchronized = clock_.WallSynchronized();
+  const int64_t wall = clock_.WallNs() / 1'000'000'000;
+  // A wall clock before the last signed time is wrong, whatever it says about itself.
+  return {std::max(known, synchronized ? wall : known), synchronized};
+}
+
+void Trust::RaiseTime(int64_t issued_s) {
+  if (issued_s <= 0) return;
+  // A lower bound that could not be stored is only a little staler after the next start.
+  const Status ignored = counters_.RaiseTrustedTime(static_cast<uint64_t>(issued_s));
+  static_cast<void>(ignored);
+}
+
+Trust::Ticket Trust::OnCommand(base::ByteView document, const package::DeviceNames& device) {
+  Ticket ticket;
+  ticket.reason = package::VerifyCommand(document, root_, device, Now(), &ticket.facts);
+  if (ticket.reason != Reason::None && ticket.reason != Reason::Expired) return ticket;
+  ticket.lookup = counters_.LookUpCommand(ticket.facts.number);
+  // A duplicate of what was done is answered even after it has expired.
+  if (ticket.lookup == store::CommandLookup::kDone) {
+    ticket.reason = Reason::None;
+    ticket.stored_result = counters_.command().result;
+    return ticket;
+  }
+  if (ticket.reason != Reason::None) return ticket;
+  switch (ticket.lookup) {
+    case store::CommandLookup::kOld:
+      ticket.reason = Reason::OldNumber;
+      break;
+    case store::CommandLookup::kOutcomeUnknown:
+      ticket.reason = Reason::OutcomeUnknown;
+      break;
+    case store::CommandLookup::kNew:
+      RaiseTime(ticket.facts.issued);
+      if (!base::Ok(counters_.BeginCommand(ticket.facts.number))) ticket.reason = Reason::StorageError;
+      break;
+    default:
+      break;
+  }
+  return ticket;
+}
+
+Status Trust::FinishCommand(uint64_t number, Reason result) {
+  return counters_.FinishCommand(number, static_cast<uint16_t>(result));
+}
+
+}  // namespace dipper::update

@@ -1,0 +1,183 @@
+// Updater: one model of a device, from offer to confirm or fall back, with its champion and challenger. It ties store,
+// package, transfer and gate together; the state table says what follows what (docs/reference/update.md).
+// Not thread-safe: one thread calls everything. No heap after construction, but mbedTLS's and zstd's while a package is
+// verified. Calls that write wait for the medium.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "agent/store/model_store.h"
+#include "agent/update/gate.h"
+#include "agent/update/loaded_model.h"
+#include "agent/update/slot_source.h"
+#include "agent/update/state_table.h"
+#include "agent/update/transfer.h"
+#include "agent/update/transport.h"
+#include "agent/update/trust.h"
+
+namespace dipper::update {
+
+struct UpdaterConfig {
+  base::FixedString<64> model_id, device_id, fleet, hardware;
+  base::FixedVector<base::FixedString<64>, 16> groups;
+  uint16_t agent_major = 0, agent_minor = 0, agent_patch = 0;
+  uint64_t max_image_bytes = 0;
+  uint32_t model_index = 0;                    ///< Place in the boot partition's records and counters.
+  uint32_t checkpoint_seconds = 3600;          ///< Powered-on time between checkpoints of one model, wear permitting.
+  uint32_t trial_checkpoint_seconds = 600;     ///< The same of a challenger on trial.
+  uint32_t healthy_seconds = 60;               ///< Between further healthy periods, after the mark.
+  TransferConfig transfer;
+};
+
+/// Given by the caller, 16-aligned, each exactly max_image_bytes (a multiple of 16). Champion and challenger live in
+/// them and swap roles on a confirm.
+struct UpdaterMemory {
+  base::MutableBytes first_image, second_image;
+};
+
+struct UpdaterDeps {
+  store::ModelStoreConfig store;  ///< max_image_bytes and record_index are set by the updater.
+  Trust* trust = nullptr;
+  BlockTransport* transport = nullptr;
+  UpdateObserver* observer = nullptr;
+};
+
+/// What tables, births and the update topic show.
+struct UpdateStatus {
+  schema::UpdateState state = schema::UpdateState::Idle;
+  schema::Reason reason = schema::Reason::None;  ///< Of the last end.
+  base::Digest champion, challenger, offered;    ///< Package digests; zero: none.
+  base::FixedString<64> champion_name, champion_version, challenger_name, challenger_version;
+  uint64_t offer_number = 0;
+  uint32_t blocks_have = 0, blocks_total = 0;
+  uint32_t tries_left = 0;
+  base::SecurityVersion floor;
+  store::SlotId champion_slot = store::SlotId::kNone, undo_target = store::SlotId::kNone;
+  store::Rung rung = store::Rung::kNone;
+  uint64_t checkpoints = 0, checkpoint_failures = 0;
+};
+
+class Updater {
+ public:
+  Updater(const UpdaterConfig& config, const UpdaterMemory& memory, const UpdaterDeps& deps);
+  ~Updater();
+  Updater(const Updater&) = delete;
+  Updater& operator=(const Updater&) = delete;
+
+  /// Once, first: repairs and chooses (ModelStore::Start), loads champion and, when one is pending, challenger; reports
+  /// both, and what became of a trial that was under way. kUnimplemented: storage of a newer agent. Other errors:
+  /// unusable partitions. A device without any model starts with kOk and no champion.
+  base::Status Start(const store::LastRun& last);
+
+  // ---- models ----
+  learn::Model* champion() { return champion_.model ? &*champion_.model : nullptr; }
+  learn::Model* challenger() { return challenger_.model ? &*challenger_.model : nullptr; }
+  /// Null without the model; valid as long as it.
+  const learn::Spec* champion_spec() const { return champion_.spec ? &*champion_.spec : nullptr; }
+  const learn::Spec* challenger_spec() const { return challenger_.spec ? &*challenger_.spec : nullptr; }
+
+  // ---- input ----
+  /// A retained offer, as it came. Returns what became of it: None: accepted, resumed or queued; otherwise the refusal.
+  schema::Reason OnOffer(base::ByteView document);
+  void OnManifest(const base::Digest& package, base::ByteView head);
+  void OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored);
+  /// Starts, resubscribes, verifies, checkpoints, deadlines. Call at least once a second. At most one long step a call.
+  /// @param now_ns  Monotonic time; what passes counts as powered-on time.
+  void Poll(int64_t now_ns);
+  /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one sample; with
+  /// no champion its outcome is not looked at.
+  void OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger);
+  /// The challenger did something no model may: NotFinite, OverBudget, LinkRequired... ends its trial for that reason.
+  void OnChallengerFailed(schema::Reason reason);
+  /// The champion's output was not finite or over budget: counted, the third time one rung down.
+  void OnChampionFailed();
+  /// The broker has been reached once in this run: what link_required asks for.
+  void OnLinkReached() { link_reached_ = true; }
+  /// All components answered for the healthy time; once a start.
+  base::Status HealthyMark();
+  /// SIGTERM, upgrade, reboot: checkpoints both models, gives counts back. Nothing may be called afterwards.
+  base::Status PlannedStop();
+
+  // ---- commands (verified by Trust; the answer is None or the refusal) ----
+  schema::Reason FallBack();
+  schema::Reason Undo();
+  schema::Reason Freeze(bool frozen);
+  schema::Reason Checkpoint();
+  schema::Reason OverrideDenied(const base::Digest& package);
+  /// Stages a package that lies at hand: release signature, floor and every check of an offered one, but no offer. The
+  /// copying is done in the call. None: being verified, the end comes as an event.
+  schema::Reason Install(package::ByteSource& source);
+
+  UpdateStatus Status();
+  /// Limit for one observe or learn of the challenger, from its manifest; 0: the device's own. Over it: OverBudget.
+  uint64_t challenger_max_latency_ns() const { return max_latency_ns_; }
+  /// Gate of the running trial. kNotFound: none.
+  base::Result<GateReport> ReadGate() const;
+  store::ModelStore& store() { return store_; }
+
+ private:
+  // updater.cc: start, stop, models
+  base::Status LoadChampion(store::StartDecision decision);
+  schema::Reason LoadFrom(const store::StartDecision& decision, LoadedModel* to);
+  schema::Reason ReadManifest(store::SlotId slot, package::Manifest* manifest, uint64_t* package_bytes);
+  schema::Reason LoadChallenger();
+  bool RestoreChallenger();
+  void Step(Event event, schema::Reason reason, UpdateEvent* event_out);
+  void Emit(UpdateEvent* event);
+  void FillModels(UpdateEvent* event);
+  // updater_offer.cc: offer, transfer, verification
+  schema::Reason JudgeOffer(const package::OfferFacts& offer, bool* resumes);
+  schema::Reason Accept(const package::OfferFacts& offer);
+  void OnTransfer(TransferResult result);
+  void BeginTransfer();
+  void StepVerification();
+  schema::Reason VerifyStage();
+  schema::Reason SelfTestStage();
+  void RefuseStage(schema::Reason reason);
+  void End(Event event, schema::Reason reason);
+  void TakeQueued();
+  // updater_trial.cc: trial, gate, checkpoints
+  void BeginTrial();
+  void JudgeTrial();
+  void Promote(schema::Reason reason);
+  void EndTrial(Event event, schema::Reason reason);
+  base::Status SaveModel(LoadedModel& model, bool with_gate);
+  void PollCheckpoints(int64_t now_ns);
+
+  enum class VerifyStep : uint8_t { kWhole, kSelfTest, kCommit, kTrial };
+
+  UpdaterConfig config_;
+  std::unique_ptr<uint64_t[]> head_buffer_, verify_buffer_, work_buffer_;
+  base::MutableBytes work_memory_;
+  PackageVerifier verifier_;
+  store::ModelStore store_;
+  Trust& trust_;
+  BlockTransport& transport_;
+  UpdateObserver& observer_;
+  Transfer transfer_;
+  StageWriter installer_;
+  LoadedModel champion_, challenger_;
+  Gate gate_;
+  bool has_gate_ = false;
+
+  schema::UpdateState state_ = schema::UpdateState::Idle;
+  schema::Reason reason_ = schema::Reason::None;
+  VerifyStep verify_step_ = VerifyStep::kWhole;
+  package::OfferFacts offer_;
+  bool has_offer_ = false;  ///< offer_ is what is under way; an install has none.
+  package::OfferFacts queued_;
+  bool has_queued_ = false;
+  uint64_t staged_bytes_ = 0;
+  base::Digest staged_digest_;
+  base::FixedString<64> staged_name_, staged_version_;
+  base::SecurityVersion staged_security_version_;
+  bool start_from_champion_ = false;
+  bool link_required_ = false, link_reached_ = false;
+  uint64_t max_latency_ns_ = 0;
+  int64_t now_ns_ = 0, start_at_ns_ = 0, retry_at_ns_ = 0;
+  int64_t last_poll_ns_ = -1, healthy_at_ns_ = 0, champion_saved_ns_ = 0, challenger_saved_ns_ = 0;
+  uint64_t checkpoints_ = 0, checkpoint_failures_ = 0;
+};
+
+}  // namespace dipper::update

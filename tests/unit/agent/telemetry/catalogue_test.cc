@@ -1,0 +1,38 @@
+// The catalogue keeps its own rules.
+#include "agent/telemetry/catalogue.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+namespace dipper::telemetry {
+namespace {
+
+TEST(Catalogue, NamesUnitsAndIdsFollowTheRules) {
+  std::set<std::string_view> names;
+  uint16_t last = 0;
+  for (const MetricRow& row : MetricCatalogue()) {
+    EXPECT_GT(static_cast<uint16_t>(row.id), last) << row.name << ": ids must rise";
+    last = static_cast<uint16_t>(row.id);
+    EXPECT_TRUE(names.insert(row.name).second) << row.name << " is there twice";
+    EXPECT_TRUE(std::all_of(row.name.begin(), row.name.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    })) << row.name;
+    EXPECT_EQ(row.name.ends_with("_total"), row.type == schema::MetricType::Counter) << row.name;
+    for (const char* unit : {"seconds", "bytes", "celsius"}) {
+      if (row.unit == unit) {
+        EXPECT_NE(row.name.find(unit), std::string_view::npos) << row.name;
+      }
+    }
+    EXPECT_FALSE(row.unit.empty()) << row.name;
+    EXPECT_FALSE(row.help.empty()) << row.name;
+    EXPECT_EQ(FindMetric(static_cast<uint16_t>(row.id)), &row);
+  }
+  EXPECT_EQ(FindMetric(0), nullptr);
+  EXPECT_EQ(FindMetric(65535), nullptr);
+}
+
+}  // namespace
+}  // namespace dipper::telemetry

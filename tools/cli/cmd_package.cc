@@ -1,0 +1,321 @@
+// dipper package: builds, signs, verifies and shows model packages (docs/reference/package.md).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "tools/cli/command.h"
+#include "tools/cli/output.h"
+#include "tools/cli/package_maker.h"
+#include "tools/cli/trust_files.h"
+#include "tools/lab/error.h"
+#include "tools/lab/files.h"
+
+namespace dipper::cli {
+namespace {
+
+using schema::Reason;
+
+std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
+
+std::string Hex(const schema::Sha256* digest) {
+  return digest == nullptr ? "" : Hex(package::ToDigest(*digest));
+}
+
+std::string VersionText(const base::SecurityVersion& version) {
+  return version.epoch == 0 ? std::to_string(version.version)
+                            : fmt::format("{}.{}", version.epoch, version.version);
+}
+
+void Build(const PackageOptions& options) {
+  const package::Bytes bytes = MakePackage(options);
+  lab::WriteFile(options.out, bytes);
+  const PackageFile file(options.out);
+  fmt::print("{}\n", Hex(file.manifest().package_digest()));
+  Note(fmt::format(
+      "wrote {}: {} {} of model {}, {} in {} blocks, image {}, self-test of {} steps; not signed yet",
+      options.out, options.name, options.version, file.manifest().model(), ByteText(bytes.size()),
+      file.manifest().block_count(), ByteText(file.manifest().image_bytes()),
+      file.manifest().self_test_steps()));
+  if (file.manifest().self_test_steps() == 0) {
+    Warn(
+        "without a self-test a device cannot notice that its arithmetic differs from this machine's; add "
+        "--self-test");
+  }
+}
+
+struct FileOptions {
+  std::string file;
+  std::string key;
+  std::string root;
+  std::string out;
+  bool json = false;
+};
+
+void SignFile(const FileOptions& options) {
+  const PackageFile file(options.file);
+  const package::PrivateKey key = LoadPrivateKey(options.key);
+  const auto bytes = package::SignPackage(file.bytes(), key);
+  if (!bytes.ok()) {
+    throw lab::Error(lab::ExitCode::kFailure,
+                     fmt::format("{} was not signed: {}", options.file,
+                                 bytes.status() == base::Status::kResourceExhausted
+                                     ? "it has as many signatures as a package can carry; build it again"
+                                     : "it is cut short or has bytes after its end; build it again"));
+  }
+  const std::string& out = options.out.empty() ? options.file : options.out;
+  lab::WriteFile(out, *bytes);
+  Note(fmt::format("signed {} with key {}", out, base::ToHex(key.id()).brief()));
+}
+
+/// What verification found; `reason` None means good.
+struct Verdict {
+  Reason reason = Reason::None;
+  std::string self_test = "none";
+};
+
+Verdict Check(PackageFile& file, const package::TrustRoot& root) {
+  Verdict verdict;
+  verdict.reason = file.Verify(root);
+  if (verdict.reason != Reason::None) return verdict;
+  const std::vector<uint8_t> image = file.DecodeImage();
+  if (file.manifest().self_test_steps() == 0) return verdict;
+  const bool passed = RunSelfTest(file.manifest(), image);
+  verdict.self_test = passed ? "passed" : "failed";
+  if (!passed) verdict.reason = Reason::SelfTest;
+  return verdict;
+}
+
+int VerifyFile(const FileOptions& options) {
+  const package::TrustRoot root = LoadRoot(options.root);
+  PackageFile file(options.file);
+  const Verdict verdict = Check(file, root);
+  const bool good = verdict.reason == Reason::None;
+  const bool expired = root.ExpiredAt({BuildTime(), true});
+  if (options.json) {
+    Json out;
+    out["file"] = options.file;
+    out["digest"] = Hex(file.manifest().package_digest());
+    out["verified"] = good;
+    out["reason"] = ReasonName(verdict.reason);
+    out["self_test"] = verdict.self_test;
+    out["root_version"] = root.version();
+    out["root_expired"] = expired;
+    PrintJson(out);
+  } else if (good) {
+    fmt::print("good  {}  {} {}  self-test {}\n", Hex(file.manifest().package_digest()),
+               file.manifest().name(), file.manifest().version(), verdict.self_test);
+  }
+  if (expired) Warn("the root has expired: devices with a synchronized clock take no new package under it");
+  if (good) return static_cast<int>(lab::ExitCode::kOk);
+  const std::string why =
+      verdict.reason == Reason::SelfTest
+          ? "the self-test ends in another image than the package says; it was built by a program "
+            "that computes differently, so build it again"
+          : ReasonText(verdict.reason);
+  throw lab::Error(lab::ExitCode::kVerificationFailed, fmt::format("{}: {}", options.file, why));
+}
+
+Json GateJson(const schema::GatePolicy& gate) {
+  Json out;
+  out["kind"] = gate.kind() == schema::GateKind::Installed ? "installed" : "paired_loss";
+  out["loss_bound"] = gate.loss_bound();
+  out["margin"] = gate.margin();
+  out["alpha"] = gate.alpha();
+  out["warmup_samples"] = gate.warmup_samples();
+  out["recent"] = gate.recent();
+  out["deadline_samples"] = gate.deadline_samples();
+  out["deadline_seconds"] = gate.deadline_seconds();
+  out["at_deadline"] = gate.at_deadline() == schema::AtDeadline::Confirm ? "confirm" : "fall_back";
+  out["link_required"] = gate.link_required();
+  out["max_latency_us"] = gate.max_latency_ns() / 1000;
+  return out;
+}
+
+std::string OrEmpty(const flatbuffers::String* text) { return text == nullptr ? "" : text->str(); }
+
+Json LineageJson(const schema::Lineage* lineage) {
+  Json out = Json::object();
+  if (lineage == nullptr) return out;
+  out["parent"] = Hex(lineage->parent());
+  out["data"] = Hex(lineage->data());
+  out["code"] = Hex(lineage->code());
+  out["code_version"] = OrEmpty(lineage->code_version());
+  out["notes"] = OrEmpty(lineage->notes());
+  out["metrics"] = Json::object();
+  if (lineage->metrics() == nullptr) return out;
+  for (const schema::Metric* metric : *lineage->metrics())
+    out["metrics"][metric->name()->str()] = metric->value();
+  return out;
+}
+
+std::vector<std::string> Hardware(const schema::Manifest& table) {
+  std::vector<std::string> names;
+  if (table.hardware() == nullptr) return names;
+  for (const flatbuffers::String* name : *table.hardware()) names.push_back(name->str());
+  return names;
+}
+
+std::string AgentText(const schema::AgentVersion* version) {
+  return version == nullptr ? ""
+                            : fmt::format("{}.{}.{}", version->major(), version->minor(), version->patch());
+}
+
+Json PackageJson(const PackageFile& file) {
+  const package::Manifest& manifest = file.manifest();
+  const schema::Manifest& table = manifest.table();
+  Json out;
+  out["digest"] = Hex(manifest.package_digest());
+  out["model"] = manifest.model();
+  out["name"] = manifest.name();
+  out["version"] = manifest.version();
+  out["release_epoch"] = table.release_epoch();
+  out["security_version"] = table.security_version();
+  out["created"] = table.created();
+  out["package_bytes"] = file.bytes().size();
+  out["head_bytes"] = manifest.header().head_bytes();
+  out["image_bytes"] = manifest.image_bytes();
+  out["image_sha256"] = Hex(manifest.image_digest());
+  out["blocks"] = manifest.block_count();
+  out["feature_schema"] = Hex(manifest.feature_schema());
+  out["hardware"] = Hardware(table);
+  out["min_agent"] = AgentText(table.min_agent());
+  out["numerics_version"] = table.numerics_version();
+  out["layouts"] = Json::object();
+  if (table.layouts() != nullptr) {
+    for (const schema::LayoutVersion* layout : *table.layouts())
+      out["layouts"][layout->kind()->str()] = layout->version();
+  }
+  out["self_test_steps"] = manifest.self_test_steps();
+  out["self_test_sha256"] = manifest.self_test_steps() == 0 ? "" : Hex(manifest.self_test_digest());
+  out["gate"] = GateJson(manifest.gate());
+  out["lineage"] = LineageJson(table.lineage());
+  out["signed_by"] = Json::array();
+  for (const auto& signature : package::ReadSignatures(file.bytes()))
+    out["signed_by"].push_back(Hex(signature.key_id));
+  return out;
+}
+
+/// A value as a person reads it: lists joined, texts without quotes.
+std::string Plain(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  std::string text;
+  for (const Json& item : value) text += (text.empty() ? "" : ", ") + Plain(item);
+  return text;
+}
+
+void ShowFile(const FileOptions& options) {
+  const PackageFile file(options.file);
+  Json json = PackageJson(file);
+  if (options.json) {
+    PrintJson(json);
+    return;
+  }
+  json["created"] = TimeText(file.manifest().table().created());
+  json["security_version"] = VersionText(file.manifest().security_version());
+  json.erase("release_epoch");
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_object()) {
+      fmt::print("{:<18}{}\n", key, Plain(value));
+      continue;
+    }
+    for (const auto& [inner, inner_value] : value.items()) {
+      if (inner_value != "") fmt::print("{:<18}{} {}\n", key, inner, Plain(inner_value));
+    }
+  }
+  Note("shown without asking who signed it; `dipper package verify` asks");
+}
+
+void AddBuildOptions(CLI::App* build, PackageOptions* o) {
+  build->add_option("--spec", o->spec, "Spec text (TOML) or compiled spec")->required();
+  auto* image = build->add_option("--image", o->image, "Model image made by `dipper train`");
+  build->add_flag("--fresh", o->fresh, "Carry an image that has learned nothing")->excludes(image);
+  build->add_option("--name", o->name, "Name of the package")->required();
+  build->add_option("--version", o->version, "Version, for people")->required();
+  build
+      ->add_option("--security-version", o->security_version,
+                   "What devices never go below once it is confirmed")
+      ->required();
+  build->add_option("--release-epoch", o->release_epoch, "Epoch of the release role that will sign")
+      ->capture_default_str();
+  build->add_option("--hardware", o->hardware, "Hardware class that may run it; repeatable; none: any")
+      ->allow_extra_args(false);
+  build->add_option("--min-agent", o->min_agent, "Oldest agent that may run it, as 0.1.0");
+  build->add_option("--self-test", o->self_test, "CSV file whose first rows become the self-test");
+  build->add_option("--self-test-rows", o->self_test_rows, "Rows of it")
+      ->capture_default_str()
+      ->check(CLI::Range(1U, package::kMaxSelfTestSteps / 2));
+  build->add_option("--label", o->label, "Label column of the self-test data; default: the spec's target");
+  build->add_option("--parent", o->parent, "Digest or file of the package it was made from");
+  build->add_option("--code", o->code, "SHA-256 of the training code, 64 hex digits, for the lineage");
+  build->add_option("--code-version", o->code_version, "Version of the training code, for the lineage");
+  build->add_option("--metric", o->metrics, "Claimed metric, as name=number; repeatable")
+      ->allow_extra_args(false);
+  build->add_option("--notes", o->notes, "Notes for the lineage");
+  build->add_option("--out", o->out, "File to write")->required();
+}
+
+void AddGateOptions(CLI::App* build, PackageOptions* o) {
+  build->add_option("--gate-kind", o->gate_kind, "Health gate")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"paired_loss", "installed"}));
+  build
+      ->add_option("--gate-loss-bound", o->loss_bound,
+                   "Largest loss that counts; default: the spec's, 1 for classes")
+      ->check(CLI::PositiveNumber);
+  build->add_option("--gate-margin", o->margin, "Mean loss by which it may be worse and still be confirmed")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  build->add_option("--gate-alpha", o->alpha, "Chance of a wrong verdict")->capture_default_str();
+  build->add_option("--gate-warmup-samples", o->warmup_samples, "Labels learned before any counts")
+      ->capture_default_str();
+  build->add_option("--gate-recent", o->recent, "Last labels that must not be worse either")
+      ->capture_default_str();
+  build
+      ->add_option("--gate-deadline-samples", o->deadline_samples, "Labels after which a trial ends; 0: none")
+      ->capture_default_str();
+  build
+      ->add_option("--gate-deadline-seconds", o->deadline_seconds,
+                   "Powered-on time after which it ends; 0: none")
+      ->capture_default_str();
+  build->add_option("--gate-at-deadline", o->at_deadline, "What happens then")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fall_back", "confirm"}));
+  build->add_flag("--gate-link-required", o->link_required,
+                  "Confirm only after the broker was reached in the trial");
+  build
+      ->add_option("--gate-max-latency-us", o->max_latency_us,
+                   "Median time of one sample; 0: the device's limit")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void RegisterPackage(CLI::App& app, int& exit_code) {
+  CLI::App* package = app.add_subcommand("package", "Build, sign, verify and show model packages");
+  package->require_subcommand(1);
+  const auto build_options = std::make_shared<PackageOptions>();
+  CLI::App* build = package->add_subcommand("build", "Build an unsigned package and print its digest");
+  AddBuildOptions(build, build_options.get());
+  AddGateOptions(build, build_options.get());
+  build->callback([build_options] { Build(*build_options); });
+
+  const auto options = std::make_shared<FileOptions>();
+  CLI::App* sign = package->add_subcommand("sign", "Add a release signature");
+  sign->add_option("file", options->file, "Package")->required();
+  sign->add_option("--key", options->key, "Private key of the release role")->required();
+  sign->add_option("--out", options->out, "File to write; default: the package itself");
+  sign->callback([options] { SignFile(*options); });
+  CLI::App* verify = package->add_subcommand("verify", "Check every byte, the signatures and the self-test");
+  verify->add_option("file", options->file, "Package")->required();
+  verify->add_option("--root", options->root, "Trust root")->required();
+  verify->add_flag("--json", options->json, "Print JSON");
+  verify->callback([options, &exit_code] { exit_code = VerifyFile(*options); });
+  CLI::App* show = package->add_subcommand("show", "Show what is in a package");
+  show->add_option("file", options->file, "Package")->required();
+  show->add_flag("--json", options->json, "Print JSON");
+  show->callback([options] { ShowFile(*options); });
+}
+
+}  // namespace dipper::cli

@@ -1,0 +1,126 @@
+// dipper spec: infers a spec from data, shows one.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "agent/base/number.h"
+#include "tools/cli/command.h"
+#include "tools/cli/output.h"
+#include "tools/lab/csv_table.h"
+#include "tools/lab/desk_model.h"
+#include "tools/lab/error.h"
+#include "tools/lab/spec_init.h"
+#include "tools/lab/spec_text.h"
+#include "tools/lab/spec_words.h"
+
+namespace dipper::cli {
+namespace {
+
+struct SpecOptions {
+  lab::SpecInitOptions init;
+  std::string data;
+  std::string budget = "256KiB";
+  std::string task;
+  std::string file;
+  bool json = false;
+};
+
+void Init(SpecOptions options) {
+  const base::Result<uint64_t> budget = base::ParseByteCount(options.budget);
+  if (!budget.ok()) {
+    throw lab::Error(lab::ExitCode::kUsage,
+                     fmt::format("--budget '{}' is no byte count; write for example 256KiB", options.budget));
+  }
+  options.init.budget_bytes = *budget;
+  if (!options.task.empty()) {
+    const auto& tasks = lab::words::kTasks;
+    options.init.task =
+        static_cast<schema::Task>(std::find(tasks.begin(), tasks.end(), options.task) - tasks.begin());
+  }
+  const lab::SpecInitResult result = lab::InferSpec(lab::CsvTable::Read(options.data), options.init);
+  for (const std::string& note : result.notes) Note(note);
+  fmt::print("{}", lab::PrintSpecText(result.spec));
+}
+
+/// Bytes of each part of the image, in its order.
+std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
+  const learn::Layout& layout = spec.plan().layout;
+  std::vector<std::pair<std::string, uint64_t>> parts;
+  for (uint32_t i = 0; i < layout.stage_count; ++i) {
+    const auto kind = static_cast<size_t>(layout.stages[i].kind) - 1;
+    parts.emplace_back("stage " + lab::words::kStages[kind], layout.stages[i].section.bytes);
+  }
+  parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(layout.learner) - 1],
+                     layout.learner_section.bytes);
+  parts.emplace_back("pending", layout.pending_section.bytes);
+  parts.emplace_back("truth", layout.truth_section.bytes);
+  parts.emplace_back("metrics", layout.metrics_section.bytes);
+  parts.emplace_back("auc", layout.auc_section.bytes);
+  parts.emplace_back("anomaly", layout.anomaly_section.bytes);
+  for (uint32_t i = 0; i < layout.drift_count; ++i) parts.emplace_back("drift", layout.drift_sections[i].bytes);
+  uint64_t sum = 0;
+  for (const auto& part : parts) sum += part.second;
+  parts.emplace_back("header and tables", spec.state_bytes() - sum);
+  std::erase_if(parts, [](const auto& part) { return part.second == 0; });
+  return parts;
+}
+
+void Show(const SpecOptions& options) {
+  const schema::SpecT table = lab::LoadSpec(options.file);
+  const lab::DeskModel desk(table);
+  const learn::Spec& spec = desk.spec();
+  const std::string digest(base::ToHex(spec.digest()).view());
+  const auto parts = Parts(spec);
+  if (options.json) {
+    Json json = {{"model_id", table.model_id},
+                 {"task", lab::words::kTasks[static_cast<size_t>(table.task)]},
+                 {"spec_sha256", digest},
+                 {"spec_bytes", desk.spec_bytes().size()},
+                 {"features", spec.feature_count()},
+                 {"inputs", spec.input_count()},
+                 {"classes", spec.class_count()},
+                 {"budget_bytes", table.budget_bytes},
+                 {"state_bytes", spec.state_bytes()}};
+    for (const auto& [name, bytes] : parts) json["parts"].push_back({{"part", name}, {"bytes", bytes}});
+    json["text"] = lab::PrintSpecText(table);
+    PrintJson(json);
+    return;
+  }
+  fmt::print("{}\n", lab::PrintSpecText(table));
+  Table out({"# PART", "BYTES"});
+  for (const auto& [name, bytes] : parts) out.AddRow({"# " + name, std::to_string(bytes)});
+  out.AddRow({"# model image", std::to_string(spec.state_bytes())});
+  out.Print();
+  fmt::print("# {} features, {} inputs of the learner, compiled {} bytes, sha256 {}\n", spec.feature_count(),
+             spec.input_count(), desk.spec_bytes().size(), digest);
+}
+
+}  // namespace
+
+void RegisterSpec(CLI::App& app, int&) {
+  CLI::App* spec = app.add_subcommand("spec", "Make a spec from data, show a spec");
+  spec->require_subcommand(1);
+  const auto options = std::make_shared<SpecOptions>();
+  CLI::App* init = spec->add_subcommand("init", "Print a sensible spec for a CSV file, from its first 1000 rows");
+  init->add_option("--data", options->data, "CSV file with a header")->required();
+  init->add_option("--label", options->init.label, "Label column");
+  init->add_option("--learner", options->init.learner, "linear, rls or hoeffding_tree")->capture_default_str();
+  init->add_option("--budget", options->budget, "Bytes of a model image")->capture_default_str();
+  init->add_option("--task", options->task, "Instead of what the label looks like")
+      ->check(CLI::IsMember(lab::words::kTasks));
+  init->add_option("--feature", options->init.feature, "Forecast this column instead of a label");
+  init->add_option("--ahead", options->init.ahead, "Samples ahead to forecast")
+      ->capture_default_str()
+      ->check(CLI::Range(uint32_t{1}, learn::kMaxAhead));
+  init->add_option("--seed", options->init.seed, "Seed of the model's generator")->capture_default_str();
+  init->add_option("--model-id", options->init.model_id, "Id of the model")->capture_default_str();
+  init->callback([options] { Init(*options); });
+  CLI::App* show = spec->add_subcommand("show", "Check a spec; show it whole and the bytes of its parts");
+  show->add_option("file", options->file, "Spec text, or compiled spec")->required();
+  show->add_flag("--json", options->json, "Print JSON");
+  show->callback([options] { Show(*options); });
+}
+
+}  // namespace dipper::cli

@@ -1,0 +1,168 @@
+// Implementation of package_maker.h but for what runs the model (package_self_test.cc).
+#include "tools/cli/package_maker.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <filesystem>
+
+#include "agent/base/number.h"
+#include "agent/base/sha256.h"
+#include "tools/cli/trust_files.h"
+#include "tools/lab/error.h"
+#include "tools/lab/spec_text.h"
+#include "tools/lab/train.h"
+
+namespace dipper::cli {
+namespace {
+
+using lab::Error;
+using lab::ExitCode;
+
+lab::ImageFile LoadImage(const PackageOptions& options, const schema::SpecT& spec,
+                         base::ByteView spec_bytes) {
+  if (options.fresh == !options.image.empty()) {
+    throw Error(ExitCode::kUsage,
+                "say which image the package carries: --image FILE.dimg from `dipper train`, or --fresh for "
+                "one that has "
+                "learned nothing");
+  }
+  if (options.fresh) return lab::FreshImage(spec);
+  lab::ImageFile image = lab::ReadImageFile(options.image);
+  if (image.spec_digest != base::Sha256Of(spec_bytes)) {
+    throw Error(ExitCode::kVerificationFailed,
+                fmt::format("{} was trained with another spec than {}; train it again with this one",
+                            options.image, options.spec));
+  }
+  return image;
+}
+
+double LossBound(const PackageOptions& options, const schema::SpecT& spec) {
+  if (options.loss_bound > 0) return options.loss_bound;
+  if (spec.loss_bound > 0) return spec.loss_bound;
+  if (spec.task == schema::Task::Classification) return 1;
+  throw Error(ExitCode::kUsage,
+              "the health gate needs the largest loss that counts; give --gate-loss-bound, in the unit of "
+              "the target, or "
+              "loss_bound in the spec");
+}
+
+std::unique_ptr<schema::GatePolicyT> MakeGate(const PackageOptions& options, const schema::SpecT& spec) {
+  auto gate = std::make_unique<schema::GatePolicyT>();
+  gate->kind = options.gate_kind == "installed" ? schema::GateKind::Installed : schema::GateKind::PairedLoss;
+  gate->loss_bound = gate->kind == schema::GateKind::PairedLoss ? LossBound(options, spec) : 1;
+  gate->margin = options.margin;
+  gate->alpha = options.alpha;
+  gate->warmup_samples = options.warmup_samples;
+  gate->recent = options.recent;
+  gate->deadline_samples = options.deadline_samples;
+  gate->deadline_seconds = options.deadline_seconds;
+  gate->at_deadline =
+      options.at_deadline == "confirm" ? schema::AtDeadline::Confirm : schema::AtDeadline::FallBack;
+  gate->link_required = options.link_required;
+  gate->max_latency_ns = options.max_latency_us * 1000;
+  if (gate->margin > gate->loss_bound) {
+    throw Error(ExitCode::kUsage,
+                fmt::format("--gate-margin {} is above the loss bound {}: nothing could be worse",
+                            gate->margin, gate->loss_bound));
+  }
+  if (gate->deadline_samples == 0 && gate->deadline_seconds == 0) {
+    throw Error(ExitCode::kUsage,
+                "a trial must end: give --gate-deadline-samples or --gate-deadline-seconds");
+  }
+  return gate;
+}
+
+std::unique_ptr<schema::AgentVersion> ParseAgentVersion(const std::string& text) {
+  if (text.empty()) return nullptr;
+  std::array<uint16_t, 3> parts{};
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto [next, error] = std::from_chars(at, end, parts[i]);
+    const bool separated = i == 2 ? next == end : next != end && *next == '.';
+    if (error != std::errc() || !separated) {
+      throw Error(ExitCode::kUsage, fmt::format("--min-agent '{}' is no version; write it as 0.1.0", text));
+    }
+    at = next + 1;
+  }
+  return std::make_unique<schema::AgentVersion>(parts[0], parts[1], parts[2]);
+}
+
+base::Digest ParentDigest(const std::string& parent) {
+  const auto digest = base::DigestFromHex(parent);
+  if (digest.ok()) return *digest;
+  if (!std::filesystem::exists(parent)) {
+    throw Error(
+        ExitCode::kNotFound,
+        fmt::format("--parent '{}' is neither a package digest (64 hex digits) nor a package file", parent));
+  }
+  return PackageFile(parent).manifest().package_digest();
+}
+
+std::unique_ptr<schema::LineageT> MakeLineage(const PackageOptions& options, const base::Digest& data) {
+  auto lineage = std::make_unique<schema::LineageT>();
+  if (!options.parent.empty()) {
+    lineage->parent = std::make_unique<schema::Sha256>(package::ToSchema(ParentDigest(options.parent)));
+  }
+  if (!data.IsZero()) lineage->data = std::make_unique<schema::Sha256>(package::ToSchema(data));
+  if (!options.code.empty()) {
+    const auto code = base::DigestFromHex(options.code);
+    if (!code.ok())
+      throw Error(ExitCode::kUsage, fmt::format("--code '{}' is not 64 hex digits", options.code));
+    lineage->code = std::make_unique<schema::Sha256>(package::ToSchema(*code));
+  }
+  lineage->code_version = options.code_version;
+  lineage->notes = options.notes;
+  for (const std::string& text : options.metrics) {
+    const size_t equals = text.find('=');
+    const auto value = base::ParseDouble(equals == std::string::npos ? "" : text.substr(equals + 1));
+    if (!value.ok()) throw Error(ExitCode::kUsage, fmt::format("--metric '{}' is not name=number", text));
+    auto metric = std::make_unique<schema::MetricT>();
+    metric->name = text.substr(0, equals);
+    metric->value = *value;
+    lineage->metrics.push_back(std::move(metric));
+  }
+  return lineage;
+}
+
+std::string RefusalText(schema::Reason reason) {
+  if (reason == schema::Reason::BadFormat) {
+    return "a name, version, hardware class, metric, note or gate value is out of range: names are 1 to 64 "
+           "of letters, "
+           "digits, '.', '+', '-', '_' and blanks (docs/reference/package.md)";
+  }
+  return ReasonText(reason);
+}
+
+}  // namespace
+
+package::Bytes MakePackage(const PackageOptions& options) {
+  const schema::SpecT spec = lab::LoadSpec(options.spec);
+  schema::ManifestT manifest;
+  manifest.spec = lab::CompileSpec(spec);
+  const lab::ImageFile image = LoadImage(options, spec, manifest.spec);
+  manifest.model = spec.model_id;
+  manifest.name = options.name;
+  manifest.version = options.version;
+  manifest.release_epoch = options.release_epoch;
+  manifest.security_version = options.security_version;
+  manifest.created = BuildTime();
+  manifest.hardware = options.hardware;
+  manifest.min_agent = ParseAgentVersion(options.min_agent);
+  FillVersions(&manifest);
+  if (!options.self_test.empty()) {
+    manifest.self_test =
+        MakeSelfTest(manifest.spec, image.image, options.self_test, options.self_test_rows, options.label);
+  }
+  manifest.gate = MakeGate(options, spec);
+  manifest.lineage = MakeLineage(options, image.data_digest);
+  schema::Reason refusal = schema::Reason::None;
+  const auto package = package::BuildPackage(manifest, image.image, &refusal);
+  if (!package.ok()) {
+    throw Error(ExitCode::kUsage, fmt::format("devices would refuse this package: {}", RefusalText(refusal)));
+  }
+  return *package;
+}
+
+}  // namespace dipper::cli

@@ -1,0 +1,52 @@
+// Keys, trust roots and packages as files, for the commands that sign and verify. Errors are lab::Error: not
+// found (3), not what it should be (5). Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent/package/build.h"
+#include "agent/package/verify.h"
+
+namespace dipper::cli {
+
+/// A PEM private key.
+package::PrivateKey LoadPrivateKey(const std::string& path);
+/// The public half of a PEM private or public key.
+package::PublicKey LoadPublicKey(const std::string& path);
+/// A trust root that is signed by its own root role.
+package::TrustRoot LoadRoot(const std::string& path);
+
+/// A package in memory with its head parsed; who signed it is not asked.
+class PackageFile {
+ public:
+  explicit PackageFile(const std::string& path);
+  PackageFile(const PackageFile&) = delete;
+  PackageFile& operator=(const PackageFile&) = delete;
+  const std::string& path() const { return path_; }
+  const package::Bytes& bytes() const { return bytes_; }
+  const package::Manifest& manifest() const { return manifest_; }
+  /// Every byte and the release signatures. None, or what a device would say.
+  schema::Reason Verify(const package::TrustRoot& root);
+  /// Throws Error (5) when a block or the image is not the declared one.
+  std::vector<uint8_t> DecodeImage();
+
+ private:
+  std::string path_;
+  package::Bytes bytes_;
+  std::vector<uint64_t> words_;  // holds the head, aligned
+  package::Manifest manifest_;
+};
+
+/// What a refusal means and what to do, one sentence.
+std::string ReasonText(schema::Reason reason);
+/// "bad_signature"
+std::string ReasonName(schema::Reason reason);
+
+/// "2026-05-04T03:02:01Z"
+std::string TimeText(int64_t unix_seconds);
+/// SOURCE_DATE_EPOCH if set (so that builds repeat), otherwise now, in seconds since 1970.
+int64_t BuildTime();
+
+}  // namespace dipper::cli

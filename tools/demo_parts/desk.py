@@ -1,0 +1,108 @@
+"""The operator's desk: keys, trust root, specs, training, packages, all by the dipper command."""
+from world import FLEET, run
+
+# Temperature one minute (12 readings) ahead: what a mote can check by itself, one minute late.
+SPEC = """format = 1
+model_id = "main"
+task = "regression"
+budget = "256KiB"
+min_labels = 30
+loss_bound = 0.5
+
+[target]
+kind = "feature_ahead"
+feature = "temperature"
+ahead = 12
+
+[[feature]]
+name = "temperature"
+unit = "Cel"
+type = "numeric"
+
+[[stage]]
+kind = "lags"
+inputs = ["temperature"]
+lags = {lags}
+differences = true
+
+[learner]
+{learner}
+
+[anomaly]
+
+[pending]
+capacity = 64
+"""
+ROBUST = 'kind = "rls"\nforgetting = 0.9999'
+# name: (lags, learner, security version, recording it was trained on, signing key, what it is)
+MODELS = {
+    "v1": ("[12]", ROBUST, 1, "mote-2", "release", "temperature a minute ahead, from one lag"),
+    "v2": ("[1, 2, 3, 6, 12]", ROBUST, 2, "mote-2", "release", "better: five lags"),
+    "v3": ("[1, 2, 3, 6, 12]", 'kind = "linear"\nrate = 0.0001\nadaptive = false', 3, "swapped", "release",
+           "worse: trained on a file with two columns swapped"),
+    "v4": ("[1, 2, 3, 6]", ROBUST, 3, "mote-2", "release", "good, but one byte is changed on the way"),
+    "v5": ("[1, 2]", ROBUST, 1, "mote-2", "release", "good, but older than the devices accept"),
+    "v6": ("[2, 4, 6]", ROBUST, 3, "mote-2", "stranger", "signed by a key that nobody trusts"),
+    "v7": ("[1, 2, 3, 6, 12]", ROBUST, 3, "mote-3", "release", "good: v2 trained on another mote's recording"),
+}
+ROLES = ("root", "release", "rollout", "command")
+# A tenth of a degree is far below what the sensor can tell; the gate confirms what is not worse by more than that.
+GATE = ("--gate-margin", 0.1, "--gate-warmup-samples", 24, "--gate-deadline-samples", 1500, "--gate-deadline-seconds", 40)
+
+
+class Desk:
+    def __init__(self, folder, binaries, broker, devices_folder):
+        self.folder, self.broker, self.devices_folder = folder, broker, devices_folder
+        self.program = binaries / "dipper"
+        self.root = folder / "root.dproot"
+        self.digests = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def dipper(self, *argv):
+        return run(self.program, *argv).decode()
+
+    def key(self, name):
+        return self.folder / f"{name}.key"
+
+    def make_trust(self):
+        for role in ROLES + ("stranger",):
+            self.dipper("key", "new", "--out", self.key(role))
+        self._root(self.root, "release")
+        # With this root the desk's own check passes what the stranger signed; no device has it.
+        self._root(self.folder / "stranger.dproot", "stranger")
+
+    def _root(self, file, release):
+        keys = [o for role in ROLES for o in (f"--{role}-key", self.key(release if role == "release" else role))]
+        self.dipper("root", "new", *keys, "--out", file)
+
+    def _recording(self, name):
+        if name != "swapped":
+            return self.devices_folder / name / "history.csv"
+        file = self.folder / "swapped.csv"
+        header, *rows = (self.devices_folder / "mote-2" / "history.csv").read_text().splitlines()
+        columns = header.split(",")
+        at, to = columns.index("humidity"), columns.index("temperature")
+        columns[at], columns[to] = columns[to], columns[at]
+        file.write_text("\n".join([",".join(columns)] + rows) + "\n")
+        return file
+
+    def make_package(self, name):
+        lags, learner, security, recording, key, notes = MODELS[name]
+        spec, image, package = (self.folder / f"{name}.{end}" for end in ("toml", "dimg", "dpkg"))
+        spec.write_text(SPEC.format(lags=lags, learner=learner))
+        data = self._recording(recording)
+        self.dipper("train", "--spec", spec, "--data", data, "--out", image)
+        self.digests[name] = self.dipper("package", "build", "--spec", spec, "--image", image, "--name", "forecast", "--version", name,
+                                         "--security-version", security, "--self-test", data, "--notes", notes, *GATE,
+                                         "--out", package).strip()
+        self.dipper("package", "sign", package, "--key", self.key(key))
+        return package
+
+    def publish(self, name, to="fleet", held_back=False):
+        """Publishes a package and its offer; held_back: to the desk's own broker, for the demo to forward.
+        Returns the retained messages then."""
+        access = ["--broker", f"mqtt://127.0.0.1:{self.broker.desk_port}"] if held_back else self.broker.access("desk")
+        root = self.folder / "stranger.dproot" if MODELS[name][4] == "stranger" else self.root
+        self.dipper("publish", self.folder / f"{name}.dpkg", *access, "--fleet", FLEET, "--to", to,
+                    "--rollout-key", self.key("rollout"), "--root", root)
+        return self.broker.taken_from_desk() if held_back else None

@@ -1,0 +1,35 @@
+// ColumnProfile: what the first rows of a CSV column look like, for inferring a spec. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/lab/csv_table.h"
+
+namespace dipper::lab {
+
+struct ColumnProfile {
+  std::string name;
+  uint64_t cells = 0;
+  uint64_t missing = 0;
+  uint64_t numeric = 0;
+  uint64_t whole = 0;                     ///< of the numeric ones: whole numbers up to 2^31
+  std::map<std::string, uint64_t> texts;  ///< distinct cells and how often
+  double least = 0, greatest = 0;         ///< of the numeric ones
+
+  uint64_t present() const { return cells - missing; }
+  /// Nearly all of its values are numbers; the few others count as missing later.
+  bool IsNumeric() const { return numeric * 10 >= present() * 9; }
+  /// Distinct texts: numbers in order when all are numbers, otherwise by text.
+  std::vector<std::string> SortedTexts() const;
+  /// At most `limit` of them, the most frequent ones, in that order.
+  std::vector<std::string> FrequentTexts(size_t limit) const;
+};
+
+/// Profiles of all columns over at most `rows` rows. `*rows_read` is how many there were.
+std::vector<ColumnProfile> ProfileColumns(const CsvTable& table, uint64_t rows, uint64_t* rows_read);
+
+}  // namespace dipper::lab

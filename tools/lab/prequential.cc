@@ -1,0 +1,285 @@
+// One pass is a plain loop over parsed rows and preallocated columns, so that what is timed is the model.
+#include "tools/lab/prequential.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "agent/learn/image/limits.h"
+#include "tools/lab/desk_model.h"
+#include "tools/lab/error.h"
+#include "tools/lab/samples.h"
+
+namespace dipper::lab {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+/// What one pass leaves behind.
+struct Pass {
+  std::vector<double> predicted;
+  std::vector<double> score;  // probability of class 1, or the anomaly score
+  uint64_t drift_alarms = 0;
+  uint64_t unmatched_labels = 0;
+  uint64_t anomaly_events = 0;
+  base::Digest digest;
+  double ns = 0;
+};
+
+/// How the rows are to be run; the same for every pass.
+struct Plan {
+  const SampleTable& samples;
+  uint64_t delay;
+  bool classification;
+  bool anomaly_score;  // `score` is the anomaly score rather than a probability
+};
+
+[[noreturn]] void FailRow(uint64_t row, const char* verb, base::Status status) {
+  throw Error(ExitCode::kFailure, fmt::format("row {}: the model refused to {} ({})", row, verb,
+                                              base::StatusName(status)));
+}
+
+void RunRows(const Plan& plan, learn::Model& model, Pass* pass) {
+  const SampleTable& samples = plan.samples;
+  learn::Output output;
+  learn::Outcome outcome;
+  for (uint64_t i = 0; i < samples.rows; ++i) {
+    const base::Status observed = model.Observe(i, 0, samples.Row(i), &output);
+    if (!base::Ok(observed)) FailRow(i, "observe", observed);
+    pass->predicted[i] = plan.classification ? static_cast<double>(output.class_index) : output.value;
+    if (plan.anomaly_score) {
+      pass->score[i] = output.has_score ? output.anomaly_score : 0;
+    } else if (output.probabilities.size() > 1) {
+      pass->score[i] = output.probabilities[1];
+    }
+    if (output.outcome.valid && output.outcome.drift_alarm) ++pass->drift_alarms;
+    if (i < plan.delay || samples.label_kinds[i - plan.delay] != LabelKind::kKnown) continue;
+    const base::Status learned = model.Learn(i - plan.delay, samples.labels[i - plan.delay], 1, &outcome);
+    if (base::Ok(learned)) {
+      if (outcome.valid && outcome.drift_alarm) ++pass->drift_alarms;
+    } else if (learned != base::Status::kNotFound) {
+      FailRow(i - plan.delay, "learn", learned);
+    }
+  }
+}
+
+Pass RunPass(const Plan& plan, DeskModel& desk) {
+  Pass pass;
+  pass.predicted.resize(plan.samples.rows);
+  pass.score.resize(plan.samples.rows);
+  learn::Model model = desk.Create();
+  const auto start = std::chrono::steady_clock::now();
+  RunRows(plan, model, &pass);
+  const auto end = std::chrono::steady_clock::now();
+  pass.ns = static_cast<double>(std::chrono::nanoseconds(end - start).count());
+  const learn::Metrics metrics = model.ReadMetrics();
+  pass.unmatched_labels = metrics.unmatched_labels;
+  pass.anomaly_events = metrics.anomaly_events;
+  pass.digest = model.ImageDigest();
+  return pass;
+}
+
+/// The last label that was available when row i was observed, for each row.
+std::vector<double> LastAvailable(std::span<const double> labels, uint64_t delay) {
+  std::vector<double> last(labels.size());
+  double current = 0;
+  for (uint64_t i = 0; i < labels.size(); ++i) {
+    if (i > delay && !std::isnan(labels[i - 1 - delay])) current = labels[i - 1 - delay];
+    last[i] = current;
+  }
+  return last;
+}
+
+/// Truth and trivial rival's answers.
+struct Truth {
+  std::vector<double> truth;
+  std::vector<double> trivial;
+  std::vector<double> flag;
+  std::vector<double> trivial_flag;
+};
+
+Truth ForecastTruth(const learn::Spec& spec, const SampleTable& samples) {
+  const schema::Target& target = *spec.table().target();
+  Truth out;
+  out.truth.assign(samples.rows, kNone);
+  out.trivial.resize(samples.rows);
+  double current = 0;
+  for (uint64_t i = 0; i < samples.rows; ++i) {
+    const double value = static_cast<double>(samples.Row(i)[target.feature()]);
+    if (!std::isnan(value)) current = value;
+    out.trivial[i] = current;
+    if (i >= target.ahead()) out.truth[i - target.ahead()] = value;
+  }
+  return out;
+}
+
+Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t delay, bool flags) {
+  Truth out;
+  if (spec.target_kind() == schema::TargetKind::FeatureAhead) out = ForecastTruth(spec, samples);
+  std::vector<double> labels = samples.labels;
+  const uint32_t places = spec.class_count();
+  for (uint64_t i = 0; places > 0 && i < samples.rows; ++i) {
+    // A class without a place cannot be answered right, but it is there: one place more in the tables, never learned.
+    if (samples.label_kinds[i] == LabelKind::kUnknown) labels[i] = places;
+  }
+  const std::vector<double> last = LastAvailable(labels, delay);
+  if (flags) {
+    out.flag = labels;
+    out.trivial_flag = last;
+    // Of two classes the second is the positive one; what is neither is not told apart.
+    for (double& flag : out.flag) {
+      if (places > 0 && flag > 1) flag = kNone;
+    }
+  }
+  if (out.truth.empty()) {
+    out.truth = std::move(labels);
+    out.trivial = last;
+  }
+  return out;
+}
+
+void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result) {
+  if (result->rows < kEvalBlocks || classes == 1) return;
+  for (uint64_t block = 0; block < kEvalBlocks; ++block) {
+    const uint64_t first = block * result->rows / kEvalBlocks;
+    const ScoredRange range = ScoreRange(records, classes, first, (block + 1) * result->rows / kEvalBlocks);
+    if (range.model.rows == 0) continue;
+    const bool worse = !result->worst_block.has_value() ||
+                       (classes == 0 ? range.model.mae > result->worst_block->model.mae
+                                     : range.model.accuracy < result->worst_block->model.accuracy);
+    if (!worse) continue;
+    result->worst_block = range;
+    result->worst_block_index = block;
+    result->worst_block_first_row = first;
+  }
+}
+
+/// The ring must hold a row until its label: row i - delay and all after it.
+void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
+  if (delay + 1 > learn::kMaxPending) {
+    throw Error(ExitCode::kUsage, fmt::format("--label-delay {} is too long: a model keeps at most {} rows waiting for "
+                                              "their labels",
+                                              delay, learn::kMaxPending));
+  }
+  if (spec->pending == nullptr) spec->pending = std::make_unique<schema::PendingT>();
+  if (spec->pending->capacity >= delay + 1) return;
+  result->notes.push_back(fmt::format("pending.capacity raised from {} to {} for labels that come {} rows late; put it "
+                                      "into the spec for the device",
+                                      spec->pending->capacity, delay + 1, delay));
+  spec->pending->capacity = static_cast<uint32_t>(delay + 1);
+}
+
+void AddWarnings(const SampleTable& samples, const Pass& pass, const std::string& path, EvalResult* result) {
+  const auto warn = [&](uint64_t count, const std::string& text) {
+    if (count > 0) result->warnings.push_back(text);
+  };
+  warn(samples.skipped_rows,
+       fmt::format("{} rows were skipped: other number of cells than the header, or broken quotes; the first is {}:{}",
+                   samples.skipped_rows, path, samples.first_skipped_line));
+  warn(result->bad_cells, fmt::format("{} cells of numeric features are no numbers and were taken as missing",
+                                      result->bad_cells));
+  warn(result->unknown_labels,
+       fmt::format("{} labels are of no use to this spec, for example '{}': add the class to target.classes, or set "
+                   "target.spare_classes",
+                   result->unknown_labels, samples.first_unknown_label));
+  warn(result->other_labels, fmt::format("{} labels are of classes that the spec does not list; they all count as "
+                                         "'other'",
+                                         result->other_labels));
+  warn(pass.unmatched_labels,
+       fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
+                   "pending.max_age_samples",
+                   pass.unmatched_labels));
+}
+
+uint64_t PeakRssBytes() {
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void FillCounters(const DeskModel& desk, const SampleTable& samples, EvalResult* result) {
+  result->rows = samples.rows;
+  result->state_bytes = desk.spec().state_bytes();
+  result->spec_digest = desk.spec().digest();
+  result->skipped_rows = samples.skipped_rows;
+  result->unlabelled_rows = static_cast<uint64_t>(
+      std::count(samples.label_kinds.begin(), samples.label_kinds.end(), LabelKind::kNone));
+  result->unknown_labels = samples.counters.unknown_labels;
+  result->other_labels = samples.counters.other_labels;
+  result->missing_cells = samples.counters.missing_cells;
+  result->bad_cells = samples.counters.bad_cells;
+  result->unseen_cells = samples.counters.unseen_cells;
+}
+
+/// Runs all passes; the first one's records are the result. Every pass must end in the same bytes.
+Pass RunPasses(const Plan& plan, DeskModel& desk, EvalResult* result) {
+  std::array<double, kEvalPasses> ns{};
+  Pass first = RunPass(plan, desk);
+  ns[0] = first.ns;
+  for (size_t p = 1; p < ns.size(); ++p) {
+    const Pass pass = RunPass(plan, desk);
+    ns[p] = pass.ns;
+    if (pass.digest != first.digest) {
+      throw Error(ExitCode::kVerificationFailed,
+                  "two passes over the same rows ended in different images; this build or machine cannot be trusted");
+    }
+  }
+  std::nth_element(ns.begin(), ns.begin() + kEvalPasses / 2, ns.end());
+  result->ns_per_sample = ns[kEvalPasses / 2] / static_cast<double>(plan.samples.rows);
+  result->state_digest = first.digest;
+  result->drift_alarms = first.drift_alarms;
+  result->anomaly_events = first.anomaly_events;
+  return first;
+}
+
+}  // namespace
+
+EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions& options) {
+  EvalResult result;
+  if (options.seed.has_value()) spec.seed = *options.seed;
+  const bool forecast = spec.target->kind == schema::TargetKind::FeatureAhead;
+  FitPending(forecast ? spec.target->ahead : options.label_delay, &spec, &result);
+  DeskModel desk(spec);
+  const SampleTable samples = DecodeTable(desk.spec(), table, options.label);
+  FillCounters(desk, samples, &result);
+  result.task = spec.task;
+  result.forecast = forecast;
+  result.seed = spec.seed;
+  const uint32_t places = desk.spec().class_count();
+  const bool anomaly = spec.task == schema::Task::Anomaly || forecast;
+  result.has_flags = samples.has_labels && (anomaly || spec.target->classes.size() == 2);
+
+  const Plan plan = {samples, options.label_delay, places > 0, anomaly};
+  const Truth truth = FindTruth(desk.spec(), samples, options.label_delay, result.has_flags);
+  const Pass pass = RunPasses(plan, desk, &result);
+  const Records records = {truth.truth, pass.predicted, truth.trivial, truth.flag, pass.score, truth.trivial_flag};
+  const uint32_t classes = places > 0 ? places + 1 : (spec.task == schema::Task::Anomaly && !forecast ? 1 : 0);
+  result.whole = ScoreRange(records, classes, 0, samples.rows);
+  if (result.whole.model.rows == 0) {
+    throw Error(ExitCode::kFailure,
+                fmt::format("'{}': no row has a label that this spec can score{}; check --label and target.classes",
+                            table.path(), samples.first_unknown_label.empty()
+                                              ? std::string()
+                                              : ", the first one is '" + samples.first_unknown_label + "'"));
+  }
+  result.second_half = ScoreRange(records, classes, samples.rows / 2, samples.rows);
+  FindWorstBlock(records, classes, &result);
+  AddWarnings(samples, pass, table.path(), &result);
+  result.peak_rss_bytes = PeakRssBytes();
+  return result;
+}
+
+bool NotBetterThanTrivial(const EvalResult& result) {
+  const ScoredRange& whole = result.whole;
+  if (!std::isnan(whole.model.accuracy)) return whole.model.accuracy <= whole.trivial.accuracy;
+  if (!std::isnan(whole.model.mae)) return whole.model.mae >= whole.trivial.mae;
+  return whole.model.auc <= whole.trivial.auc;
+}
+
+}  // namespace dipper::lab

@@ -1,0 +1,111 @@
+// Two-pass exact scores: no windows, no fading.
+#include "tools/lab/scores.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace dipper::lab {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr Scores kNoScores = {0, kNone, kNone, kNone, kNone, kNone, kNone};
+
+void ScoreClasses(std::span<const double> truth, std::span<const double> predicted, uint32_t classes, Scores* scores) {
+  std::vector<double> confusion(size_t{classes} * classes);
+  double right = 0;
+  for (size_t i = 0; i < truth.size(); ++i) {
+    if (std::isnan(truth[i])) continue;
+    ++scores->rows;
+    confusion[static_cast<size_t>(truth[i]) * classes + static_cast<size_t>(predicted[i])] += 1;
+    if (truth[i] == predicted[i]) right += 1;
+  }
+  if (scores->rows == 0) return;
+  const auto total = static_cast<double>(scores->rows);
+  double chance = 0;
+  for (uint32_t c = 0; c < classes; ++c) {
+    double row = 0;
+    double column = 0;
+    for (uint32_t d = 0; d < classes; ++d) {
+      row += confusion[size_t{c} * classes + d];
+      column += confusion[size_t{d} * classes + c];
+    }
+    chance += row / total * (column / total);
+  }
+  scores->accuracy = right / total;
+  if (chance < 1) scores->kappa = (scores->accuracy - chance) / (1 - chance);
+}
+
+void ScoreValues(std::span<const double> truth, std::span<const double> predicted, Scores* scores) {
+  double absolute = 0;
+  double square = 0;
+  for (size_t i = 0; i < truth.size(); ++i) {
+    if (std::isnan(truth[i])) continue;
+    ++scores->rows;
+    const double error = truth[i] - predicted[i];
+    absolute += std::fabs(error);
+    square += error * error;
+  }
+  if (scores->rows == 0) return;
+  scores->mae = absolute / static_cast<double>(scores->rows);
+  scores->rmse = std::sqrt(square / static_cast<double>(scores->rows));
+}
+
+}  // namespace
+
+double ExactAuc(std::span<const double> score, std::span<const double> flag) {
+  std::vector<std::pair<double, bool>> pairs;
+  for (size_t i = 0; i < score.size(); ++i) {
+    if (!std::isnan(flag[i]) && !std::isnan(score[i])) pairs.emplace_back(score[i], flag[i] > 0);
+  }
+  std::sort(pairs.begin(), pairs.end());
+  double below = 0;  // zeros with a lower score
+  double zeros = 0;
+  double ones = 0;
+  double wins = 0;
+  for (size_t i = 0; i < pairs.size();) {
+    double tied_ones = 0;
+    double tied_zeros = 0;
+    for (const double value = pairs[i].first; i < pairs.size() && pairs[i].first == value; ++i) {
+      (pairs[i].second ? tied_ones : tied_zeros) += 1;
+    }
+    wins += tied_ones * (below + tied_zeros / 2);
+    below += tied_zeros;
+    ones += tied_ones;
+    zeros += tied_zeros;
+  }
+  return ones == 0 || zeros == 0 ? kNone : wins / (ones * zeros);
+}
+
+ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first, uint64_t end) {
+  const auto cut = [&](std::span<const double> column) {
+    return column.empty() ? column : column.subspan(first, end - first);
+  };
+  ScoredRange out = {kNoScores, kNoScores};
+  if (classes == 0) {
+    ScoreValues(cut(records.truth), cut(records.predicted), &out.model);
+    ScoreValues(cut(records.truth), cut(records.trivial), &out.trivial);
+  } else if (classes > 1) {
+    ScoreClasses(cut(records.truth), cut(records.predicted), classes, &out.model);
+    ScoreClasses(cut(records.truth), cut(records.trivial), classes, &out.trivial);
+    const double rival = out.trivial.accuracy;
+    if (rival < 1) {
+      out.model.kappa_temporal = (out.model.accuracy - rival) / (1 - rival);
+      out.trivial.kappa_temporal = 0;
+    }
+  }
+  if (!records.flag.empty()) {
+    out.model.auc = ExactAuc(cut(records.score), cut(records.flag));
+    out.trivial.auc = ExactAuc(cut(records.trivial_score), cut(records.flag));
+    if (classes == 1) {
+      for (double flag : cut(records.flag)) out.model.rows += std::isnan(flag) ? 0U : 1U;
+      out.trivial.rows = out.model.rows;
+    }
+  }
+  return out;
+}
+
+}  // namespace dipper::lab
