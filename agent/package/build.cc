@@ -20,7 +20,7 @@ using schema::Reason;
 /// Memory at a multiple of 16 for parsing.
 class AlignedCopy {
  public:
-  explicit AlignedCopy(base::ByteView bytes) : words_((bytes.size() + 15) / 16), size_(bytes.size()) {
+  explicit AlignedCopy(base::ByteView bytes) : words_(bytes.size() / 16 + 1), size_(bytes.size()) {
     if (!bytes.empty()) std::memcpy(words_.data(), bytes.data(), bytes.size());
   }
   base::ByteView view() const { return {reinterpret_cast<const uint8_t*>(words_.data()), size_}; }

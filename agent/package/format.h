@@ -8,8 +8,8 @@
 
 namespace dipper::package {
 
-inline constexpr uint64_t kHeaderBytes = 64;
-inline constexpr uint64_t kSignedHeaderBytes =
+inline constexpr uint32_t kHeaderBytes = 64;
+inline constexpr uint32_t kSignedHeaderBytes =
     48;  ///< The part of the header that digest and signatures cover.
 inline constexpr uint32_t kBlockBytes = 16 * 1024;  ///< Of image, in every block but the last.
 inline constexpr uint32_t kMaxStoredBlockBytes = kBlockBytes + 512;
@@ -19,7 +19,7 @@ inline constexpr uint32_t kMaxManifestBytes = 160 * 1024;
 inline constexpr uint32_t kSignatureBytes = 96;  ///< Key id and r | s.
 inline constexpr uint32_t kMaxSignatures = 8;
 inline constexpr uint32_t kMaxSignatureBytes = kSignatureBytes * kMaxSignatures;
-inline constexpr uint64_t kMaxHeadBytes = kHeaderBytes + kMaxManifestBytes + kMaxSignatureBytes;
+inline constexpr uint32_t kMaxHeadBytes = kHeaderBytes + kMaxManifestBytes + kMaxSignatureBytes;
 inline constexpr uint32_t kBlocksPerGroup =
     64;  ///< Blocks of one wildcard subscription (docs/reference/topics.md).
 
@@ -31,7 +31,7 @@ struct Header {
   uint32_t block_count = 0;
   uint64_t block_area_bytes = 0;
   uint64_t image_bytes = 0;
-  uint64_t head_bytes() const { return kHeaderBytes + manifest_bytes + signature_bytes; }
+  uint32_t head_bytes() const { return kHeaderBytes + manifest_bytes + signature_bytes; }
   uint64_t package_bytes() const { return head_bytes() + block_area_bytes; }
 };
 

@@ -21,7 +21,8 @@ bool IsText(const flatbuffers::String* text, size_t max) {
   if (text == nullptr) return true;
   if (text->size() > max) return false;
   for (const char c : text->string_view()) {
-    if ((c >= 0 && c < 0x20 && c != '\n') || c == 0x7f) return false;
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n') || byte == 0x7f) return false;
   }
   return true;
 }
@@ -149,7 +150,7 @@ BlockInfo Manifest::block(uint32_t index) const {
   DIPPER_CHECK(index < block_count());
   const schema::Block* block = table_->blocks()->Get(index);
   return {.package_offset = header_.head_bytes() + block->offset_bytes(),
-          .image_offset = uint64_t{index} * kBlockBytes,
+          .image_offset = index * kBlockBytes,
           .stored_bytes = block->stored_bytes(),
           .raw_bytes = block->raw_bytes(),
           .sha256 = ToDigest(block->sha256())};

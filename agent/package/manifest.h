@@ -21,7 +21,7 @@ inline base::Digest ToDigest(const schema::Sha256& value) {
 /// Where one block is, and what it must be.
 struct BlockInfo {
   uint64_t package_offset = 0;  ///< From the first byte of the package.
-  uint64_t image_offset = 0;
+  uint32_t image_offset = 0;
   uint32_t stored_bytes = 0;
   uint32_t raw_bytes = 0;
   base::Digest sha256;  ///< Of the bytes as stored.

@@ -15,7 +15,7 @@ inline constexpr uint32_t kMaxKeys = 16;
 inline constexpr uint32_t kRoleCount = 4;
 
 /// Time as the device may trust it. Without synchronization nothing expires and nothing is too early
-/// (docs/explanation/trust.md), because the time is only a lower bound.
+/// (docs/reference/trust.md), because the time is only a lower bound.
 struct TrustedTime {
   int64_t unix_seconds = 0;
   bool synchronized = false;

@@ -82,7 +82,7 @@ Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes
   Reason reason = ParseHeader(memory.first(kHeaderBytes), &header);
   if (reason != Reason::None) return reason;
   if (source.size() != header.package_bytes()) return Reason::BadFormat;
-  const uint64_t block_at = base::AlignUp(header.head_bytes(), 16);
+  const auto block_at = static_cast<size_t>(base::AlignUp(header.head_bytes(), 16));
   if (memory.size() < block_at + kMaxStoredBlockBytes) return Reason::TooLarge;
   const base::MutableBytes head = memory.first(header.head_bytes());
   // The header stays as it was parsed; only the rest is read, so that a source that changes cannot disagree

@@ -1,4 +1,5 @@
-// Backlog: a ring of entries that start at sector boundaries and never wrap inside; found again by their headers.
+// Backlog: a ring of entries that start at sector boundaries and never wrap inside; found again by their
+// headers.
 #include "agent/store/backlog.h"
 
 #include <algorithm>

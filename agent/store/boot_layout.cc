@@ -18,7 +18,8 @@ constexpr uint32_t kPositionBytes = 512;
 constexpr uint64_t kMinDataBytes = 64 * 1024;
 constexpr uint64_t kMinDataUnits = 16;
 
-bool HoldsPage(hal::Partition& partition, const CopyPairLayout& layout, base::MutableBytes page, Status* status) {
+bool HoldsPage(hal::Partition& partition, const CopyPairLayout& layout, base::MutableBytes page,
+               Status* status) {
   CopyPair pair;
   pair.Configure(partition, layout);
   const Status loaded = pair.Load(page);

@@ -1,5 +1,5 @@
-// BootLayout: where each copy of each structure lies in the boot partition, every copy in erase units of its own,
-// computed from the geometry alone. Byte layout: docs/reference/storage.md. Thread-safe: pure functions.
+// BootLayout: where each copy of each structure lies in the boot partition, every copy in erase units of its
+// own, computed from the geometry alone. Byte layout: docs/reference/storage.md. Thread-safe: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace dipper::store {
 inline constexpr uint32_t kMaxModels = 4;
 inline constexpr uint32_t kRootPageBytes = 8 * 1024;
 inline constexpr uint32_t kCountersPageBytes = 4 * 1024;
-inline constexpr uint32_t kRecordPageBytes = 4 * 1024;  ///< Buffer; a record takes its bytes in whole write units.
+inline constexpr uint32_t kRecordPageBytes =
+    4 * 1024;  ///< Buffer; a record takes its bytes in whole write units.
 
 struct BootLayout {
   CopyPairLayout roots;
@@ -26,7 +27,8 @@ struct BootLayout {
   CopyPairLayout Record(uint32_t model) const;
 };
 
-/// kInvalidArgument: unusable shape (see CheckGeometry). kResourceExhausted: not even one model's records fit.
+/// kInvalidArgument: unusable shape (see CheckGeometry). kResourceExhausted: not even one model's records
+/// fit.
 base::Result<BootLayout> ComputeBootLayout(const hal::Geometry& geometry);
 
 /// Event log and backlog on the data partition; the rest is left for the flight recorder.
@@ -41,9 +43,9 @@ struct DataLayout {
 /// Errors as ComputeBootLayout; the least size is 64 KiB or 16 erase units.
 base::Result<DataLayout> ComputeDataLayout(const hal::Geometry& geometry);
 
-/// Empties a boot partition for a device that is being set up. An agent never needs it on blank media: without a valid
-/// record Start writes the first one. kAlreadyExists: it holds valid pages and `force` is not set; nothing is written.
-/// kUnimplemented: pages of a newer agent; never overwritten.
+/// Empties a boot partition for a device that is being set up. An agent never needs it on blank media:
+/// without a valid record Start writes the first one. kAlreadyExists: it holds valid pages and `force` is not
+/// set; nothing is written. kUnimplemented: pages of a newer agent; never overwritten.
 base::Status FormatBoot(hal::Partition& boot, bool force);
 
 /// Empties event log and backlog. Same errors.

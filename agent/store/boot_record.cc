@@ -32,10 +32,11 @@ base::SecurityVersion GetVersion(base::ByteReader& reader) {
 }
 
 bool InRange(const BootRecord& record) {
-  return KnownSlot(record.lkg_slot) && KnownSlot(record.trial_slot) && record.trial_slot != SlotId::kFactory &&
-         record.tries_left <= kTriesPerTrial && record.tries_given_back <= kMaxTriesGivenBack &&
-         record.own_failures <= kMaxOwnFailures && record.unexplained_starts <= kMaxUnexplainedStarts + 1 &&
-         record.rung <= Rung::kNone && (record.lkg_slot == SlotId::kNone) == record.lkg_digest.IsZero() &&
+  return KnownSlot(record.lkg_slot) && KnownSlot(record.trial_slot) &&
+         record.trial_slot != SlotId::kFactory && record.tries_left <= kTriesPerTrial &&
+         record.tries_given_back <= kMaxTriesGivenBack && record.own_failures <= kMaxOwnFailures &&
+         record.unexplained_starts <= kMaxUnexplainedStarts + 1 && record.rung <= Rung::kNone &&
+         (record.lkg_slot == SlotId::kNone) == record.lkg_digest.IsZero() &&
          (record.trial_slot == SlotId::kNone) == record.trial_digest.IsZero() &&
          (!record.HasTrial() || record.trial_slot != record.lkg_slot);
 }
@@ -49,14 +50,16 @@ bool IsOwnFailure(schema::Reason reason) {
 
 bool BootRecord::IsDenied(const base::Digest& digest) const {
   if (digest.IsZero()) return false;
-  return std::any_of(denied.begin(), denied.end(), [&](const DeniedEntry& entry) { return entry.digest == digest; });
+  return std::any_of(denied.begin(), denied.end(),
+                     [&](const DeniedEntry& entry) { return entry.digest == digest; });
 }
 
 void BootRecord::Deny(const base::Digest& digest, schema::Reason reason) {
   DIPPER_CHECK(!digest.IsZero());
   const Status removed = RemoveDenied(digest);
   static_cast<void>(removed);  // Absent is the usual case.
-  auto place = std::find_if(denied.begin(), denied.end(), [](const DeniedEntry& entry) { return entry.digest.IsZero(); });
+  auto place = std::find_if(denied.begin(), denied.end(),
+                            [](const DeniedEntry& entry) { return entry.digest.IsZero(); });
   if (place == denied.end()) {
     std::move(denied.begin() + 1, denied.end(), denied.begin());
     place = denied.end() - 1;
@@ -65,8 +68,8 @@ void BootRecord::Deny(const base::Digest& digest, schema::Reason reason) {
 }
 
 Status BootRecord::RemoveDenied(const base::Digest& digest) {
-  const auto place =
-      std::find_if(denied.begin(), denied.end(), [&](const DeniedEntry& entry) { return entry.digest == digest; });
+  const auto place = std::find_if(denied.begin(), denied.end(),
+                                  [&](const DeniedEntry& entry) { return entry.digest == digest; });
   if (digest.IsZero() || place == denied.end()) return Status::kNotFound;
   std::move(place + 1, denied.end(), place);
   denied.back() = {};

@@ -1,5 +1,5 @@
-// BootRecord: which slot serves, which one is on trial, and how far each may go; one per model, two copies in `boot`.
-// Byte layout: docs/reference/storage.md. Thread-safe: pure functions.
+// BootRecord: which slot serves, which one is on trial, and how far each may go; one per model, two copies in
+// `boot`. Byte layout: docs/reference/storage.md. Thread-safe: pure functions.
 #pragma once
 
 #include <array>
@@ -69,7 +69,8 @@ bool IsOwnFailure(schema::Reason reason);
 /// Writes exactly kBootRecordBytes. `out` must be that long.
 void EncodeBootRecord(const BootRecord& record, base::MutableBytes out);
 
-/// kDataLoss: CRC, length or a field out of range. kUnimplemented: good CRC, unknown layout: the agent is too old.
+/// kDataLoss: CRC, length or a field out of range. kUnimplemented: good CRC, unknown layout: the agent is too
+/// old.
 base::Result<BootRecord> DecodeBootRecord(base::ByteView bytes);
 
 }  // namespace dipper::store

@@ -72,7 +72,8 @@ Status Counters::Decode(base::ByteView page) {
     reader.Get<uint16_t>();
     model.transfer.block_count = reader.Get<uint32_t>();
     reader.GetBytes(model.transfer.bitmap);
-    good = good && model.offer.state <= schema::UpdateState::MAX && model.transfer.block_count <= kMaxTransferBlocks;
+    good = good && model.offer.state <= schema::UpdateState::MAX &&
+           model.transfer.block_count <= kMaxTransferBlocks;
   }
   if (!good || reader.overflow()) return Status::kDataLoss;
   state_ = state;
@@ -93,7 +94,8 @@ Status Counters::CheckOffer(uint32_t model, uint64_t number, const base::Digest&
   DIPPER_CHECK(model < kMaxModels);
   const OfferState& stored = offer(model);
   if (number > stored.number) return Status::kOk;
-  return number == stored.number && digest == stored.digest ? Status::kAlreadyExists : Status::kPermissionDenied;
+  return number == stored.number && digest == stored.digest ? Status::kAlreadyExists
+                                                            : Status::kPermissionDenied;
 }
 
 Status Counters::SetOffer(uint32_t model, const OfferState& offer) {
@@ -132,7 +134,8 @@ Status Counters::BeginCommand(uint64_t number) {
 }
 
 Status Counters::FinishCommand(uint64_t number, uint16_t result) {
-  if (number != state_.command.number || state_.command.state != CommandState::kStarted || !command_begun_here_) {
+  if (number != state_.command.number || state_.command.state != CommandState::kStarted ||
+      !command_begun_here_) {
     return Status::kFailedPrecondition;
   }
   State next = state_;

@@ -1,5 +1,5 @@
-// Counters: the numbers that must never go back: offers, commands, trusted time, and how far a transfer has come. Two
-// pages in `boot`; each change writes the other page behind one barrier. Not thread-safe. No heap.
+// Counters: the numbers that must never go back: offers, commands, trusted time, and how far a transfer has
+// come. Two pages in `boot`; each change writes the other page behind one barrier. Not thread-safe. No heap.
 #pragma once
 
 #include <array>
@@ -25,7 +25,9 @@ struct TransferState {
   std::array<uint8_t, kMaxTransferBlocks / 8> bitmap{};
 
   bool Has(uint32_t block) const { return (bitmap[block / 8] >> (block % 8) & 1) != 0; }
-  void Set(uint32_t block) { bitmap[block / 8] = static_cast<uint8_t>(bitmap[block / 8] | (1U << (block % 8))); }
+  void Set(uint32_t block) {
+    bitmap[block / 8] = static_cast<uint8_t>(bitmap[block / 8] | (1U << (block % 8)));
+  }
   bool operator==(const TransferState&) const = default;
 };
 
@@ -61,13 +63,13 @@ class Counters {
   /// `boot` must outlive this.
   explicit Counters(hal::Partition& boot);
 
-  /// Once, first. Without a valid page everything is zero; nothing is written. kUnimplemented: written by a newer
-  /// agent, every later call refuses. kResourceExhausted, kInvalidArgument: unusable partition.
+  /// Once, first. Without a valid page everything is zero; nothing is written. kUnimplemented: written by a
+  /// newer agent, every later call refuses. kResourceExhausted, kInvalidArgument: unusable partition.
   base::Status Load();
 
   const OfferState& offer(uint32_t model) const { return state_.models[model].offer; }
-  /// kOk: number is new. kAlreadyExists: same number and digest, resume. kPermissionDenied: lower, or the same number
-  /// with another digest. Writes nothing.
+  /// kOk: number is new. kAlreadyExists: same number and digest, resume. kPermissionDenied: lower, or the
+  /// same number with another digest. Writes nothing.
   base::Status CheckOffer(uint32_t model, uint64_t number, const base::Digest& digest) const;
 
   // The setters below are durable on kOk. kUnavailable: I/O, the stored value is the old or the new one.

@@ -1,6 +1,6 @@
-// EventLog: what happened on this device, newest N events in a ring on `data`, each entry holding the digest of the one
-// before, so that a changed or missing entry shows. Byte layout: docs/reference/storage.md.
-// Not thread-safe. No heap. Losing the partition loses no model and no trust state.
+// EventLog: what happened on this device, newest N events in a ring on `data`, each entry holding the digest
+// of the one before, so that a changed or missing entry shows. Byte layout: docs/reference/storage.md. Not
+// thread-safe. No heap. Losing the partition loses no model and no trust state.
 #pragma once
 
 #include <array>
@@ -28,14 +28,16 @@ class EventLog {
  public:
   explicit EventLog(hal::Partition& data);
 
-  /// Finds the newest entry. Reads the whole ring once. kUnimplemented: entries of a newer agent; Append refuses.
+  /// Finds the newest entry. Reads the whole ring once. kUnimplemented: entries of a newer agent; Append
+  /// refuses.
   base::Status Open();
 
   /// Appends and returns the sequence; durable after the next Sync. kInvalidArgument: payload too long.
   base::Result<uint64_t> Append(const Event& event);
   base::Status Sync() { return data_.Sync(); }
 
-  /// Reads one entry; its payload lies in `buffer` (kEventBytes). kNotFound: overwritten, not yet written or damaged.
+  /// Reads one entry; its payload lies in `buffer` (kEventBytes). kNotFound: overwritten, not yet written or
+  /// damaged.
   base::Result<Event> Read(uint64_t sequence, base::MutableBytes buffer);
 
   /// Oldest and newest sequence in the ring; 0: empty.
@@ -43,8 +45,8 @@ class EventLog {
   uint64_t newest() const { return newest_; }
   uint64_t capacity() const { return capacity_; }
 
-  /// Walks the ring and counts the places where an entry is missing, damaged or not linked to the one before. After a
-  /// power cut the unsynced tail may show as one break.
+  /// Walks the ring and counts the places where an entry is missing, damaged or not linked to the one before.
+  /// After a power cut the unsynced tail may show as one break.
   base::Result<uint64_t> CountBreaks();
 
  private:

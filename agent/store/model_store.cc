@@ -51,8 +51,8 @@ Status ModelStore::ReadRecord(uint32_t copy, BootRecord* record) {
   return Status::kOk;
 }
 
-/// Rule 1: the valid record with the higher sequence is current. A record whose CRC is good but whose fields make no
-/// sense is as lost as a torn one.
+/// Rule 1: the valid record with the higher sequence is current. A record whose CRC is good but whose fields
+/// make no sense is as lost as a torn one.
 Status ModelStore::LoadRecords(bool* found) {
   *found = false;
   const Status loaded = records_.Load(page_);
@@ -81,8 +81,8 @@ Status ModelStore::WriteRecord(BootRecord next) {
   return Status::kOk;
 }
 
-/// Both copies valid and agreeing on LKG and denied ring. The media are asked, not the memory: a copy can be lost at
-/// rest while the agent runs, and then the lost one is written, never the one that is left.
+/// Both copies valid and agreeing on LKG and denied ring. The media are asked, not the memory: a copy can be
+/// lost at rest while the agent runs, and then the lost one is written, never the one that is left.
 Status ModelStore::EnsureDuplicated() {
   BootRecord copy;
   if (!base::Ok(ReadRecord(records_.current(), &copy)) || copy != record_) {
@@ -127,7 +127,8 @@ Status ModelStore::HealthyMark() {
   BootRecord next = record_;
   next.own_failures = 0;
   next.unexplained_starts = 0;
-  if (Mutated(Mutation::kHealthResetsRung) && next.lkg_slot != SlotId::kNone) next.rung = Rung::kNewestCheckpoint;
+  if (Mutated(Mutation::kHealthResetsRung) && next.lkg_slot != SlotId::kNone)
+    next.rung = Rung::kNewestCheckpoint;
   const bool returned = next.HasTrial() && trial_running_ && !try_returned_;
   if (returned) GiveBack(&next);
   if (next != record_) DIPPER_RETURN_IF_ERROR(WriteRecord(next));
@@ -154,7 +155,8 @@ Status ModelStore::PlannedStop() {
 
 namespace {
 
-/// The area that rule 7 lets be overwritten: an invalid one, the failed newest on a lower rung, else the older.
+/// The area that rule 7 lets be overwritten: an invalid one, the failed newest on a lower rung, else the
+/// older.
 uint32_t AreaToReplace(const CheckpointScan& scan, bool failed_newest) {
   for (uint32_t area = 0; area < 2; ++area) {
     if (!scan.valid[area]) return area;
@@ -172,7 +174,8 @@ bool ModelStore::CheckpointAllowed(SlotId slot) {
   return SlotOf(slot)->ScanCheckpoints(champion ? record_.lkg_digest : record_.trial_digest).count() == 0;
 }
 
-Status ModelStore::WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView image, base::ByteView gate_state) {
+Status ModelStore::WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView image,
+                                   base::ByteView gate_state) {
   if (!CheckpointAllowed(slot)) return Status::kFailedPrecondition;
   const bool champion = slot == record_.lkg_slot;
   Slot& to = *SlotOf(slot);
@@ -200,7 +203,8 @@ Status ModelStore::WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView
   return Status::kOk;
 }
 
-base::Result<CheckpointInfo> ModelStore::ReadCheckpoint(SlotId slot, ImageSource which, base::MutableBytes image,
+base::Result<CheckpointInfo> ModelStore::ReadCheckpoint(SlotId slot, ImageSource which,
+                                                        base::MutableBytes image,
                                                         base::MutableBytes gate_state) {
   Slot* from = slot == SlotId::kFactory ? nullptr : SlotOf(slot);
   const bool champion = slot == record_.lkg_slot;

@@ -1,7 +1,7 @@
-// ModelStore: one model's slots and boot record over partitions that may lose power at any moment. It keeps rules 1 to
-// 9 of docs/reference/storage.md: what is reported is never lost, and only a confirmed, verified, not denied model at or
-// above the floor is ever served as champion.
-// Not thread-safe: one thread at a time. No heap. Every call that changes something waits for the medium.
+// ModelStore: one model's slots and boot record over partitions that may lose power at any moment. It keeps
+// rules 1 to 9 of docs/reference/storage.md: what is reported is never lost, and only a confirmed, verified,
+// not denied model at or above the floor is ever served as champion. Not thread-safe: one thread at a time.
+// No heap. Every call that changes something waits for the medium.
 #pragma once
 
 #include <array>
@@ -17,71 +17,35 @@
 #include "agent/store/page.h"
 #include "agent/store/slot.h"
 #include "agent/store/slot_verifier.h"
+#include "agent/store/start_decision.h"
 #include "hal/api/partition.h"
 
 namespace dipper::store {
-
-struct ModelStoreConfig {
-  hal::Partition* boot = nullptr;
-  uint32_t record_index = 0;  ///< Which of the boot partition's kMaxModels records.
-  hal::Partition* slot_a = nullptr;
-  hal::Partition* slot_b = nullptr;
-  hal::Partition* factory = nullptr;  ///< Null: the device has none.
-  uint64_t max_image_bytes = 0;
-};
-
-/// How the previous run ended, from the runtime's own note of what it was running (a note that survives a crash of the
-/// process: a mapped file, or retained memory plus the reset reason). Without such a note: the default.
-/// The note is cleared only after Start has returned; planned stops need none, PlannedStop records them.
-struct LastRun {
-  bool own_failure = false;                      ///< The note names a model that crashed or hung.
-  base::Digest digest;                           ///< Which one.
-  schema::Reason reason = schema::Reason::None;  ///< Crash or Watchdog.
-};
-
-/// Where the champion's image comes from.
-enum class ImageSource : uint8_t { kNone = 0, kNewestCheckpoint = 1, kOlderCheckpoint = 2, kPackage = 3 };
-
-/// What to serve, and what Start (or a step down the ladder) found and did.
-struct StartDecision {
-  SlotId serve = SlotId::kNone;  ///< kNone: safe mode; telemetry and updates only.
-  base::Digest digest;           ///< Package digest of `serve`.
-  base::SecurityVersion version;
-  Rung rung = Rung::kNewestCheckpoint;
-  ImageSource source = ImageSource::kNone;
-  bool trial = false;  ///< Run the challenger too; its try is already counted.
-  SlotId trial_slot = SlotId::kNone;
-  base::Digest trial_digest;
-  bool trial_ended = false;  ///< A pending trial was ended here, for `trial_end_reason`.
-  base::Digest ended_digest;
-  schema::Reason trial_end_reason = schema::Reason::None;
-  bool denied = false;      ///< The ended trial, or the champion that was left, is now denied.
-  bool recovered = false;   ///< Rule 5: no valid record, or the LKG's bytes were bad.
-  bool stepped_down = false;
-  base::Status storage = base::Status::kOk;  ///< Not kOk: a write failed; served, but report no confirm or undo.
-};
 
 class ModelStore {
  public:
   ModelStore(const ModelStoreConfig& config, SlotVerifier& verifier);
 
-  /// Once, before anything else: repairs the records and the LKG's mark, chooses what to serve, counts the start or the
-  /// try before it runs (rules 1, 3, 5, 7). Reads and verifies each slot in use; at most 8 record writes.
-  /// kUnimplemented: written by a newer agent; nothing was written, serve nothing, say so. kResourceExhausted or
-  /// kInvalidArgument: partitions too small for max_image_bytes or of an unusable shape.
+  /// Once, before anything else: repairs the records and the LKG's mark, chooses what to serve, counts the
+  /// start or the try before it runs (rules 1, 3, 5, 7). Reads and verifies each slot in use; at most 8
+  /// record writes. kUnimplemented: written by a newer agent; nothing was written, serve nothing, say so.
+  /// kResourceExhausted or kInvalidArgument: partitions too small for max_image_bytes or of an unusable
+  /// shape.
   base::Result<StartDecision> Start(const LastRun& last);
 
-  // Stage (rule 2) ---------------------------------------------------------------------------------------------
+  // Stage (rule 2)
+  // ---------------------------------------------------------------------------------------------
   /// Where the next package would go.
   SlotId StageTarget();
   uint64_t PackageCapacity() const;  ///< Of the smaller slot.
-  /// Empties the target's header, marks and checkpoints behind a barrier; from here to the next confirm there is no
-  /// undo target. Then WriteStage may come in any order.
-  /// kFailedPrecondition: no healthy mark yet, or a trial is pending. kPermissionDenied: denied or below the floor.
-  /// kAlreadyExists: it is the LKG. kResourceExhausted: larger than the slot takes. kUnavailable: I/O.
+  /// Empties the target's header, marks and checkpoints behind a barrier; from here to the next confirm there
+  /// is no undo target. Then WriteStage may come in any order. kFailedPrecondition: no healthy mark yet, or a
+  /// trial is pending. kPermissionDenied: denied or below the floor. kAlreadyExists: it is the LKG.
+  /// kResourceExhausted: larger than the slot takes. kUnavailable: I/O.
   base::Status BeginStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes);
-  /// Continues a stage that a restart interrupted, from a transfer persisted in Counters (which is only written after
-  /// BeginStage). Same errors; kFailedPrecondition also: `slot` is no longer the target, begin anew.
+  /// Continues a stage that a restart interrupted, from a transfer persisted in Counters (which is only
+  /// written after BeginStage). Same errors; kFailedPrecondition also: `slot` is no longer the target, begin
+  /// anew.
   base::Status ResumeStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes,
                            SlotId slot);
   /// Writes package bytes; whole write units, except at the package's end. kFailedPrecondition: no stage.
@@ -90,63 +54,73 @@ class ModelStore {
   base::Status ReadStage(uint64_t offset, base::MutableBytes to);
   /// Barrier: what was written is durable; afterwards the transfer bitmap may say so.
   base::Status SyncStage();
-  /// Header, barrier, read back, verify, then the record {trial, 3 tries}. kDataLoss: bytes or facts do not match, the
-  /// stage is over. kPermissionDenied: version below the floor. kUnavailable: I/O, the stage stays open.
+  /// Header, barrier, read back, verify, then the record {trial, 3 tries}. kDataLoss: bytes or facts do not
+  /// match, the stage is over. kPermissionDenied: version below the floor. kUnavailable: I/O, the stage stays
+  /// open.
   base::Status CommitStage();
   void AbandonStage() { stage_open_ = false; }
   bool stage_open() const { return stage_open_; }
 
-  // Trial (rules 3, 4, 8) ---------------------------------------------------------------------------------------
+  // Trial (rules 3, 4, 8)
+  // ---------------------------------------------------------------------------------------
   /// Takes a try of the pending trial and makes that durable; the challenger may run when it returns kOk.
-  /// kNotFound: none pending. kFailedPrecondition: running already. kDataLoss or kResourceExhausted: bytes bad or no
-  /// tries left; the trial has been ended. kUnavailable: I/O; do not run it.
+  /// kNotFound: none pending. kFailedPrecondition: running already. kDataLoss or kResourceExhausted: bytes
+  /// bad or no tries left; the trial has been ended. kUnavailable: I/O; do not run it.
   base::Status BeginTrial();
-  /// Ends a pending or running trial; an own failure (rule 8) denies its digest. Durable in both copies on kOk.
+  /// Ends a pending or running trial; an own failure (rule 8) denies its digest. Durable in both copies on
+  /// kOk.
   base::Status EndTrial(schema::Reason reason);
-  /// The challenger becomes champion. Report only after kOk; after kUnavailable call again (or restart): Start
-  /// completes what was begun. kFailedPrecondition: no trial is running.
+  /// The challenger becomes champion. Report only after kOk; after kUnavailable call again (or restart):
+  /// Start completes what was begun. kFailedPrecondition: no trial is running.
   base::Status Confirm();
   bool trial_running() const { return trial_running_; }
 
-  /// Denies a digest without a trial (an own failure at stage: the self-test). kInvalidArgument: not an own failure.
+  /// Denies a digest without a trial (an own failure at stage: the self-test). kInvalidArgument: not an own
+  /// failure.
   base::Status Deny(const base::Digest& digest, schema::Reason reason);
   /// kNotFound: not denied.
   base::Status OverrideDenied(const base::Digest& digest);
   bool IsDenied(const base::Digest& digest) const { return record_.IsDenied(digest); }
 
-  // Champion (rules 6, 7) ---------------------------------------------------------------------------------------
-  /// Back to the previous confirmed model. kOk with Reason::None: done, load it as `decision` says. Otherwise the
-  /// refusal: TrialPending, NoPrevious, RefusedDenied, RefusedFloor. A failed status: I/O, not to be reported as done.
+  // Champion (rules 6, 7)
+  // ---------------------------------------------------------------------------------------
+  /// Back to the previous confirmed model. kOk with Reason::None: done, load it as `decision` says. Otherwise
+  /// the refusal: TrialPending, NoPrevious, RefusedDenied, RefusedFloor. A failed status: I/O, not to be
+  /// reported as done.
   base::Result<schema::Reason> Undo(StartDecision* decision);
   /// The slot that Undo would go to, kNone when it would refuse. Reads and verifies that slot.
   SlotId UndoTarget();
-  /// All components have answered for the healthy time: once a start; clears the champion's counts, gives the running
-  /// trial's try back (at most 12 times), opens staging. Never changes the rung.
+  /// All components have answered for the healthy time: once a start; clears the champion's counts, gives the
+  /// running trial's try back (at most 12 times), opens staging. Never changes the rung.
   base::Status HealthyMark();
   bool healthy() const { return healthy_; }
   /// A further healthy period has passed: the next checkpoint may be written. HealthyMark includes the first.
   void HealthyPeriod();
   /// SIGTERM, upgrade, reboot: takes this start's count back and gives the try back.
   base::Status PlannedStop();
-  /// The champion failed by itself while running (not finite, over budget): the third failure goes one rung down.
-  /// `reason` is an own failure (kInvalidArgument otherwise) and denies the package when its slot is left.
+  /// The champion failed by itself while running (not finite, over budget): the third failure goes one rung
+  /// down. `reason` is an own failure (kInvalidArgument otherwise) and denies the package when its slot is
+  /// left.
   base::Result<StartDecision> ChampionFailed(schema::Reason reason);
   /// The chosen image cannot be attached: one rung down at once.
   base::Result<StartDecision> ChampionUnloadable();
 
-  // Checkpoints -------------------------------------------------------------------------------------------------
-  /// Saves an image (and, for a challenger, the gate's state) that has passed the finite-and-loss check, in one area
-  /// behind one barrier; on a lower rung it replaces the failed newest one and then returns to rung 0.
-  /// kFailedPrecondition: no healthy period since the newest (rule 7), or the slot takes none. kResourceExhausted:
-  /// larger than the area. kUnavailable: I/O; the previous checkpoint is intact.
-  base::Status WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView image, base::ByteView gate_state = {});
+  // Checkpoints
+  // -------------------------------------------------------------------------------------------------
+  /// Saves an image (and, for a challenger, the gate's state) that has passed the finite-and-loss check, in
+  /// one area behind one barrier; on a lower rung it replaces the failed newest one and then returns to rung
+  /// 0. kFailedPrecondition: no healthy period since the newest (rule 7), or the slot takes none.
+  /// kResourceExhausted: larger than the area. kUnavailable: I/O; the previous checkpoint is intact.
+  base::Status WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView image,
+                               base::ByteView gate_state = {});
   bool CheckpointAllowed(SlotId slot);
-  /// Reads and checks the newest or older checkpoint of the slot's package into `image` and, when it is not empty,
-  /// `gate_state`. kNotFound: no such valid checkpoint. kResourceExhausted: a buffer is too small.
+  /// Reads and checks the newest or older checkpoint of the slot's package into `image` and, when it is not
+  /// empty, `gate_state`. kNotFound: no such valid checkpoint. kResourceExhausted: a buffer is too small.
   base::Result<CheckpointInfo> ReadCheckpoint(SlotId slot, ImageSource which, base::MutableBytes image,
                                               base::MutableBytes gate_state = {});
 
-  // Reading -----------------------------------------------------------------------------------------------------
+  // Reading
+  // -----------------------------------------------------------------------------------------------------
   /// kNotFound: the slot holds no package.
   base::Result<uint64_t> PackageBytes(SlotId slot);
   base::Status ReadPackage(SlotId slot, uint64_t offset, base::MutableBytes to);

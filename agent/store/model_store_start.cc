@@ -41,7 +41,8 @@ void ModelStore::Note(Status status) {
 Status ModelStore::RepairAndChoose(bool found) {
   const bool repair = !Mutated(Mutation::kNoRepairAtStart);
   if (found && repair) Note(EnsureDuplicated());
-  // A device that came up without any model looks again at each start; a ladder that ended in safe mode does not.
+  // A device that came up without any model looks again at each start; a ladder that ended in safe mode does
+  // not.
   const bool looking = record_.lkg_slot == SlotId::kNone && record_.rung != Rung::kNone;
   bool good = found && record_.lkg_slot == SlotId::kNone && !looking;
   if (found && record_.lkg_slot != SlotId::kNone) {
@@ -73,7 +74,8 @@ bool ModelStore::FactoryEligible(const BootRecord& next, SlotFacts* facts) {
   return true;
 }
 
-/// Rule 5: the marked slot with the highest mark, then factory, then none; recorded twice before it is served.
+/// Rule 5: the marked slot with the highest mark, then factory, then none; recorded twice before it is
+/// served.
 Status ModelStore::Recover(bool found) {
   decision_.recovered = true;
   if (!found) record_ = {};
@@ -129,8 +131,8 @@ schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
                                                                : schema::Reason::BadDigest;
 }
 
-/// Rules 3, 7 and 8: charges the previous run's end to whom the note names, takes a try of the pending trial or counts
-/// the champion's start, steps down the ladder; one record write when nothing special happened.
+/// Rules 3, 7 and 8: charges the previous run's end to whom the note names, takes a try of the pending trial
+/// or counts the champion's start, steps down the ladder; one record write when nothing special happened.
 Status ModelStore::CountStart(const LastRun& last) {
   BootRecord next = record_;
   const bool named = last.own_failure && !last.digest.IsZero() && IsOwnFailure(last.reason);
@@ -160,7 +162,8 @@ Status ModelStore::CountStart(const LastRun& last) {
                            next.unexplained_starts <= kMaxUnexplainedStarts;
   if (count_start) ++next.unexplained_starts;
   if (next == record_) return Status::kOk;
-  const bool duplicate = decision_.trial_ended || next.lkg_slot != record_.lkg_slot || next.denied != record_.denied;
+  const bool duplicate =
+      decision_.trial_ended || next.lkg_slot != record_.lkg_slot || next.denied != record_.denied;
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   trial_running_ = run_trial;
   start_counted_ = count_start;
@@ -178,7 +181,8 @@ ImageSource ModelStore::Source(const BootRecord& record) {
   if (record.lkg_slot == SlotId::kNone) return ImageSource::kNone;
   if (record.lkg_slot == SlotId::kFactory || record.rung == Rung::kPackageImage) return ImageSource::kPackage;
   if (SlotOf(record.lkg_slot)->ScanCheckpoints(record.lkg_digest).count() == 0) return ImageSource::kPackage;
-  return record.rung == Rung::kOlderCheckpoint ? ImageSource::kOlderCheckpoint : ImageSource::kNewestCheckpoint;
+  return record.rung == Rung::kOlderCheckpoint ? ImageSource::kOlderCheckpoint
+                                               : ImageSource::kNewestCheckpoint;
 }
 
 /// One rung down (rule 7); a rung that would load the same bytes again is skipped.
@@ -208,8 +212,7 @@ void ModelStore::LeaveSlot(BootRecord* next, schema::Reason reason) {
   next->lkg_slot = SlotId::kNone;
   SlotFacts facts;
   const bool other_allowed = left != SlotId::kFactory && next->rung < Rung::kOtherSlot;
-  const Candidate other =
-      other_allowed ? BestMarked(left, next->trial_slot, next->floor) : Candidate{};
+  const Candidate other = other_allowed ? BestMarked(left, next->trial_slot, next->floor) : Candidate{};
   if (other.slot != SlotId::kNone && !next->IsDenied(other.facts.digest)) {
     next->lkg_slot = other.slot;
     next->rung = Rung::kOtherSlot;

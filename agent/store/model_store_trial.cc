@@ -13,7 +13,8 @@ SlotId ModelStore::StageTarget() {
   return MarkSequence(SlotId::kB) < MarkSequence(SlotId::kA) ? SlotId::kB : SlotId::kA;
 }
 
-Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes) {
+Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion version,
+                              uint64_t package_bytes) {
   if (!started_ || !healthy_ || record_.HasTrial()) return Status::kFailedPrecondition;
   if (digest.IsZero() || package_bytes == 0) return Status::kInvalidArgument;
   if (digest == record_.lkg_digest) return Status::kAlreadyExists;
@@ -21,10 +22,12 @@ Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion 
   return package_bytes > PackageCapacity() ? Status::kResourceExhausted : Status::kOk;
 }
 
-Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes) {
+Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion version,
+                              uint64_t package_bytes) {
   stage_open_ = false;
   DIPPER_RETURN_IF_ERROR(CheckStage(digest, version, package_bytes));
-  // While a copy still names the former LKG, losing the other one would lead into the slot that is about to go.
+  // While a copy still names the former LKG, losing the other one would lead into the slot that is about to
+  // go.
   if (!Mutated(Mutation::kNoRepairAtStart)) DIPPER_RETURN_IF_ERROR(FinishLkg());
   stage_slot_ = StageTarget();
   Slot& slot = *SlotOf(stage_slot_);
@@ -36,8 +39,8 @@ Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion 
   return Status::kOk;
 }
 
-Status ModelStore::ResumeStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes,
-                               SlotId slot) {
+Status ModelStore::ResumeStage(const base::Digest& digest, base::SecurityVersion version,
+                               uint64_t package_bytes, SlotId slot) {
   stage_open_ = false;
   DIPPER_RETURN_IF_ERROR(CheckStage(digest, version, package_bytes));
   if (slot != StageTarget() || MarkSequence(slot) != 0) return Status::kFailedPrecondition;
@@ -52,7 +55,8 @@ Status ModelStore::ResumeStage(const base::Digest& digest, base::SecurityVersion
 Status ModelStore::WriteStage(uint64_t offset, base::ByteView bytes) {
   // The LKG can have moved into this slot by now (a step down the ladder): it is never written again then.
   if (!stage_open_ || stage_slot_ == record_.lkg_slot) return Status::kFailedPrecondition;
-  if (offset > stage_.package_bytes || bytes.size() > stage_.package_bytes - offset) return Status::kOutOfRange;
+  if (offset > stage_.package_bytes || bytes.size() > stage_.package_bytes - offset)
+    return Status::kOutOfRange;
   Slot& slot = *SlotOf(stage_slot_);
   return slot.partition().Write(slot.layout().package_offset + offset, bytes);
 }
@@ -69,7 +73,8 @@ Status ModelStore::SyncStage() {
 }
 
 Status ModelStore::CommitStage() {
-  if (!stage_open_ || stage_slot_ == record_.lkg_slot || record_.HasTrial()) return Status::kFailedPrecondition;
+  if (!stage_open_ || stage_slot_ == record_.lkg_slot || record_.HasTrial())
+    return Status::kFailedPrecondition;
   Slot& slot = *SlotOf(stage_slot_);
   DIPPER_RETURN_IF_ERROR(slot.WriteHeader(stage_));
   DIPPER_RETURN_IF_ERROR(slot.partition().Sync());

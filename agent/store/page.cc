@@ -101,7 +101,8 @@ Status CopyPair::ReadBack(uint64_t offset, base::ByteView expected) {
   for (size_t done = 0; done < expected.size(); done += chunk.size()) {
     const size_t count = std::min(chunk.size(), expected.size() - done);
     DIPPER_RETURN_IF_ERROR(ReadRetrying(*partition_, offset + done, base::MutableBytes(chunk).first(count)));
-    if (!std::equal(chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(count), expected.begin() + static_cast<ptrdiff_t>(done))) {
+    if (!std::equal(chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(count),
+                    expected.begin() + static_cast<ptrdiff_t>(done))) {
       return Status::kUnavailable;
     }
   }

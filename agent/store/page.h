@@ -1,5 +1,5 @@
-// Pages: small structures with an envelope {magic, layout, length, CRC} and, where two copies exist, a sequence; and
-// CopyPair, which only ever writes the older of two copies behind a barrier and reads it back.
+// Pages: small structures with an envelope {magic, layout, length, CRC} and, where two copies exist, a
+// sequence; and CopyPair, which only ever writes the older of two copies behind a barrier and reads it back.
 // Byte layout: docs/reference/storage.md. Not thread-safe. No heap.
 #pragma once
 
@@ -42,16 +42,17 @@ class CopyPair {
  public:
   void Configure(hal::Partition& partition, const CopyPairLayout& layout);
 
-  /// Reads copy 0 or 1 into `page` (page_bytes long). kDataLoss: not valid, or unreadable. kUnimplemented as Unseal.
+  /// Reads copy 0 or 1 into `page` (page_bytes long). kDataLoss: not valid, or unreadable. kUnimplemented as
+  /// Unseal.
   base::Status ReadCopy(uint32_t copy, base::MutableBytes page);
 
   /// Makes the valid copy with the higher sequence current and leaves it in `page`. kNotFound: none is valid.
   /// kUnimplemented: a copy, valid or not current, has an unknown layout.
   base::Status Load(base::MutableBytes page);
 
-  /// Seals the first `length` bytes of `page` with the next sequence and writes them over the other copy: one write,
-  /// barrier, read back; twice before giving up. kUnavailable, kResourceExhausted: the current copy is as it was; the
-  /// other one may be anything.
+  /// Seals the first `length` bytes of `page` with the next sequence and writes them over the other copy: one
+  /// write, barrier, read back; twice before giving up. kUnavailable, kResourceExhausted: the current copy is
+  /// as it was; the other one may be anything.
   base::Status WriteOther(base::MutableBytes page, uint32_t length, bool sync = true);
 
   uint32_t current() const { return current_; }

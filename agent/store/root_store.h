@@ -1,6 +1,6 @@
-// RootStore: the trust root in force, two documents in `boot`; a new one replaces the older copy behind one barrier, so
-// that a cut leaves the old or the new one. Documents are verified by agent/package before they come here and after
-// they are read. Not thread-safe. No heap.
+// RootStore: the trust root in force, two documents in `boot`; a new one replaces the older copy behind one
+// barrier, so that a cut leaves the old or the new one. Documents are verified by agent/package before they
+// come here and after they are read. Not thread-safe. No heap.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ class RootStore {
  public:
   explicit RootStore(hal::Partition& boot);
 
-  /// Once, first. kUnimplemented: written by a newer agent, nothing may be stored. Errors of the partition otherwise.
+  /// Once, first. kUnimplemented: written by a newer agent, nothing may be stored. Errors of the partition
+  /// otherwise.
   base::Status Open();
 
   /// Reads the newest valid document into `buffer` (kMaxRootBytes is always enough) and returns its bytes.

@@ -108,7 +108,8 @@ Status Slot::AppendMark(const ConfirmMark& mark) {
   Status status = Status::kUnavailable;
   for (int attempt = 0; attempt < kWriteAttempts && !base::Ok(status); ++attempt) {
     if (free[bank] == kMarksPerBank) {
-      // The full bank keeps the newest mark until the new one is durable; a bank without any valid mark is not kept.
+      // The full bank keeps the newest mark until the new one is durable; a bank without any valid mark is
+      // not kept.
       if (newest != 0) bank = 1 - bank;
       DIPPER_RETURN_IF_ERROR(partition_->Erase(MarkOffset(bank, 0), layout_.mark_bank_bytes));
       DIPPER_RETURN_IF_ERROR(partition_->Sync());
@@ -135,7 +136,8 @@ bool Slot::CheckpointValid(uint32_t area, const base::Digest& package_digest, Ch
   std::array<uint8_t, kCheckpointInfoBytes> header;
   if (!base::Ok(ReadRetrying(*partition_, AreaOffset(area), header))) return false;
   const auto decoded = DecodeCheckpointInfo(header);
-  if (!decoded.ok() || decoded->package_digest != package_digest || decoded->image_bytes > layout_.MaxImageBytes()) {
+  if (!decoded.ok() || decoded->package_digest != package_digest ||
+      decoded->image_bytes > layout_.MaxImageBytes()) {
     return false;
   }
   *info = *decoded;
@@ -181,7 +183,8 @@ Status Slot::WritePadded(uint64_t offset, base::ByteView bytes) {
   return partition_->Write(offset + whole, padded);
 }
 
-Status Slot::WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::ByteView image, base::ByteView gate) {
+Status Slot::WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::ByteView image,
+                             base::ByteView gate) {
   std::array<uint8_t, kCheckpointInfoBytes> header{};
   EncodeCheckpointInfo(info, header);
   Status status = Status::kUnavailable;
@@ -191,7 +194,9 @@ Status Slot::WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::By
     if (base::Ok(status)) status = WritePadded(AreaOffset(area), header);
     if (base::Ok(status)) status = partition_->Sync();
     CheckpointInfo back;
-    if (base::Ok(status) && (!CheckpointValid(area, info.package_digest, &back) || back.sequence != info.sequence)) status = Status::kUnavailable;
+    if (base::Ok(status) &&
+        (!CheckpointValid(area, info.package_digest, &back) || back.sequence != info.sequence))
+      status = Status::kUnavailable;
   }
   return status;
 }

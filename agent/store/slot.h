@@ -1,5 +1,6 @@
-// Slot: one slot (or factory) partition: header, package, confirm marks, checkpoints. It knows the places and their
-// barriers, not the rules; ModelStore decides. Byte layout: docs/reference/storage.md. Not thread-safe. No heap.
+// Slot: one slot (or factory) partition: header, package, confirm marks, checkpoints. It knows the places and
+// their barriers, not the rules; ModelStore decides. Byte layout: docs/reference/storage.md. Not thread-safe.
+// No heap.
 #pragma once
 
 #include <array>
@@ -26,7 +27,8 @@ struct CheckpointScan {
 
 class Slot {
  public:
-  /// kResourceExhausted or kInvalidArgument as ComputeSlotLayout. A factory partition needs header and package only.
+  /// kResourceExhausted or kInvalidArgument as ComputeSlotLayout. A factory partition needs header and
+  /// package only.
   base::Status Open(hal::Partition* partition, bool factory);
   bool is_open() const { return partition_ != nullptr; }
   hal::Partition& partition() { return *partition_; }
@@ -49,13 +51,16 @@ class Slot {
   /// Checks both areas to the last byte: reads and hashes both images.
   CheckpointScan ScanCheckpoints(const base::Digest& package_digest);
   /// Image, gate state and header in `area`, one barrier, read back.
-  base::Status WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::ByteView image, base::ByteView gate);
+  base::Status WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::ByteView image,
+                               base::ByteView gate);
   base::Status ReadCheckpoint(uint32_t area, const CheckpointInfo& info, base::MutableBytes image,
                               base::MutableBytes gate);
 
  private:
   uint64_t MarkOffset(uint32_t bank, uint32_t place) const;
-  uint64_t AreaOffset(uint32_t area) const { return layout_.checkpoint_offset + area * layout_.checkpoint_bytes; }
+  uint64_t AreaOffset(uint32_t area) const {
+    return layout_.checkpoint_offset + area * layout_.checkpoint_bytes;
+  }
   uint64_t GateOffset(uint32_t area, uint64_t image_bytes) const;
   bool CheckpointValid(uint32_t area, const base::Digest& package_digest, CheckpointInfo* info);
   base::Status WritePadded(uint64_t offset, base::ByteView bytes);

@@ -1,5 +1,5 @@
-// SlotLayout: where header, package, confirm marks and checkpoints of a slot lie, computed from the partition's
-// geometry alone, and the encodings of those headers. Byte layout: docs/reference/storage.md.
+// SlotLayout: where header, package, confirm marks and checkpoints of a slot lie, computed from the
+// partition's geometry alone, and the encodings of those headers. Byte layout: docs/reference/storage.md.
 // Thread-safe: pure functions.
 #pragma once
 
@@ -21,9 +21,9 @@ struct SlotLayout {
   uint64_t header_offset = 0;
   uint64_t package_offset = 0;
   uint64_t package_capacity = 0;
-  uint64_t mark_offset = 0;      ///< Two banks of mark_bank_bytes; a full bank makes way for the other.
+  uint64_t mark_offset = 0;  ///< Two banks of mark_bank_bytes; a full bank makes way for the other.
   uint64_t mark_bank_bytes = 0;
-  uint32_t mark_stride = 0;      ///< One mark per stride, so that a torn append touches no other mark.
+  uint32_t mark_stride = 0;        ///< One mark per stride, so that a torn append touches no other mark.
   uint64_t checkpoint_offset = 0;  ///< Two areas of checkpoint_bytes.
   uint64_t checkpoint_bytes = 0;
   uint32_t checkpoint_header = 0;  ///< The image begins that far into its area.
@@ -62,8 +62,8 @@ struct CheckpointInfo {
 };
 inline constexpr uint32_t kCheckpointInfoBytes = 112;
 
-// Encoders write exactly the bytes named above. Decoders: kDataLoss: damaged or out of range; kUnimplemented: good
-// CRC, unknown layout.
+// Encoders write exactly the bytes named above. Decoders: kDataLoss: damaged or out of range; kUnimplemented:
+// good CRC, unknown layout.
 void EncodeSlotHeader(const SlotHeader& header, base::MutableBytes out);
 base::Result<SlotHeader> DecodeSlotHeader(base::ByteView bytes);
 void EncodeConfirmMark(const ConfirmMark& mark, base::MutableBytes out);

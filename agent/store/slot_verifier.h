@@ -1,4 +1,5 @@
-// SlotVerifier: what the store needs to know about a package without knowing packages. agent/update implements it.
+// SlotVerifier: what the store needs to know about a package without knowing packages. agent/update
+// implements it.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +19,9 @@ struct SlotFacts {
 
 class SlotVerifier {
  public:
-  /// Reads a whole package and checks every byte of it against its digest. Signatures are not asked for again: what is
-  /// in a slot was verified when it was staged (rule 9: expiry and revocation never stop a start).
-  /// kDataLoss: not a whole, matching package. kUnavailable: the partition could not be read.
+  /// Reads a whole package and checks every byte of it against its digest. Signatures are not asked for
+  /// again: what is in a slot was verified when it was staged (rule 9: expiry and revocation never stop a
+  /// start). kDataLoss: not a whole, matching package. kUnavailable: the partition could not be read.
   virtual base::Result<SlotFacts> Verify(hal::Partition& partition, uint64_t package_offset,
                                          uint64_t package_bytes) = 0;
 

@@ -26,20 +26,22 @@ char DetectDelimiter(std::string_view header);
 
 /// Cuts one line into cells.
 ///
-/// A cell is the bytes between separators, blanks kept; a cell in double quotes may hold separators, and `""` in it
-/// means one quote. Cells point into `line`, or into `scratch` where doubled quotes had to be undone.
+/// A cell is the bytes between separators, blanks kept; a cell in double quotes may hold separators, and `""`
+/// in it means one quote. Cells point into `line`, or into `scratch` where doubled quotes had to be undone.
 /// Cost: O(line), no heap.
 ///
 /// @param line     One line; a line end is ignored. An empty line has one empty cell.
 /// @param scratch  Room for the cells with doubled quotes; line.size() bytes are always enough.
 /// @param cells    Receives the cells.
 /// @param count    Receives their number.
-/// @returns kOk; kInvalidArgument: a quote that is not closed, or text after a closing quote; kResourceExhausted: more
+/// @returns kOk; kInvalidArgument: a quote that is not closed, or text after a closing quote;
+/// kResourceExhausted: more
 ///          columns than `cells` or more unquoted text than `scratch` holds. On error `*count` is 0.
 base::Status SplitLine(std::string_view line, char delimiter, std::span<char> scratch,
                        std::span<std::string_view> cells, uint32_t* count);
 
-/// True for the spellings of "no value": empty, NA, N/A, NaN, null, none and ?, in any case, blanks around ignored.
+/// True for the spellings of "no value": empty, NA, N/A, NaN, null, none and ?, in any case, blanks around
+/// ignored.
 bool IsMissing(std::string_view cell);
 
 /// The cell without blanks around it.

@@ -71,13 +71,15 @@ base::Status SampleDecoder::BindColumns(std::span<const std::string_view> names,
   DIPPER_RETURN_IF_ERROR(bind(label_name_, kLabel, &found.has_label));
   if (truth_name_ != label_name_) DIPPER_RETURN_IF_ERROR(bind(truth_name_, kTruth, &found.has_truth));
   if (bound_features == 0) return base::Status::kNotFound;
-  found.extra_columns = found.columns - bound_features - (found.has_label ? 1U : 0U) - (found.has_truth ? 1U : 0U);
+  found.extra_columns =
+      found.columns - bound_features - (found.has_label ? 1U : 0U) - (found.has_truth ? 1U : 0U);
   column_count_ = found.columns;
   *match = found;
   return base::Status::kOk;
 }
 
-base::Status SampleDecoder::DecodeLine(std::string_view line, std::span<float> values, DecodedSample* sample) {
+base::Status SampleDecoder::DecodeLine(std::string_view line, std::span<float> values,
+                                       DecodedSample* sample) {
   if (column_count_ == 0) return base::Status::kFailedPrecondition;
   uint32_t count = 0;
   const base::Status status = line.size() > kMaxLineBytes
@@ -192,7 +194,8 @@ Label SampleDecoder::ReadLabel(std::string_view cell) const {
   const auto* classes = spec_.target()->classes();
   const uint32_t listed = classes == nullptr ? 0 : classes->size();
   for (uint32_t i = 0; i < listed; ++i) {
-    if (View(classes->Get(i)) == text) return {.state = LabelState::kPresent, .value = static_cast<double>(i)};
+    if (View(classes->Get(i)) == text)
+      return {.state = LabelState::kPresent, .value = static_cast<double>(i)};
   }
   // "1.0" where the spec says "1": the same number is the same class.
   for (uint32_t i = 0; finite && i < listed; ++i) {

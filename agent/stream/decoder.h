@@ -1,6 +1,6 @@
-// SampleDecoder: lines of separated values, or rows of float32, to the values that a model observes. Columns match
-// features by name, in any order. Every bad record is a counted outcome, never a crash.
-// Not thread-safe. No heap: about 22 KiB of fixed memory.
+// SampleDecoder: lines of separated values, or rows of float32, to the values that a model observes. Columns
+// match features by name, in any order. Every bad record is a counted outcome, never a crash. Not
+// thread-safe. No heap: about 22 KiB of fixed memory.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ struct Label {
 /// One decoded record. The feature values are in the span given to the decoder.
 struct DecodedSample {
   Label label;
-  Label truth;                ///< From the optional `truth` column: for scoring and display only, never learned.
+  Label truth;  ///< From the optional `truth` column: for scoring and display only, never learned.
   uint32_t missing_cells = 0;  ///< Feature cells without a value (canonical NaN).
   uint32_t bad_cells = 0;      ///< Feature cells that are no number; taken as missing.
   uint32_t unseen_cells = 0;   ///< Categories the spec does not list; index = number of listed ones.
@@ -69,9 +69,10 @@ class SampleDecoder {
   explicit SampleDecoder(const schema::Spec& spec, std::string_view label = {}, std::string_view truth = {});
 
   /// Reads the header line and matches its columns to the features by name. The texts are not kept.
-  /// @returns kInvalidArgument: broken quotes, or two columns with one name that is used; kResourceExhausted: over
-  ///          kMaxLineBytes or kMaxColumns; kNotFound: not one feature has a column. After an error the decoder has
-  ///          no header.
+  /// @returns kInvalidArgument: broken quotes, or two columns with one name that is used; kResourceExhausted:
+  /// over
+  ///          kMaxLineBytes or kMaxColumns; kNotFound: not one feature has a column. After an error the
+  ///          decoder has no header.
   base::Status ReadHeader(std::string_view line, HeaderMatch* match);
 
   /// The same from names already cut.
@@ -81,7 +82,8 @@ class SampleDecoder {
   ///
   /// Cost: O(cells + categories of each categorical cell), no heap.
   /// @param values  One place a feature; filled on kOk.
-  /// @returns kFailedPrecondition: no header yet; kInvalidArgument: cells differ from the header, or broken quotes;
+  /// @returns kFailedPrecondition: no header yet; kInvalidArgument: cells differ from the header, or broken
+  /// quotes;
   ///          kResourceExhausted: line too long. Each error is counted and leaves `values` as it was.
   base::Status DecodeLine(std::string_view line, std::span<float> values, DecodedSample* sample);
 
@@ -89,8 +91,8 @@ class SampleDecoder {
   base::Status DecodeCells(std::span<const std::string_view> cells, std::span<float> values,
                            DecodedSample* sample);
 
-  /// Decodes a row of float32, little-endian, in column order. Label and truth columns are class index or target;
-  /// infinity and not-a-number mean missing. Errors as DecodeLine.
+  /// Decodes a row of float32, little-endian, in column order. Label and truth columns are class index or
+  /// target; infinity and not-a-number mean missing. Errors as DecodeLine.
   base::Status DecodeFloats(base::ByteView row, std::span<float> values, DecodedSample* sample);
 
   /// Decodes a label that arrives on its own: class text or number, as in a label column. Counted.

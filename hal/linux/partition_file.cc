@@ -1,4 +1,5 @@
-// Files and block devices as partitions: whole transfers in spite of signals and short calls, fdatasync as barrier.
+// Files and block devices as partitions: whole transfers in spite of signals and short calls, fdatasync as
+// barrier.
 #include "hal/linux/partition_file.h"
 
 #include <fcntl.h>
@@ -57,20 +58,26 @@ Status PartitionFile::Fail(int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-    case ENXIO: return Status::kNotFound;
+    case ENXIO:
+      return Status::kNotFound;
     case EACCES:
     case EPERM:
-    case EROFS: return Status::kPermissionDenied;
+    case EROFS:
+      return Status::kPermissionDenied;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: return Status::kResourceExhausted;
+    case EFBIG:
+      return Status::kResourceExhausted;
     case EBUSY:
-    case EWOULDBLOCK: return Status::kFailedPrecondition;
+    case EWOULDBLOCK:
+      return Status::kFailedPrecondition;
     case ELOOP:
     case EISDIR:
     case ENAMETOOLONG:
-    case EINVAL: return Status::kInvalidArgument;
-    default: return Status::kUnavailable;
+    case EINVAL:
+      return Status::kInvalidArgument;
+    default:
+      return Status::kUnavailable;
   }
 }
 
@@ -87,7 +94,8 @@ Status PartitionFile::OpenNode(const char* path, bool read_only) {
   return Status::kOk;
 }
 
-/// Makes the file under another name and renames it when its size is durable: a cut leaves no half-made partition.
+/// Makes the file under another name and renames it when its size is durable: a cut leaves no half-made
+/// partition.
 Status PartitionFile::CreateFile(const char* path, uint64_t bytes) {
   std::array<char, PATH_MAX> temporary;
   const int length = std::snprintf(temporary.data(), temporary.size(), "%s.new", path);
@@ -98,7 +106,8 @@ Status PartitionFile::CreateFile(const char* path, uint64_t bytes) {
   if (::ftruncate(fd_, 0) != 0) return Fail(errno);
   // Space is taken now, so that a full disk shows here and not in the middle of an update.
   int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
-  if (error == EINVAL || error == EOPNOTSUPP) error = ::ftruncate(fd_, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+  if (error == EINVAL || error == EOPNOTSUPP)
+    error = ::ftruncate(fd_, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
   if (error == 0 && ::fsync(fd_) != 0) error = errno;
   // Under the lock nobody else can have made it since it was found missing, except another `create` that won.
   if (error == 0 && ::access(path, F_OK) == 0) error = EBUSY;
@@ -179,11 +188,13 @@ Status PartitionFile::Write(uint64_t offset, base::ByteView from) {
   if (!InRange(offset, from.size())) return Status::kOutOfRange;
   if (read_only_) return Fail(EROFS);
   for (size_t done = 0; done < from.size();) {
-    const ssize_t put = ::pwrite(fd_, from.data() + done, from.size() - done, static_cast<off_t>(offset + done));
+    const ssize_t put =
+        ::pwrite(fd_, from.data() + done, from.size() - done, static_cast<off_t>(offset + done));
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) {
       last_error_ = put < 0 ? errno : EIO;
-      return last_error_ == ENOSPC || last_error_ == EDQUOT ? Status::kResourceExhausted : Status::kUnavailable;
+      return last_error_ == ENOSPC || last_error_ == EDQUOT ? Status::kResourceExhausted
+                                                            : Status::kUnavailable;
     }
     done += static_cast<size_t>(put);
   }

@@ -24,9 +24,10 @@ class PartitionFile final : public Partition {
   ~PartitionFile();
 
   /// Opens and locks for this object alone, until it is destroyed.
-  /// kNotFound: no such file, device or name. kInvalidArgument: a symbolic link, or neither file nor block device, or
-  /// not a whole number of erase units. kResourceExhausted: smaller than min_bytes, or no space to create it.
-  /// kFailedPrecondition: open already, here or in another process. kPermissionDenied: no access. kUnavailable: I/O.
+  /// kNotFound: no such file, device or name. kInvalidArgument: a symbolic link, or neither file nor block
+  /// device, or not a whole number of erase units. kResourceExhausted: smaller than min_bytes, or no space to
+  /// create it. kFailedPrecondition: open already, here or in another process. kPermissionDenied: no access.
+  /// kUnavailable: I/O.
   base::Status Open(const PartitionFileOptions& options);
   void Close();
 

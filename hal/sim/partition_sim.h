@@ -1,6 +1,6 @@
-// PartitionSim: a simulated partition that loses power, tears and reorders unsynced writes, and fails by script; all of
-// it a function of a seed. Several partitions share one SimPower, so that a cut at operation k hits all of them.
-// Not thread-safe. Uses the heap for its pending operations.
+// PartitionSim: a simulated partition that loses power, tears and reorders unsynced writes, and fails by
+// script; all of it a function of a seed. Several partitions share one SimPower, so that a cut at operation k
+// hits all of them. Not thread-safe. Uses the heap for its pending operations.
 #pragma once
 
 #include <array>
@@ -29,8 +29,8 @@ struct SimPower {
 enum class SimCall : uint8_t { kRead = 0, kWrite = 1, kErase = 2, kSync = 3 };
 inline constexpr size_t kSimCalls = 4;
 
-/// The calls of one kind from number `first` on, `count` of them, fail with `status`; a failed write has written its
-/// first half when `partial`.
+/// The calls of one kind from number `first` on, `count` of them, fail with `status`; a failed write has
+/// written its first half when `partial`.
 struct SimFault {
   SimCall call = SimCall::kWrite;
   uint64_t first = 0;
@@ -57,12 +57,14 @@ class PartitionSim final : public Partition {
   base::Status Erase(uint64_t offset, uint64_t length) override;
   base::Status Sync() override;
 
-  // After a cut ---------------------------------------------------------------------------------------------------
+  // After a cut
+  // ---------------------------------------------------------------------------------------------------
   /// Unsynced touches of one sector by one operation: each landed or did not.
   uint64_t pending_touches() const { return touches_.size(); }
   /// What may lie on the medium: bit i of `landed` says whether touch i landed. For at most 64 touches.
   std::vector<uint8_t> OutcomeWith(uint64_t landed) const;
-  /// Seed 0: nothing unsynced landed. 1: everything did. Others: any subset, some sectors torn at any byte or garbage.
+  /// Seed 0: nothing unsynced landed. 1: everything did. Others: any subset, some sectors torn at any byte or
+  /// garbage.
   std::vector<uint8_t> Outcome(uint64_t seed) const;
   /// Goes on from that outcome.
   void Restart(uint64_t seed) { Load(Outcome(seed)); }
@@ -70,7 +72,8 @@ class PartitionSim final : public Partition {
   base::ByteView bytes() const { return memory_; }
   void Load(base::ByteView bytes);
 
-  // Scripted faults and counters ----------------------------------------------------------------------------------
+  // Scripted faults and counters
+  // ----------------------------------------------------------------------------------
   void SetFault(const SimFault& fault) { fault_ = fault; }
   /// Flips bits at rest.
   void FlipBits(uint64_t offset, uint8_t mask);
@@ -99,8 +102,8 @@ class PartitionSim final : public Partition {
   std::array<uint64_t, kSimCalls> calls_{};
   uint64_t written_bytes_ = 0;
   std::vector<Touch> touches_;
-  std::vector<uint8_t> data_;      ///< Bytes of the touches.
-  std::vector<uint8_t> former_;    ///< Bytes under the touches, in the same places.
+  std::vector<uint8_t> data_;    ///< Bytes of the touches.
+  std::vector<uint8_t> former_;  ///< Bytes under the touches, in the same places.
 };
 
 }  // namespace dipper::hal

@@ -30,11 +30,11 @@ struct Options {
 /// A score, how it is called, and whether this run has it.
 struct ScoreField {
   const char* name;
-  double Scores::* member;
+  double Scores::*member;
 };
-constexpr ScoreField kFields[] = {{"accuracy", &Scores::accuracy}, {"kappa", &Scores::kappa},
-                                  {"kappa_temporal", &Scores::kappa_temporal}, {"mae", &Scores::mae},
-                                  {"rmse", &Scores::rmse}, {"auc", &Scores::auc}};
+constexpr ScoreField kFields[] = {
+    {"accuracy", &Scores::accuracy}, {"kappa", &Scores::kappa}, {"kappa_temporal", &Scores::kappa_temporal},
+    {"mae", &Scores::mae},           {"rmse", &Scores::rmse},   {"auc", &Scores::auc}};
 
 bool Applies(const EvalResult& result, const ScoreField& field) {
   if (field.member == &Scores::auc) return result.has_flags;
@@ -94,18 +94,21 @@ void PrintResultJson(const EvalResult& result, const Options& options) {
 void PrintResultText(const EvalResult& result, const Options& options) {
   fmt::print("{}: {} rows, {} scored, {}{}\n\n", options.data, result.rows, result.whole.model.rows,
              lab::words::kTasks[static_cast<size_t>(result.task)],
-             result.forecast                 ? " by forecast"
-             : options.eval.label_delay == 0 ? ", labels prompt"
-                                             : fmt::format(", labels {} rows late", options.eval.label_delay));
+             result.forecast ? " by forecast"
+             : options.eval.label_delay == 0
+                 ? ", labels prompt"
+                 : fmt::format(", labels {} rows late", options.eval.label_delay));
   Table table({"SCORE", "MODEL", "TRIVIAL", "2ND HALF", "WORST OF 20"});
   for (const ScoreField& field : kFields) {
     if (!Applies(result, field)) continue;
     const auto text = [&](const Scores& scores) { return NumberText(scores.*field.member, 4); };
-    table.AddRow({field.name, text(result.whole.model), text(result.whole.trivial), text(result.second_half.model),
+    table.AddRow({field.name, text(result.whole.model), text(result.whole.trivial),
+                  text(result.second_half.model),
                   result.worst_block.has_value() ? text(result.worst_block->model) : "-"});
   }
   table.Print();
-  fmt::print("\nspeed   {:.0f} ns a sample, {:.0f} samples/s\n", result.ns_per_sample, 1e9 / result.ns_per_sample);
+  fmt::print("\nspeed   {:.0f} ns a sample, {:.0f} samples/s\n", result.ns_per_sample,
+             1e9 / result.ns_per_sample);
   fmt::print("memory  {} bytes of model image ({}), process peak {}\n", result.state_bytes,
              ByteText(result.state_bytes), ByteText(result.peak_rss_bytes));
   fmt::print("drift   {} alarms\n", result.drift_alarms);
@@ -116,7 +119,8 @@ void PrintResultText(const EvalResult& result, const Options& options) {
 void Eval(const Options& options, bool seed_given) {
   lab::EvalOptions eval = options.eval;
   if (seed_given) eval.seed = options.seed;
-  const EvalResult result = lab::Evaluate(lab::LoadSpec(options.spec), lab::CsvTable::Read(options.data), eval);
+  const EvalResult result =
+      lab::Evaluate(lab::LoadSpec(options.spec), lab::CsvTable::Read(options.data), eval);
   for (const std::string& note : result.notes) Note(note);
   for (const std::string& warning : result.warnings) Warn(warning);
   if (options.json) {
@@ -126,15 +130,18 @@ void Eval(const Options& options, bool seed_given) {
   }
   if (lab::NotBetterThanTrivial(result)) {
     Warn(result.forecast || result.task != schema::Task::Classification
-             ? "the model is not better than the trivial rival (the last available value): it has learned nothing useful"
-             : "the model is not better than the trivial rival (the last available label): it has learned nothing useful");
+             ? "the model is not better than the trivial rival (the last available value): it has learned "
+               "nothing useful"
+             : "the model is not better than the trivial rival (the last available label): it has learned "
+               "nothing useful");
   }
 }
 
 }  // namespace
 
 void RegisterEval(CLI::App& app, int&) {
-  CLI::App* eval = app.add_subcommand("eval", "Run a spec over a CSV file, test-then-train, beside the trivial rival");
+  CLI::App* eval =
+      app.add_subcommand("eval", "Run a spec over a CSV file, test-then-train, beside the trivial rival");
   const auto options = std::make_shared<Options>();
   eval->add_option("--spec", options->spec, "Spec text, or compiled spec")->required();
   eval->add_option("--data", options->data, "CSV file with a header")->required();

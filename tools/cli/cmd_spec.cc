@@ -59,7 +59,8 @@ std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
   parts.emplace_back("metrics", layout.metrics_section.bytes);
   parts.emplace_back("auc", layout.auc_section.bytes);
   parts.emplace_back("anomaly", layout.anomaly_section.bytes);
-  for (uint32_t i = 0; i < layout.drift_count; ++i) parts.emplace_back("drift", layout.drift_sections[i].bytes);
+  for (uint32_t i = 0; i < layout.drift_count; ++i)
+    parts.emplace_back("drift", layout.drift_sections[i].bytes);
   uint64_t sum = 0;
   for (const auto& part : parts) sum += part.second;
   parts.emplace_back("header and tables", spec.state_bytes() - sum);
@@ -103,10 +104,12 @@ void RegisterSpec(CLI::App& app, int&) {
   CLI::App* spec = app.add_subcommand("spec", "Make a spec from data, show a spec");
   spec->require_subcommand(1);
   const auto options = std::make_shared<SpecOptions>();
-  CLI::App* init = spec->add_subcommand("init", "Print a sensible spec for a CSV file, from its first 1000 rows");
+  CLI::App* init =
+      spec->add_subcommand("init", "Print a sensible spec for a CSV file, from its first 1000 rows");
   init->add_option("--data", options->data, "CSV file with a header")->required();
   init->add_option("--label", options->init.label, "Label column");
-  init->add_option("--learner", options->init.learner, "linear, rls or hoeffding_tree")->capture_default_str();
+  init->add_option("--learner", options->init.learner, "linear, rls or hoeffding_tree")
+      ->capture_default_str();
   init->add_option("--budget", options->budget, "Bytes of a model image")->capture_default_str();
   init->add_option("--task", options->task, "Instead of what the label looks like")
       ->check(CLI::IsMember(lab::words::kTasks));

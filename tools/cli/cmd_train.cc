@@ -43,9 +43,10 @@ void ParseRows(const std::string& text, uint64_t* first, uint64_t* end) {
     parse(text.substr(colon + 1), end);
   }
   if (!good || *first >= *end) {
-    throw lab::Error(lab::ExitCode::kUsage, fmt::format("--rows '{}' is no range; write a:b for rows a to b - 1, counted "
-                                                        "from 0, for example 0:5000",
-                                                        text));
+    throw lab::Error(lab::ExitCode::kUsage,
+                     fmt::format("--rows '{}' is no range; write a:b for rows a to b - 1, counted "
+                                 "from 0, for example 0:5000",
+                                 text));
   }
 }
 

@@ -1,5 +1,5 @@
-// The commands of `dipper`: each cmd_<name>.cc adds its subcommands to the app. A callback that ends well leaves
-// `exit_code` at 0; trouble is thrown as lab::Error and printed by main.
+// The commands of `dipper`: each cmd_<name>.cc adds its subcommands to the app. A callback that ends well
+// leaves `exit_code` at 0; trouble is thrown as lab::Error and printed by main.
 #pragma once
 
 #include <CLI/CLI.hpp>

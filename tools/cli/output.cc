@@ -40,7 +40,9 @@ void PrintJson(const Json& value) {
 
 void Note(std::string_view text) { fmt::print(stderr, "dipper: {}\n", text); }
 
-void Warn(std::string_view text) { fmt::print(stderr, "{} {}\n", Styled("dipper: warning:", "33", stderr), text); }
+void Warn(std::string_view text) {
+  fmt::print(stderr, "{} {}\n", Styled("dipper: warning:", "33", stderr), text);
+}
 
 bool UseColor(std::FILE* stream) {
   const char* const no_color = std::getenv("NO_COLOR");
@@ -115,7 +117,8 @@ std::string ByteText(uint64_t bytes) {
   if (bytes < kKi) return fmt::format("{} B", bytes);
   const double value = static_cast<double>(bytes) / static_cast<double>(bytes < kKi * kKi ? kKi : kKi * kKi);
   const char* const unit = bytes < kKi * kKi ? "KiB" : "MiB";
-  return value == std::floor(value) ? fmt::format("{:.0f} {}", value, unit) : fmt::format("{:.1f} {}", value, unit);
+  return value == std::floor(value) ? fmt::format("{:.0f} {}", value, unit)
+                                    : fmt::format("{:.1f} {}", value, unit);
 }
 
 std::string NumberText(double value, int digits) {

@@ -24,7 +24,8 @@ void Warn(std::string_view text);
 
 /// True when colours may be used on that stream: a terminal and NO_COLOR unset or empty.
 bool UseColor(std::FILE* stream = stdout);
-/// The text in an ANSI style ("1" bold, "31" red, "32" green, "33" yellow, "2" dim) when UseColor(), otherwise as it is.
+/// The text in an ANSI style ("1" bold, "31" red, "32" green, "33" yellow, "2" dim) when UseColor(),
+/// otherwise as it is.
 std::string Styled(std::string_view text, std::string_view style, std::FILE* stream = stdout);
 
 /// Text columns aligned by width; numbers to the right. A header line of capitals, no frames.

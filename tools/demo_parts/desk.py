@@ -1,4 +1,6 @@
 """The operator's desk: keys, trust root, specs, training, packages, all by the dipper command."""
+import json
+
 from world import FLEET, run
 
 # Temperature one minute (12 readings) ahead: what a mote can check by itself, one minute late.
@@ -67,13 +69,7 @@ class Desk:
     def make_trust(self):
         for role in ROLES + ("stranger",):
             self.dipper("key", "new", "--out", self.key(role))
-        self._root(self.root, "release")
-        # With this root the desk's own check passes what the stranger signed; no device has it.
-        self._root(self.folder / "stranger.dproot", "stranger")
-
-    def _root(self, file, release):
-        keys = [o for role in ROLES for o in (f"--{role}-key", self.key(release if role == "release" else role))]
-        self.dipper("root", "new", *keys, "--out", file)
+        self.dipper("root", "new", *[o for role in ROLES for o in (f"--{role}-key", self.key(role))], "--out", self.root)
 
     def _recording(self, name):
         if name != "swapped":
@@ -98,11 +94,20 @@ class Desk:
         self.dipper("package", "sign", package, "--key", self.key(key))
         return package
 
-    def publish(self, name, to="fleet", held_back=False):
-        """Publishes a package and its offer; held_back: to the desk's own broker, for the demo to forward.
-        Returns the retained messages then."""
+    def tamper(self, name):
+        """Flips one bit in the last block of a signed package; returns which byte."""
+        file = self.folder / f"{name}.dpkg"
+        content = bytearray(file.read_bytes())
+        at = len(content) - 20
+        content[at] ^= 1
+        file.write_bytes(content)
+        return at
+
+    def publish(self, name, to="fleet", held_back=False, verify=True):
+        """Publishes a package and its offer. held_back: on the desk's own broker, for the demo to forward; returns the
+        retained messages then. verify False: although devices will refuse it."""
         access = ["--broker", f"mqtt://127.0.0.1:{self.broker.desk_port}"] if held_back else self.broker.access("desk")
-        root = self.folder / "stranger.dproot" if MODELS[name][4] == "stranger" else self.root
-        self.dipper("publish", self.folder / f"{name}.dpkg", *access, "--fleet", FLEET, "--to", to,
-                    "--rollout-key", self.key("rollout"), "--root", root)
-        return self.broker.taken_from_desk() if held_back else None
+        said = self.dipper("publish", self.folder / f"{name}.dpkg", *access, "--fleet", FLEET, "--to", to, "--rollout-key", self.key("rollout"),
+                           "--root", self.root, "--json", *([] if verify else ["--no-verify"]))
+        sent = json.loads(said)
+        return self.broker.taken_from_desk(sent["blocks"] + 1 + len(sent["topics"])) if held_back else None

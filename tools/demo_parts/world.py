@@ -112,8 +112,7 @@ class Broker:
             f"{user}listener {self.port} 127.0.0.1\ncafile {self.ca}\ncertfile {self.folder}/server.crt\nkeyfile {self.folder}/server.key\n"
             f"allow_anonymous false\npassword_file {self.folder}/passwords\nacl_file {self.acl}\n"
             f"persistence true\npersistence_location {self.folder}/state/\nlog_dest stdout\nlog_type error\nlog_type warning\nlog_type notice\n")
-        # The desk's own: what `dipper publish` sends is taken from here and forwarded, so that the demo can be the network
-        # that tampers, stalls and loses.
+        # The desk's own: what `dipper publish` sends there the demo forwards in two halves, as a slow network would.
         (self.folder / "desk.conf").write_text(
             f"{user}listener {self.desk_port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stdout\nlog_type error\n")
 
@@ -174,12 +173,10 @@ class Broker:
             run("mosquitto_pub", "-h", "localhost", "-p", self.port, "--cafile", self.ca, "-u", "desk", "-P", secret, "-q", 1, "-r",
                 "-t", topic, "-s", data=payload)
 
-    def taken_from_desk(self):
-        """All retained messages of the desk's broker, as {topic: payload}; the broker forgets them."""
-        text = run("mosquitto_sub", "-h", "127.0.0.1", "-p", self.desk_port, "-t", "dipper/#", "-F", "%t %x", "--retained-only", "-W", 1)
+    def taken_from_desk(self, count):
+        """The `count` retained messages of the desk's broker, as {topic: payload}."""
+        text = run("mosquitto_sub", "-h", "127.0.0.1", "-p", self.desk_port, "-t", "dipper/#", "-F", "%t %x", "-C", count, "-W", 10)
         messages = dict(line.split(" ", 1) for line in text.decode().splitlines())
-        self.processes.stop("broker-desk")
-        self.start("desk")
         return {topic: bytes.fromhex(payload) for topic, payload in messages.items()}
 
 

@@ -48,9 +48,8 @@ std::vector<std::string> ColumnProfile::FrequentTexts(size_t limit) const {
   std::vector<std::string> sorted = SortedTexts();
   if (sorted.size() <= limit) return sorted;
   std::vector<std::string> frequent = sorted;
-  std::stable_sort(frequent.begin(), frequent.end(), [this](const std::string& a, const std::string& b) {
-    return texts.at(a) > texts.at(b);
-  });
+  std::stable_sort(frequent.begin(), frequent.end(),
+                   [this](const std::string& a, const std::string& b) { return texts.at(a) > texts.at(b); });
   frequent.resize(limit);
   std::erase_if(sorted, [&](const std::string& text) {
     return std::find(frequent.begin(), frequent.end(), text) == frequent.end();

@@ -18,7 +18,8 @@ using base::Status;
 
 CsvTable CsvTable::Read(const std::string& path) { return CsvTable(path, ReadFile(path)); }
 
-CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes) : path_(std::move(path)), bytes_(std::move(bytes)) {
+CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes)
+    : path_(std::move(path)), bytes_(std::move(bytes)) {
   std::string_view header;
   for (header_line_ = 1; body_ < bytes_.size(); ++header_line_) {
     header = NextLine(&body_, header_line_);
@@ -26,7 +27,8 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes) : path_(std::mo
     if (!stream::TrimBlanks(header).empty()) break;
   }
   if (stream::TrimBlanks(header).empty()) {
-    throw Error(ExitCode::kFailure, "'" + path_ + "' is empty; it needs a header line with the names of its columns");
+    throw Error(ExitCode::kFailure,
+                "'" + path_ + "' is empty; it needs a header line with the names of its columns");
   }
   delimiter_ = stream::DetectDelimiter(header);
   std::vector<char> scratch(header.size());
@@ -35,16 +37,19 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes) : path_(std::mo
   const Status status = stream::SplitLine(header, delimiter_, scratch, cells, &count);
   const std::string where = path_ + ":" + std::to_string(header_line_) + ": ";
   if (status == Status::kResourceExhausted) {
-    throw Error(ExitCode::kFailure, where + "the header has more than " + std::to_string(stream::kMaxColumns) +
-                                        " columns, the most that is supported; drop the ones that are not needed");
+    throw Error(ExitCode::kFailure,
+                where + "the header has more than " + std::to_string(stream::kMaxColumns) +
+                    " columns, the most that is supported; drop the ones that are not needed");
   }
   if (!base::Ok(status)) {
-    throw Error(ExitCode::kFailure, where + "the header has a quote that is not closed, or text after a closing quote");
+    throw Error(ExitCode::kFailure,
+                where + "the header has a quote that is not closed, or text after a closing quote");
   }
   for (uint32_t i = 0; i < count; ++i) {
     const std::string name(stream::TrimBlanks(cells[i]));
     if (name.empty()) {
-      throw Error(ExitCode::kFailure, where + "column " + std::to_string(i + 1) + " has no name; name it in the header");
+      throw Error(ExitCode::kFailure,
+                  where + "column " + std::to_string(i + 1) + " has no name; name it in the header");
     }
     if (std::find(columns_.begin(), columns_.end(), name) != columns_.end()) {
       throw Error(ExitCode::kFailure, where + "two columns are called '" + name + "'; rename one of them");
@@ -72,9 +77,10 @@ std::string_view CsvTable::NextLine(uint64_t* position, uint64_t line_number) co
   const size_t end = rest.find('\n');
   const size_t length = end == std::string_view::npos ? rest.size() : end + 1;
   if (length > kMaxDeskLineBytes) {
-    throw Error(ExitCode::kFailure, path_ + ":" + std::to_string(line_number) +
-                                        ": the line is longer than 1 MiB, the most that is read; is this a CSV file "
-                                        "with one row a line?");
+    throw Error(ExitCode::kFailure,
+                path_ + ":" + std::to_string(line_number) +
+                    ": the line is longer than 1 MiB, the most that is read; is this a CSV file "
+                    "with one row a line?");
   }
   *position += length;
   return stream::WithoutLineEnd(rest.substr(0, length));
@@ -92,7 +98,8 @@ void CsvTable::ForEachRow(const std::function<bool(std::span<const std::string_v
     const Status status = stream::SplitLine(line, delimiter_, scratch, cells, &count);
     if (status == Status::kResourceExhausted) {
       throw Error(ExitCode::kFailure, path_ + ":" + std::to_string(line_number) + ": the row has more than " +
-                                          std::to_string(stream::kMaxColumns) + " cells, the most that is read");
+                                          std::to_string(stream::kMaxColumns) +
+                                          " cells, the most that is read");
     }
     if (!base::Ok(status) || count != columns_.size()) {
       bad(line_number, count);

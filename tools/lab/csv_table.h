@@ -1,4 +1,5 @@
-// CsvTable: a whole CSV file for desk use: header, rows as cells, what was skipped. Not thread-safe while reading.
+// CsvTable: a whole CSV file for desk use: header, rows as cells, what was skipped. Not thread-safe while
+// reading.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ inline constexpr uint64_t kMaxDeskLineBytes = uint64_t{1} << 20U;
 
 class CsvTable {
  public:
-  /// Reads the file and its header. Throws Error: not found, empty file, a header with broken quotes, unnamed or
-  /// repeated columns.
+  /// Reads the file and its header. Throws Error: not found, empty file, a header with broken quotes, unnamed
+  /// or repeated columns.
   static CsvTable Read(const std::string& path);
   /// The same over text already read; `path` is for messages.
   CsvTable(std::string path, std::vector<uint8_t> bytes);
@@ -32,9 +33,10 @@ class CsvTable {
   /// Index of a column. Throws Error (3) that lists what there is, with a suggestion.
   uint32_t ColumnIndex(std::string_view name) const;
 
-  /// Calls `row(cells, line_number)` for each line after the header until it returns false; blank lines are passed
-  /// over. A line with broken quotes or another number of cells than the header is given to `bad(line_number, cells)`
-  /// (cells = 0: broken quotes). Throws Error: line over 1 MiB, more than kMaxColumns cells.
+  /// Calls `row(cells, line_number)` for each line after the header until it returns false; blank lines are
+  /// passed over. A line with broken quotes or another number of cells than the header is given to
+  /// `bad(line_number, cells)` (cells = 0: broken quotes). Throws Error: line over 1 MiB, more than
+  /// kMaxColumns cells.
   void ForEachRow(const std::function<bool(std::span<const std::string_view>, uint64_t)>& row,
                   const std::function<void(uint64_t, uint32_t)>& bad) const;
 

@@ -12,8 +12,8 @@ DeskModel::DeskModel(const schema::SpecT& spec) : bytes_(CompileSpec(spec)) {
   const char* why = "";
   base::Result<learn::Spec> parsed = learn::Spec::Parse(bytes_, &why);
   if (!parsed.ok()) {
-    throw Error(ExitCode::kUsage, fmt::format("the spec is not acceptable: {} ({})", why,
-                                              base::StatusName(parsed.status())));
+    throw Error(ExitCode::kUsage,
+                fmt::format("the spec is not acceptable: {} ({})", why, base::StatusName(parsed.status())));
   }
   spec_ = std::make_unique<learn::Spec>(std::move(*parsed));
   memory_.resize(spec_->state_bytes() / sizeof(Unit));

@@ -1,4 +1,5 @@
-// DeskModel: a compiled spec and the memory of one model image, for programs that may allocate. Not thread-safe.
+// DeskModel: a compiled spec and the memory of one model image, for programs that may allocate. Not
+// thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Error: how tools report what went wrong, with the exit code that a command ends with. Thrown inside tools only.
+// Error: how tools report what went wrong, with the exit code that a command ends with. Thrown inside tools
+// only.
 #pragma once
 
 #include <span>

@@ -38,11 +38,12 @@ struct Plan {
   uint64_t delay;
   bool classification;
   bool anomaly_score;  // `score` is the anomaly score rather than a probability
+  bool labels;         // labels are given to the model
 };
 
 [[noreturn]] void FailRow(uint64_t row, const char* verb, base::Status status) {
-  throw Error(ExitCode::kFailure, fmt::format("row {}: the model refused to {} ({})", row, verb,
-                                              base::StatusName(status)));
+  throw Error(ExitCode::kFailure,
+              fmt::format("row {}: the model refused to {} ({})", row, verb, base::StatusName(status)));
 }
 
 void RunRows(const Plan& plan, learn::Model& model, Pass* pass) {
@@ -59,7 +60,7 @@ void RunRows(const Plan& plan, learn::Model& model, Pass* pass) {
       pass->score[i] = output.probabilities[1];
     }
     if (output.outcome.valid && output.outcome.drift_alarm) ++pass->drift_alarms;
-    if (i < plan.delay || samples.label_kinds[i - plan.delay] != LabelKind::kKnown) continue;
+    if (!plan.labels || i < plan.delay || samples.label_kinds[i - plan.delay] != LabelKind::kKnown) continue;
     const base::Status learned = model.Learn(i - plan.delay, samples.labels[i - plan.delay], 1, &outcome);
     if (base::Ok(learned)) {
       if (outcome.valid && outcome.drift_alarm) ++pass->drift_alarms;
@@ -125,7 +126,8 @@ Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t de
   std::vector<double> labels = samples.labels;
   const uint32_t places = spec.class_count();
   for (uint64_t i = 0; places > 0 && i < samples.rows; ++i) {
-    // A class without a place cannot be answered right, but it is there: one place more in the tables, never learned.
+    // A class without a place cannot be answered right, but it is there: one place more in the tables, never
+    // learned.
     if (samples.label_kinds[i] == LabelKind::kUnknown) labels[i] = places;
   }
   const std::vector<double> last = LastAvailable(labels, delay);
@@ -163,15 +165,17 @@ void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result
 /// The ring must hold a row until its label: row i - delay and all after it.
 void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
   if (delay + 1 > learn::kMaxPending) {
-    throw Error(ExitCode::kUsage, fmt::format("--label-delay {} is too long: a model keeps at most {} rows waiting for "
-                                              "their labels",
-                                              delay, learn::kMaxPending));
+    throw Error(ExitCode::kUsage,
+                fmt::format("--label-delay {} is too long: a model keeps at most {} rows waiting for "
+                            "their labels",
+                            delay, learn::kMaxPending));
   }
   if (spec->pending == nullptr) spec->pending = std::make_unique<schema::PendingT>();
   if (spec->pending->capacity >= delay + 1) return;
-  result->notes.push_back(fmt::format("pending.capacity raised from {} to {} for labels that come {} rows late; put it "
-                                      "into the spec for the device",
-                                      spec->pending->capacity, delay + 1, delay));
+  result->notes.push_back(
+      fmt::format("pending.capacity raised from {} to {} for labels that come {} rows late; put it "
+                  "into the spec for the device",
+                  spec->pending->capacity, delay + 1, delay));
   spec->pending->capacity = static_cast<uint32_t>(delay + 1);
 }
 
@@ -179,18 +183,22 @@ void AddWarnings(const SampleTable& samples, const Pass& pass, const std::string
   const auto warn = [&](uint64_t count, const std::string& text) {
     if (count > 0) result->warnings.push_back(text);
   };
-  warn(samples.skipped_rows,
-       fmt::format("{} rows were skipped: other number of cells than the header, or broken quotes; the first is {}:{}",
-                   samples.skipped_rows, path, samples.first_skipped_line));
+  warn(
+      samples.skipped_rows,
+      fmt::format(
+          "{} rows were skipped: other number of cells than the header, or broken quotes; the first is {}:{}",
+          samples.skipped_rows, path, samples.first_skipped_line));
   warn(result->bad_cells, fmt::format("{} cells of numeric features are no numbers and were taken as missing",
                                       result->bad_cells));
   warn(result->unknown_labels,
-       fmt::format("{} labels are of no use to this spec, for example '{}': add the class to target.classes, or set "
-                   "target.spare_classes",
-                   result->unknown_labels, samples.first_unknown_label));
-  warn(result->other_labels, fmt::format("{} labels are of classes that the spec does not list; they all count as "
-                                         "'other'",
-                                         result->other_labels));
+       fmt::format(
+           "{} labels are of no use to this spec, for example '{}': add the class to target.classes, or set "
+           "target.spare_classes",
+           result->unknown_labels, samples.first_unknown_label));
+  warn(result->other_labels,
+       fmt::format("{} labels are of classes that the spec does not list; they all count as "
+                   "'other'",
+                   result->other_labels));
   warn(pass.unmatched_labels,
        fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
                    "pending.max_age_samples",
@@ -226,8 +234,9 @@ Pass RunPasses(const Plan& plan, DeskModel& desk, EvalResult* result) {
     const Pass pass = RunPass(plan, desk);
     ns[p] = pass.ns;
     if (pass.digest != first.digest) {
-      throw Error(ExitCode::kVerificationFailed,
-                  "two passes over the same rows ended in different images; this build or machine cannot be trusted");
+      throw Error(
+          ExitCode::kVerificationFailed,
+          "two passes over the same rows ended in different images; this build or machine cannot be trusted");
     }
   }
   std::nth_element(ns.begin(), ns.begin() + kEvalPasses / 2, ns.end());
@@ -244,7 +253,7 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   EvalResult result;
   if (options.seed.has_value()) spec.seed = *options.seed;
   const bool forecast = spec.target->kind == schema::TargetKind::FeatureAhead;
-  FitPending(forecast ? spec.target->ahead : options.label_delay, &spec, &result);
+  FitPending(options.label_delay, &spec, &result);
   DeskModel desk(spec);
   const SampleTable samples = DecodeTable(desk.spec(), table, options.label);
   FillCounters(desk, samples, &result);
@@ -252,21 +261,29 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   result.forecast = forecast;
   result.seed = spec.seed;
   const uint32_t places = desk.spec().class_count();
-  const bool anomaly = spec.task == schema::Task::Anomaly || forecast;
+  const bool anomaly = forecast && (spec.task == schema::Task::Anomaly || spec.anomaly != nullptr);
   result.has_flags = samples.has_labels && (anomaly || spec.target->classes.size() == 2);
+  if (forecast && samples.has_labels && !anomaly) {
+    result.notes.push_back(
+        "the label is not used: a forecast without [anomaly] has no score to compare it with");
+  }
 
-  const Plan plan = {samples, options.label_delay, places > 0, anomaly};
+  const Plan plan = {samples, options.label_delay, places > 0, anomaly, !forecast || anomaly};
   const Truth truth = FindTruth(desk.spec(), samples, options.label_delay, result.has_flags);
   const Pass pass = RunPasses(plan, desk, &result);
-  const Records records = {truth.truth, pass.predicted, truth.trivial, truth.flag, pass.score, truth.trivial_flag};
-  const uint32_t classes = places > 0 ? places + 1 : (spec.task == schema::Task::Anomaly && !forecast ? 1 : 0);
+  const Records records = {truth.truth, pass.predicted, truth.trivial,
+                           truth.flag,  pass.score,     truth.trivial_flag};
+  const uint32_t classes =
+      places > 0 ? places + 1 : (spec.task == schema::Task::Anomaly && !forecast ? 1 : 0);
   result.whole = ScoreRange(records, classes, 0, samples.rows);
   if (result.whole.model.rows == 0) {
-    throw Error(ExitCode::kFailure,
-                fmt::format("'{}': no row has a label that this spec can score{}; check --label and target.classes",
-                            table.path(), samples.first_unknown_label.empty()
-                                              ? std::string()
-                                              : ", the first one is '" + samples.first_unknown_label + "'"));
+    throw Error(
+        ExitCode::kFailure,
+        fmt::format("'{}': no row has a label that this spec can score{}; check --label and target.classes",
+                    table.path(),
+                    samples.first_unknown_label.empty()
+                        ? std::string()
+                        : ", the first one is '" + samples.first_unknown_label + "'"));
   }
   result.second_half = ScoreRange(records, classes, samples.rows / 2, samples.rows);
   FindWorstBlock(records, classes, &result);

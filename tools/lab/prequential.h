@@ -1,5 +1,6 @@
-// The prequential run behind `dipper eval`: every row is observed and predicted before its label is known; the label
-// arrives `label_delay` rows later. All scores are of the predictions that the model fixed at Observe. Not thread-safe.
+// The prequential run behind `dipper eval`: every row is observed and predicted before its label is known;
+// the label arrives `label_delay` rows later. All scores are of the predictions that the model fixed at
+// Observe. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ std::string LabelColumn(const learn::Spec& spec, const CsvTable& table, const st
   if (!label.empty()) return table.columns()[table.ColumnIndex(label)];
   const flatbuffers::String* name = spec.table().target()->name();
   if (name == nullptr || name->size() == 0) return {};
-  if (spec.target_kind() == schema::TargetKind::LabelColumn) return table.columns()[table.ColumnIndex(name->str())];
+  if (spec.target_kind() == schema::TargetKind::LabelColumn)
+    return table.columns()[table.ColumnIndex(name->str())];
   for (const std::string& column : table.columns()) {
     if (column == name->string_view()) return column;
   }
@@ -28,9 +29,10 @@ void CheckColumns(const learn::Spec& spec, const CsvTable& table, const std::str
     const std::string name(spec.feature_name(f));
     table.ColumnIndex(name);
     if (name == label && spec.target_kind() == schema::TargetKind::LabelColumn) {
-      throw Error(ExitCode::kUsage, fmt::format("column '{}' is the label and also a feature of the spec: the model "
-                                                "would see its answer; drop the feature",
-                                                name));
+      throw Error(ExitCode::kUsage,
+                  fmt::format("column '{}' is the label and also a feature of the spec: the model "
+                              "would see its answer; drop the feature",
+                              name));
     }
   }
 }
@@ -65,7 +67,9 @@ SampleTable DecodeTable(const learn::Spec& spec, const CsvTable& table, const st
     const bool unknown = sample.label.state != stream::LabelState::kAbsent && !known;
     if (unknown && samples.first_unknown_label.empty()) samples.first_unknown_label = cells[label_index];
     samples.labels.push_back(known ? label_value : std::numeric_limits<double>::quiet_NaN());
-    samples.label_kinds.push_back(known ? LabelKind::kKnown : unknown ? LabelKind::kUnknown : LabelKind::kNone);
+    samples.label_kinds.push_back(known     ? LabelKind::kKnown
+                                  : unknown ? LabelKind::kUnknown
+                                            : LabelKind::kNone);
     ++samples.rows;
     return true;
   };
@@ -73,12 +77,13 @@ SampleTable DecodeTable(const learn::Spec& spec, const CsvTable& table, const st
     if (samples.skipped_rows++ == 0) samples.first_skipped_line = line;
   });
   if (samples.rows == 0) {
-    throw Error(ExitCode::kFailure, fmt::format("'{}' has a header but no usable row{}", table.path(),
-                                                samples.skipped_rows == 0
-                                                    ? std::string("; add data")
-                                                    : fmt::format(": {} lines have another number of cells than the "
-                                                                  "header, the first is line {}",
-                                                                  samples.skipped_rows, samples.first_skipped_line)));
+    throw Error(ExitCode::kFailure,
+                fmt::format("'{}' has a header but no usable row{}", table.path(),
+                            samples.skipped_rows == 0
+                                ? std::string("; add data")
+                                : fmt::format(": {} lines have another number of cells than the "
+                                              "header, the first is line {}",
+                                              samples.skipped_rows, samples.first_skipped_line)));
   }
   samples.counters = decoder->counters();
   return samples;

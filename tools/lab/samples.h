@@ -18,13 +18,13 @@ enum class LabelKind : uint8_t { kNone = 0, kKnown = 1, kUnknown = 2 };
 struct SampleTable {
   uint32_t features = 0;
   uint64_t rows = 0;
-  std::vector<float> values;          ///< rows x features
-  std::vector<double> labels;         ///< class index or target; NaN unless kKnown
+  std::vector<float> values;   ///< rows x features
+  std::vector<double> labels;  ///< class index or target; NaN unless kKnown
   std::vector<LabelKind> label_kinds;
-  uint64_t skipped_rows = 0;          ///< lines with another number of cells, or broken quotes
+  uint64_t skipped_rows = 0;  ///< lines with another number of cells, or broken quotes
   uint64_t first_skipped_line = 0;
   std::string first_unknown_label;
-  bool has_labels = false;            ///< the file has the label column
+  bool has_labels = false;  ///< the file has the label column
   stream::DecodeCounters counters;
 
   std::span<const float> Row(uint64_t row) const { return {values.data() + row * features, features}; }

@@ -14,7 +14,8 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr Scores kNoScores = {0, kNone, kNone, kNone, kNone, kNone, kNone};
 
-void ScoreClasses(std::span<const double> truth, std::span<const double> predicted, uint32_t classes, Scores* scores) {
+void ScoreClasses(std::span<const double> truth, std::span<const double> predicted, uint32_t classes,
+                  Scores* scores) {
   std::vector<double> confusion(size_t{classes} * classes);
   double right = 0;
   for (size_t i = 0; i < truth.size(); ++i) {

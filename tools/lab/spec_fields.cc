@@ -58,7 +58,8 @@ std::string FieldReader::Text(const char* key, std::string fallback) {
 
 std::string FieldReader::RequiredText(const char* key) {
   const toml::node* node = Require(key);
-  if (!node->is_string() || node->as_string()->get().empty()) Fail(node, key, "must be a text in quotes, not empty");
+  if (!node->is_string() || node->as_string()->get().empty())
+    Fail(node, key, "must be a text in quotes, not empty");
   return node->as_string()->get();
 }
 
@@ -103,7 +104,8 @@ std::vector<uint64_t> FieldReader::Counts(const char* key, uint64_t low, uint64_
   if (!node->is_array()) Fail(node, key, allowed);
   for (const toml::node& item : *node->as_array()) {
     const int64_t value = item.is_integer() ? item.as_integer()->get() : -1;
-    if (value < 0 || static_cast<uint64_t>(value) < low || static_cast<uint64_t>(value) > high) Fail(&item, key, allowed);
+    if (value < 0 || static_cast<uint64_t>(value) < low || static_cast<uint64_t>(value) > high)
+      Fail(&item, key, allowed);
     counts.push_back(static_cast<uint64_t>(value));
   }
   return counts;
@@ -113,7 +115,8 @@ uint64_t FieldReader::Bytes(const char* key, uint64_t fallback, uint64_t low, ui
   const toml::node* node = Find(key);
   if (node == nullptr) return fallback;
   base::Result<uint64_t> bytes = base::Status::kInvalidArgument;
-  if (node->is_integer() && node->as_integer()->get() >= 0) bytes = static_cast<uint64_t>(node->as_integer()->get());
+  if (node->is_integer() && node->as_integer()->get() >= 0)
+    bytes = static_cast<uint64_t>(node->as_integer()->get());
   if (node->is_string()) bytes = base::ParseByteCount(node->as_string()->get());
   if (!bytes.ok() || *bytes < low || *bytes > high) {
     Fail(node, key, fmt::format("must be a byte count from {} to {}, for example \"64KiB\"", low, high));
@@ -128,12 +131,14 @@ bool FieldReader::Flag(const char* key, bool fallback) {
   return node->as_boolean()->get();
 }
 
-size_t FieldReader::ChoiceOf(const toml::node& node, const char* key, const std::vector<std::string>& names) const {
+size_t FieldReader::ChoiceOf(const toml::node& node, const char* key,
+                             const std::vector<std::string>& names) const {
   const std::string text = node.is_string() ? node.as_string()->get() : std::string();
   const auto found = std::find(names.begin(), names.end(), text);
   if (found == names.end()) {
-    Fail(&node, key, fmt::format("'{}' is unknown{} Allowed: {}", text,
-                                 Suggestion(text, names).empty() ? "." : Suggestion(text, names), Join(names)));
+    Fail(&node, key,
+         fmt::format("'{}' is unknown{} Allowed: {}", text,
+                     Suggestion(text, names).empty() ? "." : Suggestion(text, names), Join(names)));
   }
   return static_cast<size_t>(found - names.begin());
 }

@@ -1,11 +1,13 @@
-// FieldReader: typed, range-checked access to one table of a spec text. Whatever is not asked for is an unknown key.
-// Every problem is a lab::Error "file:line: key: what is wrong; what is allowed". Not thread-safe.
+// FieldReader: typed, range-checked access to one table of a spec text. Whatever is not asked for is an
+// unknown key. Every problem is a lab::Error "file:line: key: what is wrong; what is allowed". Not
+// thread-safe.
 #pragma once
+
+#include <toml++/toml.h>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <toml++/toml.h>
 #include <utility>
 #include <vector>
 

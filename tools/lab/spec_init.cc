@@ -30,18 +30,19 @@ class Inference {
     uint64_t rows = 0;
     columns_ = ProfileColumns(table_, kInferenceRows, &rows);
     if (rows == 0) {
-      throw Error(ExitCode::kFailure, fmt::format("'{}' has a header but no usable row; add data", table_.path()));
+      throw Error(ExitCode::kFailure,
+                  fmt::format("'{}' has a header but no usable row; add data", table_.path()));
     }
-    Note("{}: separator '{}', {} columns, looked at {}{} rows", table_.path(), table_.delimiter(), columns_.size(),
-         rows == kInferenceRows ? "the first " : "all ", rows);
+    Note("{}: separator '{}', {} columns, looked at {}{} rows", table_.path(), table_.delimiter(),
+         columns_.size(), rows == kInferenceRows ? "the first " : "all ", rows);
     spec().model_id = options_.model_id;
     spec().seed = options_.seed;
     spec().budget_bytes = options_.budget_bytes;
     InferTask();
     for (const ColumnProfile& column : columns_) AddFeature(column);
     if (spec().features.empty()) {
-      throw Error(ExitCode::kFailure, fmt::format("'{}' has no column that can be a feature beside the label",
-                                                  table_.path()));
+      throw Error(ExitCode::kFailure,
+                  fmt::format("'{}' has no column that can be a feature beside the label", table_.path()));
     }
     NoteFeatures();
     SetTarget();
@@ -63,18 +64,21 @@ class Inference {
     const auto& learners = words::kLearners;
     if (std::find(learners.begin(), learners.end(), options_.learner) == learners.end()) {
       const std::string suggestion = Suggestion(options_.learner, learners);
-      throw Error(ExitCode::kUsage, fmt::format("unknown learner '{}'{} There are: {}", options_.learner,
-                                                suggestion.empty() ? "." : suggestion, fmt::join(learners, ", ")));
+      throw Error(ExitCode::kUsage,
+                  fmt::format("unknown learner '{}'{} There are: {}", options_.learner,
+                              suggestion.empty() ? "." : suggestion, fmt::join(learners, ", ")));
     }
     const bool anomaly = options_.task == schema::Task::Anomaly;
     forecast_ = !options_.feature.empty() || anomaly;
     if (options_.label.empty() && !forecast_) {
-      throw Error(ExitCode::kUsage, "what is to be learned? Give --label COLUMN, or --feature COLUMN --ahead N to "
-                                    "forecast a feature");
+      throw Error(ExitCode::kUsage,
+                  "what is to be learned? Give --label COLUMN, or --feature COLUMN --ahead N to "
+                  "forecast a feature");
     }
     if (!options_.label.empty()) label_ = table_.ColumnIndex(options_.label);
     if (!options_.feature.empty() && options_.feature == options_.label) {
-      throw Error(ExitCode::kUsage, fmt::format("'{}' cannot be the label and the feature to forecast", options_.label));
+      throw Error(ExitCode::kUsage,
+                  fmt::format("'{}' cannot be the label and the feature to forecast", options_.label));
     }
     if (!options_.feature.empty()) table_.ColumnIndex(options_.feature);
   }
@@ -83,17 +87,20 @@ class Inference {
     if (forecast_) {
       spec().task = options_.task.value_or(schema::Task::Regression);
       if (spec().task == schema::Task::Classification) {
-        throw Error(ExitCode::kUsage, "a forecast of a feature is a regression (or anomaly) task; drop --task");
+        throw Error(ExitCode::kUsage,
+                    "a forecast of a feature is a regression (or anomaly) task; drop --task");
       }
       return;
     }
     const ColumnProfile& label = columns_[label_];
     if (label.present() == 0) {
-      throw Error(ExitCode::kFailure, fmt::format("column '{}' has no value in these rows; is it the label?", label.name));
+      throw Error(ExitCode::kFailure,
+                  fmt::format("column '{}' has no value in these rows; is it the label?", label.name));
     }
     const bool numbers = label.numeric == label.present();
     const bool few = label.texts.size() <= kMaxNumericClasses && label.whole == label.present();
-    spec().task = options_.task.value_or(numbers && !few ? schema::Task::Regression : schema::Task::Classification);
+    spec().task =
+        options_.task.value_or(numbers && !few ? schema::Task::Regression : schema::Task::Classification);
     const char* const task = spec().task == schema::Task::Regression ? "regression" : "classification";
     if (options_.task.has_value()) {
       Note("task: {}, as asked", task);
@@ -104,7 +111,8 @@ class Inference {
                     : fmt::format("{} distinct numbers", label.texts.size()));
     }
     if (spec().task == schema::Task::Regression && !numbers) {
-      throw Error(ExitCode::kUsage, fmt::format("regression needs numbers, but the label '{}' has texts", label.name));
+      throw Error(ExitCode::kUsage,
+                  fmt::format("regression needs numbers, but the label '{}' has texts", label.name));
     }
   }
 
@@ -114,15 +122,17 @@ class Inference {
     feature->name = column.name;
     if (!column.IsNumeric()) {
       if (column.texts.size() > kMaxListedCategories && column.texts.size() * 2 > column.present()) {
-        Note("column '{}' is left out: {} different texts in {} values look like a name or a time, not a category",
-             column.name, column.texts.size(), column.present());
+        Note(
+            "column '{}' is left out: {} different texts in {} values look like a name or a time, not a "
+            "category",
+            column.name, column.texts.size(), column.present());
         return;
       }
       feature->type = schema::FeatureType::Categorical;
       feature->categories = column.FrequentTexts(kMaxListedCategories);
       if (feature->categories.size() < column.texts.size()) {
-        Note("feature '{}': the {} most frequent of {} categories are listed, the rest counts as other", column.name,
-             feature->categories.size(), column.texts.size());
+        Note("feature '{}': the {} most frequent of {} categories are listed, the rest counts as other",
+             column.name, feature->categories.size(), column.texts.size());
       }
     } else if (column.numeric < column.present()) {
       Note("feature '{}': {} of {} values are no numbers and will count as missing", column.name,
@@ -132,8 +142,8 @@ class Inference {
       Note("feature '{}': {} of {} values are missing", column.name, column.missing, column.cells);
     }
     if (spec().features.size() == learn::kMaxFeatures) {
-      throw Error(ExitCode::kFailure, fmt::format("more than {} features; drop columns that do not help",
-                                                  learn::kMaxFeatures));
+      throw Error(ExitCode::kFailure,
+                  fmt::format("more than {} features; drop columns that do not help", learn::kMaxFeatures));
     }
     spec().features.push_back(std::move(feature));
   }
@@ -162,21 +172,23 @@ class Inference {
   void SetForecast() {
     size_t index = 0;
     const auto& features = spec().features;
-    while (index < features.size() && (options_.feature.empty() ? IsCategorical(features[index])
-                                                                 : features[index]->name != options_.feature)) {
+    while (index < features.size() &&
+           (options_.feature.empty() ? IsCategorical(features[index])
+                                     : features[index]->name != options_.feature)) {
       ++index;
     }
     if (index == features.size() || IsCategorical(features[index])) {
-      throw Error(ExitCode::kUsage, fmt::format("only a numeric feature can be forecast{}",
-                                                options_.feature.empty() ? "" : ", and '" + options_.feature +
-                                                                                    "' is none"));
+      throw Error(ExitCode::kUsage,
+                  fmt::format("only a numeric feature can be forecast{}",
+                              options_.feature.empty() ? "" : ", and '" + options_.feature + "' is none"));
     }
     spec().target->kind = schema::TargetKind::FeatureAhead;
     spec().target->feature = static_cast<uint16_t>(index);
     spec().target->ahead = options_.ahead;
     spec().anomaly = std::make_unique<schema::AnomalyScoreT>();
     Note("target: '{}', {} samples ahead{}; anomalies are scored from its residuals", features[index]->name,
-         options_.ahead, options_.feature.empty() ? " (the first numeric feature; --feature names another)" : "");
+         options_.ahead,
+         options_.feature.empty() ? " (the first numeric feature; --feature names another)" : "");
   }
 
   void SetClasses(const ColumnProfile& label) {
@@ -232,7 +244,6 @@ class Inference {
     if (options_.learner == "rls") spec().learner.Set(schema::RlsT{});
     if (options_.learner == "hoeffding_tree") spec().learner.Set(schema::HoeffdingTreeT{});
     spec().pending = std::make_unique<schema::PendingT>();
-    if (forecast_) spec().pending->capacity = std::max(spec().pending->capacity, options_.ahead + 1);
     auto drift = std::make_unique<schema::DriftT>();
     drift->params.Set(schema::PageHinkleyT{});
     spec().drift.push_back(std::move(drift));

@@ -98,7 +98,8 @@ class Printer {
     for (uint16_t input : inputs) {
       // One-hot moves the positions behind it, so that a name would no longer mean the same input.
       const bool named = !moved_ && input < spec_.features.size();
-      list += (list.empty() ? "" : ", ") + (named ? Quoted(spec_.features[input]->name) : std::to_string(input));
+      list +=
+          (list.empty() ? "" : ", ") + (named ? Quoted(spec_.features[input]->name) : std::to_string(input));
     }
     Line("inputs = [{}]", list);
   }

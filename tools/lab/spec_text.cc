@@ -1,5 +1,5 @@
-// Spec text to SpecT, one function a table. Ranges are those of docs/reference/spec.md; what only the whole spec can
-// show wrong (sizes, budget) is left to learn::Spec, which a device asks too.
+// Spec text to SpecT, one function a table. Ranges are those of docs/reference/spec.md; what only the whole
+// spec can show wrong (sizes, budget) is left to learn::Spec, which a device asks too.
 #include "tools/lab/spec_text.h"
 
 #include <fmt/format.h>
@@ -32,8 +32,9 @@ uint16_t FeatureIndex(const schema::SpecT& spec, const std::string& name, const 
     names.push_back(spec.features[i]->name);
   }
   const std::string suggestion = Suggestion(name, names);
-  fields.Fail(at, key, fmt::format("there is no feature '{}'{}", name,
-                                   suggestion.empty() ? "; add a [[feature]] of that name" : suggestion));
+  fields.Fail(at, key,
+              fmt::format("there is no feature '{}'{}", name,
+                          suggestion.empty() ? "; add a [[feature]] of that name" : suggestion));
 }
 
 /// A list of inputs: feature names, or positions; only positions where one_hot has `moved` the inputs.
@@ -48,7 +49,8 @@ std::vector<uint16_t> Inputs(const schema::SpecT& spec, bool moved, FieldReader&
       fields.Fail(&item, "inputs", "one_hot has moved the inputs; name them by position from here on");
     } else if (item.is_string()) {
       inputs.push_back(FeatureIndex(spec, item.as_string()->get(), fields, &item, "inputs"));
-    } else if (item.is_integer() && item.as_integer()->get() >= 0 && item.as_integer()->get() < learn::kMaxInputs) {
+    } else if (item.is_integer() && item.as_integer()->get() >= 0 &&
+               item.as_integer()->get() < learn::kMaxInputs) {
       inputs.push_back(static_cast<uint16_t>(item.as_integer()->get()));
     } else {
       fields.Fail(&item, "inputs", allowed);
@@ -68,8 +70,9 @@ void ReadFeatures(FieldReader& root, const std::string& file, schema::SpecT* spe
     fields.Finish();
     const bool categorical = feature->type == schema::FeatureType::Categorical;
     if (categorical == feature->categories.empty()) {
-      fields.Fail(nullptr, "categories",
-                  categorical ? "a categorical feature needs its categories" : "a numeric feature has no categories");
+      fields.Fail(
+          nullptr, "categories",
+          categorical ? "a categorical feature needs its categories" : "a numeric feature has no categories");
     }
     for (const auto& other : spec->features) {
       if (other->name == feature->name) {
@@ -83,7 +86,8 @@ void ReadFeatures(FieldReader& root, const std::string& file, schema::SpecT* spe
 
 void ReadTarget(FieldReader& root, const std::string& file, schema::SpecT* spec) {
   const toml::table* table = root.Table("target");
-  if (table == nullptr) root.Fail(nullptr, "target", "is missing; add [target] with kind = \"label_column\" and a name");
+  if (table == nullptr)
+    root.Fail(nullptr, "target", "is missing; add [target] with kind = \"label_column\" and a name");
   FieldReader fields(*table, "[target]", file);
   auto target = std::make_unique<schema::TargetT>();
   target->kind = static_cast<schema::TargetKind>(fields.RequiredChoice("kind", words::kTargetKinds));
@@ -104,7 +108,8 @@ void ReadTarget(FieldReader& root, const std::string& file, schema::SpecT* spec)
   spec->target = std::move(target);
 }
 
-schema::StageParamsUnion ReadStage(const toml::table& table, const std::string& file, const schema::SpecT& spec) {
+schema::StageParamsUnion ReadStage(const toml::table& table, const std::string& file,
+                                   const schema::SpecT& spec) {
   FieldReader fields(table, "[[stage]]", file);
   const bool moved = std::any_of(spec.stages.begin(), spec.stages.end(), [](const auto& stage) {
     return stage->params.type == schema::StageParams::OneHot;
@@ -122,8 +127,10 @@ schema::StageParamsUnion ReadStage(const toml::table& table, const std::string& 
     case 1: {
       schema::LagsT stage;
       stage.inputs = Inputs(spec, moved, fields);
-      for (uint64_t lag : fields.Counts("lags", 1, learn::kMaxLag)) stage.lags.push_back(static_cast<uint16_t>(lag));
-      if (stage.lags.empty()) fields.Fail(nullptr, "lags", "is missing; list how many samples back, for example [1, 2]");
+      for (uint64_t lag : fields.Counts("lags", 1, learn::kMaxLag))
+        stage.lags.push_back(static_cast<uint16_t>(lag));
+      if (stage.lags.empty())
+        fields.Fail(nullptr, "lags", "is missing; list how many samples back, for example [1, 2]");
       stage.differences = fields.Flag("differences", stage.differences);
       params.Set(std::move(stage));
       break;
@@ -171,7 +178,8 @@ schema::LearnerParamsUnion ReadLearner(FieldReader& root, const std::string& fil
     default: {
       schema::HoeffdingTreeT learner;
       learner.pool_bytes = static_cast<uint32_t>(fields.Bytes("pool_bytes", 0, 0, learn::kMaxBudgetBytes));
-      learner.grace_labels = static_cast<uint32_t>(fields.Count("grace_labels", learner.grace_labels, 1, UINT32_MAX));
+      learner.grace_labels =
+          static_cast<uint32_t>(fields.Count("grace_labels", learner.grace_labels, 1, UINT32_MAX));
       learner.delta = fields.Number("delta", learner.delta, {0, 1, true, true});
       learner.tie = fields.Number("tie", learner.tie, {0, 1});
       learner.max_depth = static_cast<uint16_t>(fields.Count("max_depth", learner.max_depth, 1, 64));
@@ -187,7 +195,8 @@ void ReadPending(FieldReader& root, const std::string& file, schema::SpecT* spec
   if (table == nullptr) return;
   FieldReader fields(*table, "[pending]", file);
   auto pending = std::make_unique<schema::PendingT>();
-  pending->capacity = static_cast<uint32_t>(fields.Count("capacity", pending->capacity, 1, learn::kMaxPending));
+  pending->capacity =
+      static_cast<uint32_t>(fields.Count("capacity", pending->capacity, 1, learn::kMaxPending));
   pending->max_age_samples = fields.Count("max_age_samples", pending->max_age_samples, 0, kMaxInt);
   fields.Finish();
   spec->pending = std::move(pending);
@@ -218,7 +227,8 @@ void ReadDrift(FieldReader& root, const std::string& file, schema::SpecT* spec) 
     detector.input = static_cast<schema::DriftInput>(fields.Choice("input", 0, words::kDriftInputs));
     detector.delta = fields.Number("delta", detector.delta, {0, 10});
     detector.threshold = fields.Number("threshold", detector.threshold, {0, 1e6, true, false});
-    detector.min_samples = static_cast<uint32_t>(fields.Count("min_samples", detector.min_samples, 2, UINT32_MAX));
+    detector.min_samples =
+        static_cast<uint32_t>(fields.Count("min_samples", detector.min_samples, 2, UINT32_MAX));
     fields.Finish();
     auto drift = std::make_unique<schema::DriftT>();
     drift->params.Set(std::move(detector));
@@ -269,8 +279,8 @@ schema::SpecT ParseSpecText(std::string_view text, const std::string& file_name)
     CheckCompiled(CompileSpec(spec), file_name);
     return spec;
   } catch (const toml::parse_error& error) {
-    throw Error(ExitCode::kUsage, fmt::format("{}:{}: not valid TOML: {}", file_name, error.source().begin.line,
-                                              error.description()));
+    throw Error(ExitCode::kUsage, fmt::format("{}:{}: not valid TOML: {}", file_name,
+                                              error.source().begin.line, error.description()));
   }
 }
 
@@ -291,8 +301,8 @@ schema::SpecT DecompileSpec(base::ByteView bytes) {
   const char* why = "";
   const base::Result<learn::Spec> parsed = learn::Spec::Parse(aligned, &why);
   if (!parsed.ok()) {
-    throw Error(ExitCode::kVerificationFailed,
-                fmt::format("not a compiled spec of this version: {} ({})", why, base::StatusName(parsed.status())));
+    throw Error(ExitCode::kVerificationFailed, fmt::format("not a compiled spec of this version: {} ({})",
+                                                           why, base::StatusName(parsed.status())));
   }
   schema::SpecT spec;
   parsed->table().UnPackTo(&spec);

@@ -1,5 +1,5 @@
-// Spec text (TOML, docs/reference/spec.md) to compiled spec and back. Errors are lab::Error with "file:line: what".
-// Thread-safe: pure functions.
+// Spec text (TOML, docs/reference/spec.md) to compiled spec and back. Errors are lab::Error with "file:line:
+// what". Thread-safe: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace dipper::lab {
 
-/// Parses and checks a spec text. Unknown keys, wrong types and values out of range are errors that name the line and
-/// what is allowed. `file_name` is for messages.
+/// Parses and checks a spec text. Unknown keys, wrong types and values out of range are errors that name the
+/// line and what is allowed. `file_name` is for messages.
 schema::SpecT ParseSpecText(std::string_view text, const std::string& file_name);
 
 /// Reads and parses a spec file; a file that starts with the compiled form's identifier is taken as compiled.

@@ -1,4 +1,5 @@
-// Words of a spec text for the schema's enums and unions, in the order of their values. Thread-safe: constants.
+// Words of a spec text for the schema's enums and unions, in the order of their values. Thread-safe:
+// constants.
 #pragma once
 
 #include <string>

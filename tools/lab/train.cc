@@ -28,8 +28,8 @@ ImageFile Start(const DeskModel& desk, const learn::Model& model) {
 }
 
 [[noreturn]] void FailRow(uint64_t row, const char* verb, base::Status status) {
-  throw Error(ExitCode::kFailure, fmt::format("row {}: the model refused to {} ({})", row, verb,
-                                              base::StatusName(status)));
+  throw Error(ExitCode::kFailure,
+              fmt::format("row {}: the model refused to {} ({})", row, verb, base::StatusName(status)));
 }
 
 }  // namespace
@@ -40,15 +40,15 @@ ImageFile FreshImage(const schema::SpecT& spec) {
   return Start(desk, model);
 }
 
-ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label, uint64_t first_row,
-                     uint64_t end_row) {
+ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label,
+                     uint64_t first_row, uint64_t end_row) {
   DeskModel desk(spec);
   learn::Model model = desk.Create();
   const SampleTable samples = DecodeTable(desk.spec(), table, label);
   end_row = std::min(end_row, samples.rows);
   if (first_row >= end_row) {
-    throw Error(ExitCode::kUsage, fmt::format("--rows {}:{} selects nothing; '{}' has {} usable rows", first_row,
-                                              end_row, table.path(), samples.rows));
+    throw Error(ExitCode::kUsage, fmt::format("--rows {}:{} selects nothing; '{}' has {} usable rows",
+                                              first_row, end_row, table.path(), samples.rows));
   }
   for (uint64_t i = first_row; i < end_row; ++i) {
     const base::Status observed = model.Observe(i - first_row, 0, samples.Row(i), nullptr);
@@ -58,12 +58,13 @@ ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std
     if (!base::Ok(learned)) FailRow(i, "learn", learned);
   }
   if (model.labels_learned() == 0) {
-    throw Error(ExitCode::kFailure, fmt::format("no row of '{}' has a label that this spec can learn{}; check --label "
-                                                "and target.classes",
-                                                table.path(), samples.first_unknown_label.empty()
-                                                                  ? std::string()
-                                                                  : ", the first one is '" +
-                                                                        samples.first_unknown_label + "'"));
+    throw Error(ExitCode::kFailure,
+                fmt::format("no row of '{}' has a label that this spec can learn{}; check --label "
+                            "and target.classes",
+                            table.path(),
+                            samples.first_unknown_label.empty()
+                                ? std::string()
+                                : ", the first one is '" + samples.first_unknown_label + "'"));
   }
   // The device's stream does not go on where this one ends.
   model.StartSeries();
@@ -105,14 +106,16 @@ ImageFile DecodeImageFile(base::ByteView bytes, const std::string& path) {
   if (format != kFormat) fail(fmt::format("has format {}, and this program knows {}", format, kFormat));
   const auto length = reader.Get<uint64_t>();
   const base::ByteView image = bytes.subspan(kImageFileHeaderBytes);
-  if (length != image.size()) fail(fmt::format("is cut or has more: {} bytes of image, {} declared", image.size(), length));
+  if (length != image.size())
+    fail(fmt::format("is cut or has more: {} bytes of image, {} declared", image.size(), length));
   ImageFile file;
   file.spec_digest = reader.GetDigest();
   file.data_digest = reader.GetDigest();
   file.first_row = reader.Get<uint64_t>();
   file.end_row = reader.Get<uint64_t>();
   file.labels = reader.Get<uint64_t>();
-  if (base::Load<uint32_t>(bytes.data() + kCrcOffset) != base::Crc32c(image, base::Crc32c(bytes.first(kCrcOffset)))) {
+  if (base::Load<uint32_t>(bytes.data() + kCrcOffset) !=
+      base::Crc32c(image, base::Crc32c(bytes.first(kCrcOffset)))) {
     fail("is damaged: its checksum differs");
   }
   file.image.assign(image.begin(), image.end());

@@ -25,8 +25,8 @@ struct ImageFile {
 };
 
 /// Observes and learns rows [first_row, end_row) of the table, labels prompt.
-ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label, uint64_t first_row,
-                     uint64_t end_row);
+ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label,
+                     uint64_t first_row, uint64_t end_row);
 
 /// An image that has learned nothing.
 ImageFile FreshImage(const schema::SpecT& spec);

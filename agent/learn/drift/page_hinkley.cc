@@ -29,15 +29,16 @@ struct PageHinkley::State {
 
 base::Result<uint64_t> PageHinkley::StateBytes(const PageHinkleyConfig& config) {
   static_assert(sizeof(State) == 64);
-  const bool valid = config.delta >= 0.0 && config.delta <= 10.0 && config.threshold > 0.0 && config.threshold <= 1e6 &&
-                     config.min_samples >= 2;
+  const bool valid = config.delta >= 0.0 && config.delta <= 10.0 && config.threshold > 0.0 &&
+                     config.threshold <= 1e6 && config.min_samples >= 2;
   if (!valid) return base::Status::kInvalidArgument;
   return uint64_t{sizeof(State)};
 }
 
 base::Status PageHinkley::Create(const PageHinkleyConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  return memory.size() == bytes ? base::Status::kOk : base::Status::kInvalidArgument;  // a fresh state is all zero
+  return memory.size() == bytes ? base::Status::kOk
+                                : base::Status::kInvalidArgument;  // a fresh state is all zero
 }
 
 base::Status PageHinkley::Validate(const PageHinkleyConfig& config, base::ByteView memory) {
@@ -74,7 +75,8 @@ DriftLevel PageHinkley::Update(double value) {
   }
   s.count += 1;
   s.mean += deviation / (n + 1.0);
-  s.squares += deviation * (x - s.mean);
+  const double squares = s.squares + deviation * (x - s.mean);
+  s.squares = squares > 0.0 ? squares : 0.0;  // rounding of the mean can make a zero term negative
   if (s.statistic > config_.threshold) {
     const uint64_t warnings = s.warnings + (s.in_warning == 0 ? 1 : 0);
     const uint64_t alarms = s.alarms + 1;

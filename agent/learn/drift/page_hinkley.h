@@ -1,7 +1,8 @@
-// Page-Hinkley test for a rise of a stream's mean (Page, "Continuous inspection schemes", Biometrika 41, 1954; Hinkley,
-// "Inference about the change-point from cumulative sum tests", Biometrika 58, 1971). Values are normalised by their own
-// running mean and deviation since the last alarm, so that delta and threshold are in standard deviations and one
-// default serves losses of any scale. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Page-Hinkley test for a rise of a stream's mean (Page, "Continuous inspection schemes", Biometrika 41,
+// 1954; Hinkley, "Inference about the change-point from cumulative sum tests", Biometrika 58, 1971). Values
+// are normalised by their own running mean and deviation since the last alarm, so that delta and threshold
+// are in standard deviations and one default serves losses of any scale. A view over caller memory; state is
+// a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,14 @@ class PageHinkley {
   static base::Status Validate(const PageHinkleyConfig& config, base::ByteView memory);
   PageHinkley(const PageHinkleyConfig& config, base::MutableBytes memory);
 
-  /// Takes one loss or score (finite). kWarning: above half the threshold, on every value while it lasts; kAlarm: above
-  /// the threshold, once: the test starts anew with the next value. Cost: two divisions and a square root.
+  /// Takes one loss or score (finite). kWarning: above half the threshold, on every value while it lasts;
+  /// kAlarm: above the threshold, once: the test starts anew with the next value. Cost: two divisions and a
+  /// square root.
   DriftLevel Update(double value);
 
-  double statistic() const;    ///< accumulated excess over its minimum, 0 .. threshold
-  uint64_t warnings() const;   ///< times the warning zone was entered
-  uint64_t alarms() const;     ///< alarms so far
+  double statistic() const;   ///< accumulated excess over its minimum, 0 .. threshold
+  uint64_t warnings() const;  ///< times the warning zone was entered
+  uint64_t alarms() const;    ///< alarms so far
 
  private:
   struct State;

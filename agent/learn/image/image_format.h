@@ -11,6 +11,9 @@ namespace dipper::learn {
 inline constexpr uint64_t kImageMagic = 0x474D494D50504944ULL;  // "DIPPMIMG"
 inline constexpr uint64_t kFlagFrozen = 1;
 
+/// A forecast goes i / 4 of the learner's step away from the last value; i with the least faded error is used.
+inline constexpr uint32_t kStepShares = 5;
+
 struct ImageHeader {
   uint64_t magic;
   uint32_t layout_version;
@@ -37,9 +40,10 @@ struct ImageHeader {
   double last_actual;       // FeatureAhead: the newest known value of the target feature, or missing
   double residual_scale;    // anomaly: decayed mean of cut absolute residuals; 0 before the first
   double anomaly_residual;  // the newest scored residual
-  uint64_t reserved[4];
+  double step_losses[kStepShares];  // FeatureAhead: faded absolute error of each share of the learner's step
+  uint64_t reserved[8];
 };
-static_assert(sizeof(ImageHeader) == 256);
+static_assert(sizeof(ImageHeader) == 320);
 
 /// One sample that waits for its label; then `outputs` doubles, then `inputs` floats, zeros up to a multiple of 16.
 struct PendingEntry {
@@ -48,10 +52,11 @@ struct PendingEntry {
   double base;        // FeatureAhead, numeric: the value that the forecast starts from
   double value;       // the stored answer: value or class index
   double trivial;     // the trivial rival's answer: value or class index
+  uint64_t learned;   // header.learned when it was observed: tells whether the learner has moved since
   uint32_t waiting;   // 1, or 0 when it is done but an older one is not
-  uint32_t reserved;
+  uint32_t reserved[3];
 };
-static_assert(sizeof(PendingEntry) == 48);
+static_assert(sizeof(PendingEntry) == 64);
 
 /// FeatureAhead: a scored sample that waits for the truth about anomalies.
 struct TruthEntry {

@@ -3,10 +3,12 @@
 // several threads. No heap, no exceptions, no I/O; every call takes time bounded by the spec.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
 #include "agent/base/bytes.h"
+#include "agent/learn/image/image_format.h"
 #include "agent/learn/image/spec.h"
 
 namespace dipper::learn {
@@ -25,7 +27,8 @@ struct Outcome {
   bool anomaly_active = false, anomaly_raised = false, anomaly_cleared = false;
 };
 
-/// What a model says about one sample. `probabilities` points into the image: valid until the next call on the model.
+/// What a model says about one sample. `probabilities` points into the model or its image: valid until
+/// the next call on the model.
 struct Output {
   uint64_t id = 0;
   bool cold = true;                       ///< fewer than min_labels labels learned so far
@@ -92,7 +95,8 @@ class Model {
   /// Scores the stored prediction of sample `id` with its label, then learns from its stored inputs.
   /// FeatureAhead: the label is the truth about an anomaly (0 or 1) and is only scored (AUC).
   /// @param y       Class index (a whole number below class_count()) or target, finite.
-  /// @param weight  Importance, >= 0 and finite; above 1e6 is cut. 0 is counted, scored and learned nothing.
+  /// @param weight  Importance, >= 0 and finite; above 1e6 is cut. With 0 the label is counted and changes neither
+  ///                a metric nor the model.
   /// @param out     Filled; may be null.
   /// @returns kNotFound: no sample waits under this id, counted; kInvalidArgument: y or weight unusable, counted, the
   ///          sample keeps waiting.
@@ -125,10 +129,41 @@ class Model {
   uint32_t feature_count() const { return layout_.features; }
 
  private:
+  friend class ImageChecker;
   Model(const Layout& layout, base::MutableBytes memory) : layout_(layout), memory_(memory) {}
+
+  struct Entry;
+  ImageHeader& header() const;
+  const uint16_t* tables() const;
+  base::MutableBytes At(const Section& section) const { return memory_.subspan(section.offset, section.bytes); }
+  Entry EntryAt(uint64_t place) const;
+  Entry NextEntry(uint64_t id);
+  Entry FindWaiting(uint64_t id) const;
+  void DropOldest();
+  void DropDone();
+  bool TakeTruth(uint64_t id, double* score);
+  void KeepTruth(uint64_t id, double score);
+  base::Status CheckId(uint64_t id);
+  void Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const;
+  void RunStages(StageMode mode, float* row) const;
+  void PredictOutputs(std::span<const float> inputs, std::span<double> outputs) const;
+  void FillAnswer(std::span<const double> outputs, double value, Output* out) const;
+  double Answer(std::span<const double> outputs, double base) const;
+  void ComeDue(double actual, Output* out);
+  void ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* out);
+  void UpdateLearner(const Entry& entry, double y, double weight);
+  void UpdateDrift(Outcome* out);
+  double StepShare() const;
+  void ScoreStep(double step, double truth);
+  double ScoreRegression(const Entry& entry, double y, double weight, Outcome* out);
+  bool ScoreResidual(double residual, Outcome* out);
+  double TameTarget(double target, double answer, bool anomalous);
+  void ReadLossMetrics(Metrics* m) const;
+  base::Status LearnTruth(uint64_t id, double y, double weight, Outcome* out);
 
   Layout layout_;
   base::MutableBytes memory_;
+  mutable std::array<double, kMaxClasses> scratch_{};  // outputs of Predict, which may not touch the image
 };
 
 }  // namespace dipper::learn

@@ -18,32 +18,38 @@ constexpr uint32_t kBins = 128;
 constexpr double kBinsPerOctave = 8.0;
 constexpr double kLowestOctave = -2.0;
 constexpr double kLargestRatio = 0x1p14;
-constexpr double kClip = 3.0;             // scales a residual counts as, at most: a burst inflates its own yardstick slowly
-constexpr uint64_t kFirstSamples = 10;    // residuals before clipping begins
-constexpr double kHistogramMemory = 20;   // times longer than the scale's
-constexpr double kActiveWeight = 0.05;    // of samples during an event: the calibration must not learn the anomaly
-constexpr double kLeastHistory = 50;      // samples before a score is given
+constexpr double kLastPlace = static_cast<double>(kBins) - 0x1p-20;
+constexpr double kClip =
+    3.0;  // scales a residual counts as, at most: a burst inflates its own yardstick slowly
+constexpr uint64_t kFirstSamples = 10;   // residuals before clipping begins
+constexpr double kHistogramMemory = 20;  // times longer than the scale's
+// The calibration must not learn the anomalies, or the next one of that size would pass for known: samples
+// that keep an event up count less, and none as farther beyond the raising threshold than so many bins, so
+// that what is taken for normal grows slowly.
+constexpr double kActiveWeight = 0.02;
+constexpr double kBeyondRaise = 2.0;
+constexpr double kLeastHistory = 50;  // samples before a score is given
 constexpr double kLargestIncrement = 1e100;
 constexpr double kLeastTail = 1e-12;
 constexpr double kLeastShape = -0.2;
 
 bool ValidConfig(const AnomalyScoreConfig& c) {
   return c.channels >= 1 && c.channels <= kMaxChannels && c.raise > 0.0 && c.raise < 1.0 && c.clear > 0.0 &&
-         c.clear <= c.raise && c.min_raise_samples >= 1 && c.min_clear_samples >= 1 && c.decay >= 0.5 && c.decay < 1.0 &&
-         c.hold >= 0.0 && c.hold < 1.0;
+         c.clear <= c.raise && c.min_raise_samples >= 1 && c.min_clear_samples >= 1 && c.decay >= 0.5 &&
+         c.decay < 1.0 && c.hold >= 0.0 && c.hold < 1.0;
 }
 
 /// Place of a ratio on the histogram's axis, in bins.
 double AxisOf(double ratio) {
   if (!(ratio > 0.0)) return 0.0;
   const double at = (Log(ratio) * 0x1.71547652b82fep+0 - kLowestOctave) * kBinsPerOctave;
-  const double last = static_cast<double>(kBins) - 0x1p-20;
-  return at < 0.0 ? 0.0 : (at > last ? last : at);
+  return at < 0.0 ? 0.0 : (at > kLastPlace ? kLastPlace : at);
 }
 
-/// P(distance > d) of a tail whose distances from its edge have these moments: a generalized Pareto distribution by the
-/// method of moments (Hosking and Wallis, Technometrics 29, 1987). Distances are of logarithms, so shape 0 is a Pareto
-/// tail of the ratio itself; a shape above 0 is not believed, and one below only so far, from so few samples.
+/// P(distance > d) of a tail whose distances from its edge have these moments: a generalized Pareto
+/// distribution by the method of moments (Hosking and Wallis, Technometrics 29, 1987). Distances are of
+/// logarithms, so shape 0 is a Pareto tail of the ratio itself; a shape above 0 is not believed, and one
+/// below only so far, from so few samples.
 double TailBeyond(double distance, double mean, double second_moment) {
   const double variance = second_moment - mean * mean;
   const double squared = variance > 0.0 ? mean * mean / variance : 1.0;
@@ -64,7 +70,8 @@ struct Channel {
   /// Residual in scales; 0 while there is no scale to judge by.
   double Ratio(double absolute) const {
     if (count < kFirstSamples || absolute == 0.0) return 0.0;
-    const double ratio = absolute / scale;  // a constant signal has scale 0: its first move is beyond every ratio
+    const double ratio =
+        absolute / scale;  // a constant signal has scale 0: its first move is beyond every ratio
     return ratio < kLargestRatio ? ratio : kLargestRatio;
   }
 
@@ -86,7 +93,7 @@ struct AnomalyScore::State {
   double increment;  // what one sample now adds to a bin: grows instead of all bins shrinking
   double total;      // sum of the bins
   uint32_t active;
-  uint32_t run;      // samples in a row on the other side of the threshold that would end the present condition
+  uint32_t run;  // samples in a row on the other side of the threshold that would end the present condition
   uint32_t channels;
   uint32_t reserved;
   Channel channel[kMaxChannels];
@@ -146,7 +153,8 @@ double AnomalyScore::Rank(double at) const {
   }
   const uint32_t bin = SaturatingToInt<uint32_t>(at);
   if (bin >= edge) {
-    const double tail = above / s.total * TailBeyond(at - static_cast<double>(edge), first / above, second / above);
+    const double tail =
+        above / s.total * TailBeyond(at - static_cast<double>(edge), first / above, second / above);
     return 1.0 - (tail > kLeastTail ? tail : kLeastTail);
   }
   for (uint32_t i = edge; i-- > bin + 1;) above += s.bin[i];
@@ -155,9 +163,25 @@ double AnomalyScore::Rank(double at) const {
   return below > 0.0 ? below : 0.0;
 }
 
+double AnomalyScore::RaisePlace() const {
+  double low = 0;
+  double high = kBins;
+  for (int i = 0; i < 12; ++i) {
+    const double middle = 0.5 * (low + high);
+    (Rank(middle) >= config_.raise ? high : low) = middle;
+  }
+  return high;
+}
+
 void AnomalyScore::Remember(double at) {
   State& s = state();
-  const double added = s.active != 0 && s.score >= config_.raise ? s.increment * kActiveWeight : s.increment;
+  double added = s.increment;
+  if (s.score >= config_.raise) {
+    if (s.active != 0) added *= kActiveWeight;
+    const double most = RaisePlace() + kBeyondRaise;
+    at = at < most ? at : most;
+    at = at < kLastPlace ? at : kLastPlace;
+  }
   s.bin[SaturatingToInt<uint32_t>(at)] += added;
   s.total += added;
   s.increment /= 1.0 - (1.0 - config_.decay) / kHistogramMemory;

@@ -1,7 +1,8 @@
-// Anomaly score from forecast residuals, calibrated so that a score s is exceeded by about 1 - s of normal samples, and
-// events with hysteresis. Residuals are divided by a robust decayed scale, held as a decaying maximum so that a whole
-// event scores, and ranked in a decayed histogram with a generalized Pareto tail (peaks over threshold: Pickands,
-// Annals of Statistics 3, 1975). A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Anomaly score from forecast residuals, calibrated so that a score s is exceeded by about 1 - s of normal
+// samples, and events with hysteresis. Residuals are divided by a robust decayed scale, held as a decaying
+// maximum so that a whole event scores, and ranked in a decayed histogram with a generalized Pareto tail
+// (peaks over threshold: Pickands, Annals of Statistics 3, 1975). A view over caller memory; state is a pure
+// function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,8 @@ class AnomalyScore {
   static base::Status Validate(const AnomalyScoreConfig& config, base::ByteView memory);
   AnomalyScore(const AnomalyScoreConfig& config, base::MutableBytes memory);
 
-  /// Scores one sample by its residuals (truth - forecast; `channels` values, NaN = none this time), then learns from
-  /// them, less while they look abnormal. Cost: O(channels + bins), no heap.
+  /// Scores one sample by its residuals (truth - forecast; `channels` values, NaN = none this time), then
+  /// learns from them, less while they look abnormal. Cost: O(channels + bins), no heap.
   Result Update(std::span<const double> residuals);
   Result Update(double residual) { return Update(std::span<const double>(&residual, 1)); }
 
@@ -49,8 +50,9 @@ class AnomalyScore {
   struct State;
   State& state() const;
   double Rank(double at) const;  // calibrated score of a place on the histogram's axis
+  double RaisePlace() const;     // where the calibrated score reaches config_.raise
   void Remember(double at);
-  Result Step();                 // the event machine, on the present score
+  Result Step();  // the event machine, on the present score
 
   AnomalyScoreConfig config_;
   uint8_t* memory_;

@@ -1,4 +1,5 @@
-// See hoeffding_tree.h: finding leaves, learning, splitting, and moving statistics to the leaves that need them most.
+// See hoeffding_tree.h: finding leaves, learning, splitting, and moving statistics to the leaves that need
+// them most.
 #include "agent/learn/learners/hoeffding_tree.h"
 
 #include <cmath>
@@ -16,10 +17,11 @@ namespace {
 
 using namespace tree;
 
-constexpr double kErrorFading = 0.998;    // memory of the leaf's judgement of its predictors
+constexpr double kErrorFading = 0.998;  // memory of the leaf's judgement of its predictors
 constexpr double kLargestWeight = 1e6;
-constexpr double kLargestTarget = 1e30;   // targets beyond count as this: float weights and squares stay finite
-constexpr double kContestAging = 0.95;    // of all leaves' mistakes at each contest for statistics
+constexpr double kLargestTarget =
+    1e30;                               // targets beyond count as this: float weights and squares stay finite
+constexpr double kContestAging = 0.95;  // of all leaves' mistakes at each contest for statistics
 
 uint32_t FindLeaf(const View& view, std::span<const float> x) {
   uint32_t at = 0;
@@ -29,22 +31,25 @@ uint32_t FindLeaf(const View& view, std::span<const float> x) {
     const float value = x[node.input];
     bool right = node.missing_right != 0;
     if (IsFinite(value)) {
-      right = node.kind == NodeKind::kNumeric
-                  ? !(value < node.threshold)
-                  : static_cast<float>(NominalValue(value, view.inputs[node.input].categories)) != node.threshold;
+      right =
+          node.kind == NodeKind::kNumeric
+              ? !(value < node.threshold)
+              : static_cast<float>(NominalValue(value, view.inputs[node.input].categories)) != node.threshold;
     }
     at = node.left + (right ? 1 : 0);
   }
 }
 
-/// Where a fresh leaf's statistics come from: the block and the split of its parent, and the side. All null: nowhere.
+/// Where a fresh leaf's statistics come from: the block and the split of its parent, and the side. All null:
+/// nowhere.
 struct Origin {
   StatsHead* parent = nullptr;
   const Candidate* split = nullptr;
   uint32_t side = 0;
 };
 
-/// Gives a statistics block to a leaf, empty but for the ranges that the parent's block (perhaps this very one) knows.
+/// Gives a statistics block to a leaf, empty but for the ranges that the parent's block (perhaps this very
+/// one) knows.
 void Activate(const View& view, uint32_t leaf, uint32_t stats, const Origin& origin) {
   StatsHead* head = view.stats_head(stats);
   view.nodes[leaf].stats = stats;
@@ -61,8 +66,8 @@ void Activate(const View& view, uint32_t leaf, uint32_t stats, const Origin& ori
   head->inverse_scale = variance > 1e-60 ? 1.0 / std::sqrt(variance) : 1.0;
 }
 
-/// A block for a leaf that would win `mistakes` with it: a free one, or that of the leaf that needs it least. kNone: no
-/// leaf needs its block clearly less. Aging makes a leaf that is no longer visited lose its place.
+/// A block for a leaf that would win `mistakes` with it: a free one, or that of the leaf that needs it least.
+/// kNone: no leaf needs its block clearly less. Aging makes a leaf that is no longer visited lose its place.
 uint32_t ContestStats(const View& view, double mistakes, uint32_t spared) {
   TreeHeader& header = *view.header;
   if (header.stats_count < header.max_stats) return header.stats_count++;
@@ -88,7 +93,8 @@ uint32_t CopyModel(const View& view, uint32_t from) {
 }
 
 /// Divides the parent's class weights or target moments between the two children.
-void DivideModel(const View& view, StatsHead* stats, const Candidate& split, ModelHead* left, ModelHead* right) {
+void DivideModel(const View& view, StatsHead* stats, const Candidate& split, ModelHead* left,
+                 ModelHead* right) {
   const double labels = left->weight;
   if (view.header->classification != 0) {
     double shares[kMaxOutputs];
@@ -151,7 +157,8 @@ void Split(const View& view, uint32_t leaf, const Candidate& split, double grace
   node.stats = kNone;
   node.missing_right = split.left_share < 0.5 ? 1 : 0;
 
-  // The needier child inherits the block (last: the other one still reads the parent's ranges); the other contests one.
+  // The needier child inherits the block (last: the other one still reads the parent's ranges); the other
+  // contests one.
   const uint32_t heir = left->mistakes >= right->mistakes ? 0 : 1;
   StatsHead* parent = view.stats_head(stats);
   parent->owner = children + heir;
@@ -166,7 +173,8 @@ void TrySplit(const View& view, const HoeffdingTreeConfig& config, uint32_t leaf
   const TreeHeader& header = *view.header;
   const Node& node = view.nodes[leaf];
   StatsHead* stats = view.stats_head(node.stats);
-  if (node.depth >= config.max_depth || header.leaf_count == header.max_leaves || !(stats->weight > 0.0)) return;
+  if (node.depth >= config.max_depth || header.leaf_count == header.max_leaves || !(stats->weight > 0.0))
+    return;
   Candidate best;
   Candidate second;
   for (uint32_t i = 0; i < header.inputs; ++i) {
@@ -179,11 +187,13 @@ void TrySplit(const View& view, const HoeffdingTreeConfig& config, uint32_t leaf
     }
   }
   if (!(best.merit > 1e-9)) return;
-  // Hoeffding's bound on the difference of mean merits: bits of information, or for regression the ratio of the merits.
+  // Hoeffding's bound on the difference of mean merits: bits of information, or for regression the ratio of
+  // the merits.
   const bool classification = header.classification != 0;
   const double range = classification ? Log(static_cast<double>(header.outputs)) * 0x1.71547652b82fep+0 : 1.0;
   const double bound = range * std::sqrt(-Log(config.delta) / (2.0 * stats->weight));
-  const bool better = classification ? best.merit - second.merit > bound : second.merit < best.merit * (1.0 - bound);
+  const bool better =
+      classification ? best.merit - second.merit > bound : second.merit < best.merit * (1.0 - bound);
   if (better || bound < config.tie) Split(view, leaf, best, static_cast<double>(config.grace_labels));
 }
 
@@ -196,12 +206,12 @@ void AskForStats(const View& view, const HoeffdingTreeConfig& config, uint32_t l
 }
 
 void Fade(double& error, double loss, double weight) {
-  // An exponential mean whose first values weigh as much as they can: all three errors share it, so only order matters.
+  // All three errors begin at 0 and share the factor, so their order is right from the first label on.
   error += (1.0 - kErrorFading) * (weight < 1.0 ? weight : 1.0) * (loss - error);
 }
 
-/// Judges the leaf's predictors on the label, then teaches its models. Returns the loss of the one that answered;
-/// LearnValue also the residual of the linear model.
+/// Judges the leaf's predictors on the label, then teaches its models. Returns the loss of the one that
+/// answered; LearnValue also the residual of the linear model.
 double LearnClass(const View& view, const Node& leaf, std::span<const float> x, double y, double weight) {
   ModelHead* model = view.model(leaf.model);
   const uint32_t classes = view.header->outputs;
@@ -227,7 +237,8 @@ double LearnClass(const View& view, const Node& leaf, std::span<const float> x, 
   return chosen == Predictor::kBase ? base : (chosen == Predictor::kBayes ? bayes : linear);
 }
 
-double LearnValue(const View& view, const Node& leaf, std::span<const float> x, double y, double weight, double* residual) {
+double LearnValue(const View& view, const Node& leaf, std::span<const float> x, double y, double weight,
+                  double* residual) {
   ModelHead* model = view.model(leaf.model);
   const Predictor chosen = BestPredictor(view, leaf);
   double answer = 0;
@@ -242,7 +253,8 @@ double LearnValue(const View& view, const Node& leaf, std::span<const float> x, 
   const double before = y - model->mean;
   const double move = before * (weight / model->weight);
   model->mean += move;
-  model->square += weight * before * (y - model->mean);
+  const double square = model->square + weight * before * (y - model->mean);
+  model->square = square > 0.0 ? square : 0.0;
   float* bias = view.linear(model);
   bias[0] = ToFloat(static_cast<double>(bias[0]) - move);
   return chosen == Predictor::kBase ? base : linear;
@@ -285,7 +297,9 @@ void HoeffdingTree::Predict(std::span<const float> x, std::span<double> out) con
   DIPPER_CHECK(x.size() == view.header->inputs && out.size() == view.header->outputs);
   const Node& leaf = view.nodes[FindLeaf(view, x)];
   switch (BestPredictor(view, leaf)) {
-    case Predictor::kLinear: LinearAnswer(view, leaf, x, out); return;
+    case Predictor::kLinear:
+      LinearAnswer(view, leaf, x, out);
+      return;
     case Predictor::kBayes:
       BayesScores(view, leaf, x, out);
       if (out[Greatest(out)] > -1e299) {
@@ -293,7 +307,8 @@ void HoeffdingTree::Predict(std::span<const float> x, std::span<double> out) con
         return;
       }
       break;  // no label yet
-    case Predictor::kBase: break;
+    case Predictor::kBase:
+      break;
   }
   if (view.header->classification != 0) {
     BaseProbabilities(view, leaf, out);
@@ -315,12 +330,14 @@ void HoeffdingTree::Learn(std::span<const float> x, std::span<const double>, dou
   if (!classification) {
     const double before = target - header.target_mean;
     header.target_mean += before * (counted / header.labels);
-    header.target_square += counted * before * (target - header.target_mean);
+    const double square = header.target_square + counted * before * (target - header.target_mean);
+    header.target_square = square > 0.0 ? square : 0.0;
   }
   const uint32_t at = FindLeaf(view, x);
   const Node& leaf = view.nodes[at];
   ModelHead* model = view.model(leaf.model);
-  // Splits of a regression tree are judged by what the leaf's linear model leaves over: a slope needs no branches.
+  // Splits of a regression tree are judged by what the leaf's linear model leaves over: a slope needs no
+  // branches.
   double observed = target;
   const double loss = classification ? LearnClass(view, leaf, x, target, counted)
                                      : LearnValue(view, leaf, x, target, counted, &observed);

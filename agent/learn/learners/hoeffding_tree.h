@@ -1,8 +1,9 @@
-// Hoeffding tree in one fixed pool (VFDT: Domingos and Hulten, "Mining high-speed data streams", KDD 2000; Gaussian
-// observers and adaptive leaves: Pfahringer, Holmes and Kirkby 2008; regression: Ikonomovska, Gama and Dzeroski, "Learning
-// model trees from evolving data streams", DMKD 23, 2011). When the pool is full the least promising leaves lose their
-// split statistics to better ones and the tree stops growing; it never fails. A view over caller memory; state is a pure
-// function of the calls. Not thread-safe. Layout: docs/reference/numerics.md names what numerics_version covers.
+// Hoeffding tree in one fixed pool (VFDT: Domingos and Hulten, "Mining high-speed data streams", KDD 2000). A
+// leaf answers by majority or mean, naive Bayes (Pfahringer, Holmes and Kirkby, PAKDD 2008) or a linear
+// model, whichever erred least lately; a regression leaf splits by the residuals of its linear model (model
+// trees: Ikonomovska, Gama and Dzeroski, DMKD 23, 2011). When the pool is full the leaves that err least lose
+// their split statistics to those that err most, and the tree stops growing; it never fails. A view over
+// caller memory; state is a pure function of the calls. Not thread-safe. Layout: hoeffding_tree_layout.h.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +14,16 @@
 namespace dipper::learn {
 
 struct HoeffdingTreeConfig {
-  uint32_t inputs = 0;                    ///< 1 .. 4096
-  uint32_t outputs = 1;                   ///< classes (2 .. 64), or 1 for regression
+  uint32_t inputs = 0;   ///< 1 .. 4096
+  uint32_t outputs = 1;  ///< classes (2 .. 64), or 1 for regression
   bool classification = true;
-  std::span<const uint16_t> categories;   ///< per input: 0 = numeric, n <= 1024 = nominal 0 .. n - 1 and n = other; empty = all numeric
-  uint64_t pool_bytes = 262144;           ///< whole state; StateBytes is this rounded down to 16
-  uint32_t grace_labels = 200;            ///< weight a leaf collects between two split attempts, >= 1
-  double delta = 1e-7;                    ///< 1 - confidence of a split, in (0, 1)
-  double tie = 0.05;                      ///< Hoeffding bound below which the best candidate wins anyway, 0 .. 1
-  uint32_t max_depth = 20;                ///< 1 .. 64; a leaf at this depth never splits
+  std::span<const uint16_t> categories;  ///< per input: 0 = numeric, n <= 1024 = nominal 0 .. n - 1 and n =
+                                         ///< other; empty = all numeric
+  uint64_t pool_bytes = 262144;          ///< whole state; StateBytes is this rounded down to 16
+  uint32_t grace_labels = 200;           ///< weight a leaf collects between two split attempts, >= 1
+  double delta = 1e-7;                   ///< 1 - confidence of a split, in (0, 1)
+  double tie = 0.05;        ///< Hoeffding bound below which the best candidate wins anyway, 0 .. 1
+  uint32_t max_depth = 20;  ///< 1 .. 64; a leaf at this depth never splits
 };
 
 class HoeffdingTree {
@@ -29,18 +31,20 @@ class HoeffdingTree {
   /// kInvalidArgument: config out of range; kResourceExhausted: the pool cannot hold a root and two leaves.
   static base::Result<uint64_t> StateBytes(const HoeffdingTreeConfig& config);
   static base::Status Create(const HoeffdingTreeConfig& config, base::MutableBytes memory);
-  /// kDataLoss unless every index is in range, every node is reached exactly once, counts agree and numbers are finite.
-  /// Cost: O(pool), no heap.
+  /// kDataLoss unless every index is in range, every node is reached exactly once, counts agree and numbers
+  /// are finite. Cost: O(pool), no heap.
   static base::Status Validate(const HoeffdingTreeConfig& config, base::ByteView memory);
   HoeffdingTree(const HoeffdingTreeConfig& config, base::MutableBytes memory);
 
-  /// Class probabilities (sum 1; uniform before the first label) or the value. x: `inputs` floats, NaN = missing, which
-  /// follows the branch that had more weight when the node split. out: `outputs` doubles. Cost: O(depth + inputs * outputs).
+  /// Class probabilities (sum 1; uniform before the first label) or the value. x: `inputs` floats, NaN =
+  /// missing, which follows the branch that had more weight when the node split. out: `outputs` doubles.
+  /// Cost: O(depth + inputs * outputs).
   void Predict(std::span<const float> x, std::span<double> out) const;
 
-  /// Learns one label. y: class index < outputs, or a finite target; weight finite and >= 0, 0 learns nothing.
-  /// stored_out is what Predict gave for these inputs; the leaves judge their predictors afresh and do not need it.
-  /// Cost: O(depth + inputs * outputs), and every grace_labels O(inputs * outputs) with a larger factor.
+  /// Learns one label. y: class index < outputs, or a finite target; weight finite and >= 0, 0 learns
+  /// nothing. stored_out is what Predict gave for these inputs; the leaves judge their predictors afresh and
+  /// do not need it. Cost: O(depth + inputs * outputs); every grace_labels a split attempt, about ten to
+  /// twenty times that.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
   uint32_t node_count() const;

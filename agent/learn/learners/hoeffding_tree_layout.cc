@@ -26,13 +26,14 @@ uint64_t ObserverFloats(const HoeffdingTreeConfig& config, uint32_t categories) 
 
 bool ValidConfig(const HoeffdingTreeConfig& config) {
   if (config.inputs < 1 || config.inputs > 4096 || config.pool_bytes > kMaxPool) return false;
-  if (config.classification ? (config.outputs < 2 || config.outputs > kMaxOutputs) : config.outputs != 1) return false;
+  if (config.classification ? (config.outputs < 2 || config.outputs > kMaxOutputs) : config.outputs != 1)
+    return false;
   if (!config.categories.empty() && config.categories.size() != config.inputs) return false;
   for (uint16_t categories : config.categories) {
     if (categories > 1024) return false;
   }
-  return config.grace_labels >= 1 && config.delta > 0.0 && config.delta < 1.0 && config.tie >= 0.0 && config.tie <= 1.0 &&
-         config.max_depth >= 1 && config.max_depth <= 64;
+  return config.grace_labels >= 1 && config.delta > 0.0 && config.delta < 1.0 && config.tie >= 0.0 &&
+         config.tie <= 1.0 && config.max_depth >= 1 && config.max_depth <= 64;
 }
 
 bool AllZero(base::ByteView bytes) {
@@ -45,7 +46,9 @@ bool AllZero(base::ByteView bytes) {
 bool NotNegative(double x) { return IsFinite(x) && x >= 0.0; }
 bool NotNegative(float x) { return IsFinite(x) && x >= 0.0F; }
 
-bool ValidTriple(const float* triple) { return NotNegative(triple[0]) && IsFinite(triple[1]) && NotNegative(triple[2]); }
+bool ValidTriple(const float* triple) {
+  return NotNegative(triple[0]) && IsFinite(triple[1]) && NotNegative(triple[2]);
+}
 
 bool ValidObserver(const TreeHeader& header, const InputInfo& info, const float* observer) {
   const bool classification = header.classification != 0;
@@ -58,11 +61,14 @@ bool ValidObserver(const TreeHeader& header, const InputInfo& info, const float*
   uint32_t triples = info.categories + 1;
   if (classification) {
     const bool empty = observer[0] == kEmptyRange && observer[1] == -kEmptyRange;
-    if (!IsFinite(observer[0]) || !IsFinite(observer[1]) || (observer[0] > observer[1] && !empty)) return false;
+    if (!IsFinite(observer[0]) || !IsFinite(observer[1]) || (observer[0] > observer[1] && !empty))
+      return false;
     observer += 2;
     triples = header.outputs;
   } else if (info.categories == 0) {
-    if (!IsFinite(observer[0]) || !NotNegative(observer[1]) || !NotNegative(observer[2]) || !NotNegative(observer[3])) return false;
+    if (!IsFinite(observer[0]) || !NotNegative(observer[1]) || !NotNegative(observer[2]) ||
+        !NotNegative(observer[3]))
+      return false;
     observer += kHistogramHead;
     triples = kBins;
   }
@@ -74,7 +80,8 @@ bool ValidObserver(const TreeHeader& header, const InputInfo& info, const float*
 
 bool ValidStats(const View& view, uint32_t index) {
   StatsHead* head = view.stats_head(index);
-  if (!NotNegative(head->weight) || !NotNegative(head->inverse_scale) || head->reserved != 0 || head->reserved2 != 0.0) {
+  if (!NotNegative(head->weight) || !NotNegative(head->inverse_scale) || head->reserved != 0 ||
+      head->reserved2 != 0.0) {
     return false;
   }
   if (head->owner >= view.header->node_count || view.nodes[head->owner].stats != index) return false;
@@ -88,7 +95,7 @@ bool ValidStats(const View& view, uint32_t index) {
 bool ValidModel(const View& view, uint32_t index) {
   ModelHead* head = view.model(index);
   const TreeHeader& header = *view.header;
-  const double sums[] = {head->weight, head->next_check, head->mistakes, head->square,
+  const double sums[] = {head->weight,     head->next_check,  head->mistakes,    head->square,
                          head->base_error, head->bayes_error, head->linear_error};
   for (double sum : sums) {
     if (!NotNegative(sum)) return false;
@@ -106,11 +113,14 @@ bool ValidModel(const View& view, uint32_t index) {
 
 bool ValidSplit(const View& view, const Node& node, uint32_t index) {
   const TreeHeader& header = *view.header;
-  if (node.input >= header.inputs || !IsFinite(node.threshold) || node.model != kNone || node.stats != kNone) return false;
+  if (node.input >= header.inputs || !IsFinite(node.threshold) || node.model != kNone || node.stats != kNone)
+    return false;
   const uint32_t categories = view.inputs[node.input].categories;
   if ((node.kind == NodeKind::kNominal) != (categories != 0)) return false;
-  if (categories != 0 && static_cast<float>(NominalValue(node.threshold, categories)) != node.threshold) return false;
-  // Children come after their parent, so links cannot form a cycle; a parent link makes each node one node's child.
+  if (categories != 0 && static_cast<float>(NominalValue(node.threshold, categories)) != node.threshold)
+    return false;
+  // Children come after their parent, so links cannot form a cycle; a parent link makes each node one node's
+  // child.
   if (node.left <= index || node.left >= header.node_count || header.node_count - node.left < 2) return false;
   for (uint32_t child = node.left; child < node.left + 2; ++child) {
     if (view.nodes[child].parent != index || view.nodes[child].depth != node.depth + 1) return false;
@@ -134,7 +144,8 @@ bool ValidNodes(const View& view, uint32_t max_depth) {
     switch (node.kind) {
       case NodeKind::kLeaf:
         ++leaves;
-        if (node.left != 0 || node.input != 0 || !(node.threshold == 0.0F) || node.missing_right != 0) return false;
+        if (node.left != 0 || node.input != 0 || !(node.threshold == 0.0F) || node.missing_right != 0)
+          return false;
         if (node.model >= header.leaf_count || view.model(node.model)->owner != i) return false;
         if (node.stats == kNone) break;
         ++active;
@@ -144,18 +155,20 @@ bool ValidNodes(const View& view, uint32_t max_depth) {
       case NodeKind::kNominal:
         if (!ValidSplit(view, node, i)) return false;
         break;
-      default: return false;
+      default:
+        return false;
     }
   }
   return leaves == header.leaf_count && active == header.stats_count && header.node_count == 2 * leaves - 1;
 }
 
-bool ValidInput(const HoeffdingTreeConfig& config, const TreeHeader& header, const InputInfo* table, uint32_t input) {
+bool ValidInput(const HoeffdingTreeConfig& config, const TreeHeader& header, const InputInfo* table,
+                uint32_t input) {
   const InputInfo& info = table[input];
   const InputInfo plan = PlanInput(config, header, input, input == 0 ? nullptr : &table[input - 1]);
   return info.categories == plan.categories && info.stats_float == plan.stats_float &&
-         info.linear_float == plan.linear_float && info.reserved == 0 && NotNegative(info.weight) && IsFinite(info.mean) &&
-         NotNegative(info.square) && NotNegative(info.inverse_deviation);
+         info.linear_float == plan.linear_float && info.reserved == 0 && NotNegative(info.weight) &&
+         IsFinite(info.mean) && NotNegative(info.square) && NotNegative(info.inverse_deviation);
 }
 
 }  // namespace
@@ -199,12 +212,14 @@ base::Result<TreeHeader> PlanTree(const HoeffdingTreeConfig& config) {
   return header;
 }
 
-InputInfo PlanInput(const HoeffdingTreeConfig& config, const TreeHeader& header, uint32_t input, const InputInfo* before) {
+InputInfo PlanInput(const HoeffdingTreeConfig& config, const TreeHeader& header, uint32_t input,
+                    const InputInfo* before) {
   InputInfo info{};
   info.categories = Categories(config, input);
   info.linear_float = 1;
   if (before != nullptr) {
-    info.stats_float = before->stats_float + static_cast<uint32_t>(ObserverFloats(config, before->categories));
+    info.stats_float =
+        before->stats_float + static_cast<uint32_t>(ObserverFloats(config, before->categories));
     info.linear_float = before->linear_float + (before->categories == 0 ? 1 : before->categories + 1);
   }
   DIPPER_CHECK(info.linear_float < header.linear_width);
@@ -219,7 +234,8 @@ base::Status ValidateTree(const HoeffdingTreeConfig& config, base::ByteView memo
       header.stats_count > plan.max_stats || header.node_count != 2 * header.leaf_count - 1) {
     return base::Status::kDataLoss;
   }
-  if (!NotNegative(header.labels) || !IsFinite(header.target_mean) || !NotNegative(header.target_square)) return base::Status::kDataLoss;
+  if (!NotNegative(header.labels) || !IsFinite(header.target_mean) || !NotNegative(header.target_square))
+    return base::Status::kDataLoss;
   TreeHeader same = plan;
   same.node_count = header.node_count;
   same.leaf_count = header.leaf_count;

@@ -1,9 +1,11 @@
 // How a Hoeffding tree lies in its pool. Internal to hoeffding_tree*. Not thread-safe.
 //
-//   TreeHeader | InputInfo[inputs] | Node[2 max_leaves - 1] | leaf models[max_leaves] | leaf statistics[max_stats]
+//   TreeHeader | InputInfo[inputs] | Node[2 max_leaves - 1] | leaf models[max_leaves] | leaf
+//   statistics[max_stats]
 //
-// Nodes, models and statistics are handed out in order and never given back; a leaf that loses its statistics passes the
-// block on. Node 0 is the root; siblings are neighbours. Everything that is not handed out is zero.
+// Nodes, models and statistics are handed out in order and never given back; a leaf that loses its statistics
+// passes the block on. Node 0 is the root; siblings are neighbours. Everything that is not handed out is
+// zero.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +16,10 @@
 namespace dipper::learn::tree {
 
 inline constexpr uint32_t kNone = 0xffffffffU;
-inline constexpr uint32_t kBins = 16;           // histogram bins of a numeric input in a regression leaf
-inline constexpr uint32_t kHistogramHead = 4;   // floats before the bins
+inline constexpr uint32_t kBins = 16;          // histogram bins of a numeric input in a regression leaf
+inline constexpr uint32_t kHistogramHead = 4;  // floats before the bins
 inline constexpr uint32_t kMaxOutputs = 64;
-inline constexpr float kEmptyRange = 3e38F;     // least and minus greatest of an observer that has seen nothing
+inline constexpr float kEmptyRange = 3e38F;  // least and minus greatest of an observer that has seen nothing
 
 struct TreeHeader {
   uint32_t inputs;
@@ -35,9 +37,9 @@ struct TreeHeader {
   uint64_t nodes_offset;
   uint64_t models_offset;
   uint64_t stats_offset;
-  double labels;        // weight learned
-  double target_mean;   // regression
-  double target_square; // regression: squared deviations
+  double labels;         // weight learned
+  double target_mean;    // regression
+  double target_square;  // regression: squared deviations
 };
 static_assert(sizeof(TreeHeader) == 96);
 
@@ -46,9 +48,9 @@ struct InputInfo {
   double mean;
   double square;  // squared deviations
   double inverse_deviation;
-  uint32_t categories;     // 0: numeric
-  uint32_t stats_float;    // where its observer begins in a statistics block, in floats after StatsHead
-  uint32_t linear_float;   // where its weights begin in a row of a linear model
+  uint32_t categories;    // 0: numeric
+  uint32_t stats_float;   // where its observer begins in a statistics block, in floats after StatsHead
+  uint32_t linear_float;  // where its weights begin in a row of a linear model
   uint32_t reserved;
 };
 static_assert(sizeof(InputInfo) == 48);
@@ -56,12 +58,12 @@ static_assert(sizeof(InputInfo) == 48);
 enum class NodeKind : uint8_t { kUnused = 0, kLeaf = 1, kNumeric = 2, kNominal = 3 };
 
 struct Node {
-  float threshold;      // numeric: left if x < threshold; nominal: left if x == threshold
-  uint32_t input;       // split input
-  uint32_t left;        // left child, the right one is left + 1; 0 in a leaf
-  uint32_t parent;      // kNone in the root
-  uint32_t model;       // leaf model; kNone in a split node
-  uint32_t stats;       // leaf statistics or kNone
+  float threshold;  // numeric: left if x < threshold; nominal: left if x == threshold
+  uint32_t input;   // split input
+  uint32_t left;    // left child, the right one is left + 1; 0 in a leaf
+  uint32_t parent;  // kNone in the root
+  uint32_t model;   // leaf model; kNone in a split node
+  uint32_t stats;   // leaf statistics or kNone
   uint16_t depth;
   NodeKind kind;
   uint8_t missing_right;
@@ -69,7 +71,8 @@ struct Node {
 };
 static_assert(sizeof(Node) == 32);
 
-/// Followed by double class_weight[outputs] (classification), then float linear[linear_outputs][linear_width].
+/// Followed by double class_weight[outputs] (classification), then float
+/// linear[linear_outputs][linear_width].
 struct ModelHead {
   double weight;        // learned here, what the parent's split handed down included
   double next_check;    // weight at which the next split is tried
@@ -88,8 +91,8 @@ static_assert(sizeof(ModelHead) == 80);
 /// Followed by the inputs' observers, floats:
 ///   classification, numeric: least, greatest, then per class {weight, mean, squared deviations}
 ///   classification, nominal: per value 0 .. categories, per class weight
-///   regression, numeric: low edge, bin width (0: empty), weight clipped below, above, then kBins x {weight, sum, square}
-///   regression, nominal: per value {weight, sum, square}; sums of residual * inverse_scale
+///   regression, numeric: low edge, bin width (0: empty), weight clipped below, above, then kBins x {weight,
+///   sum, square} regression, nominal: per value {weight, sum, square}; sums of residual * inverse_scale
 struct StatsHead {
   double weight;         // observed by this block
   double inverse_scale;  // of residuals (regression)
@@ -114,7 +117,9 @@ struct View {
         models(memory + header->models_offset),
         stats(memory + header->stats_offset) {}
 
-  ModelHead* model(uint32_t index) const { return PlaceOf<ModelHead>(models + uint64_t{index} * header->model_bytes); }
+  ModelHead* model(uint32_t index) const {
+    return PlaceOf<ModelHead>(models + uint64_t{index} * header->model_bytes);
+  }
   double* class_weights(ModelHead* head) const { return PlaceOf<double>(after(head)); }
   float* linear(ModelHead* head) const {
     return PlaceOf<float>(after(head) + (header->classification != 0 ? header->outputs * sizeof(double) : 0));
@@ -131,9 +136,11 @@ struct View {
   static uint8_t* after(ModelHead* head) { return static_cast<uint8_t*>(static_cast<void*>(head + 1)); }
 };
 
-/// Header (counts zero) and input table for a configuration. kInvalidArgument, kResourceExhausted as StateBytes.
+/// Header (counts zero) and input table for a configuration. kInvalidArgument, kResourceExhausted as
+/// StateBytes.
 base::Result<TreeHeader> PlanTree(const HoeffdingTreeConfig& config);
-InputInfo PlanInput(const HoeffdingTreeConfig& config, const TreeHeader& header, uint32_t input, const InputInfo* before);
+InputInfo PlanInput(const HoeffdingTreeConfig& config, const TreeHeader& header, uint32_t input,
+                    const InputInfo* before);
 
 /// Value of a nominal input: 0 .. categories - 1, anything else is categories ("other").
 uint32_t NominalValue(float x, uint32_t categories);

@@ -13,7 +13,7 @@ namespace {
 constexpr double kLogisticRate = 0.1;
 constexpr double kSquaredRate = 0.02;  // of normalized least mean squares, after the leaf's first labels
 constexpr double kFirstLabels = 10;
-constexpr double kLargestInput = 5.0;   // standard deviations that one input counts in the linear model
+constexpr double kLargestInput = 5.0;  // standard deviations that one input counts in the linear model
 constexpr double kUnseen = -1e300;
 
 double Standardized(const InputInfo& info, float x) {
@@ -61,7 +61,8 @@ void BaseProbabilities(const View& view, const Node& leaf, std::span<double> out
   const double* weights = view.class_weights(view.model(leaf.model));
   double total = 0;
   for (size_t c = 0; c < out.size(); ++c) total += weights[c];
-  for (size_t c = 0; c < out.size(); ++c) out[c] = total > 0.0 ? weights[c] / total : 1.0 / static_cast<double>(out.size());
+  for (size_t c = 0; c < out.size(); ++c)
+    out[c] = total > 0.0 ? weights[c] / total : 1.0 / static_cast<double>(out.size());
 }
 
 void BayesScores(const View& view, const Node& leaf, std::span<const float> x, std::span<double> out) {
@@ -123,8 +124,8 @@ void LinearAnswer(const View& view, const Node& leaf, std::span<const float> x, 
   }
 }
 
-void LinearStep(const View& view, const Node& leaf, std::span<const float> x, std::span<const double> answer, double y,
-                double weight) {
+void LinearStep(const View& view, const Node& leaf, std::span<const float> x, std::span<const double> answer,
+                double y, double weight) {
   float* row = view.linear(view.model(leaf.model));
   const bool classification = view.header->classification != 0;
   double norm = 0;
@@ -149,8 +150,8 @@ void LinearStep(const View& view, const Node& leaf, std::span<const float> x, st
 }
 
 void UpdateInputs(const View& view, std::span<const float> x, double weight) {
-  // The deviation is refreshed now and then: a square root and a division for every input and label would be half the
-  // cost of learning.
+  // The deviation is refreshed now and then: a square root and a division for every input and label would be
+  // half the cost of learning.
   const bool refresh = view.header->labels < 64.0 || static_cast<uint64_t>(view.header->labels) % 64 == 0;
   for (uint32_t i = 0; i < view.header->inputs; ++i) {
     InputInfo& info = view.inputs[i];
@@ -158,7 +159,8 @@ void UpdateInputs(const View& view, std::span<const float> x, double weight) {
     const double before = static_cast<double>(x[i]) - info.mean;
     info.weight += weight;
     info.mean += before * (weight / info.weight);
-    info.square += weight * before * (static_cast<double>(x[i]) - info.mean);
+    const double square = info.square + weight * before * (static_cast<double>(x[i]) - info.mean);
+    info.square = square > 0.0 ? square : 0.0;  // rounding of the mean can make a zero term negative
     if (refresh) {
       const double variance = info.square / info.weight;
       info.inverse_deviation = variance > 1e-60 ? 1.0 / std::sqrt(variance) : 0.0;

@@ -11,10 +11,10 @@
 namespace dipper::learn::tree {
 namespace {
 
-constexpr uint32_t kThresholds = 10;     // candidates between least and greatest value of a Gaussian observer
-constexpr double kLeastShare = 0.01;     // weight that each side of a split must have
-constexpr double kLargestTarget = 1e6;   // scaled targets, so that their float sums keep a range
-constexpr float kLargestRange = 1e30F;   // values beyond count as this in a histogram
+constexpr uint32_t kThresholds = 10;    // candidates between least and greatest value of a Gaussian observer
+constexpr double kLeastShare = 0.01;    // weight that each side of a split must have
+constexpr double kLargestTarget = 1e6;  // scaled targets, so that their float sums keep a range
+constexpr float kLargestRange = 1e30F;  // values beyond count as this in a histogram
 
 double Wide(float x) { return static_cast<double>(x); }
 
@@ -24,7 +24,8 @@ void AddMoments(float* triple, double value, double weight) {
   const double mean = Wide(triple[1]) + before * (weight / total);
   triple[0] = ToFloat(total);
   triple[1] = ToFloat(mean);
-  triple[2] = ToFloat(Wide(triple[2]) + weight * before * (value - mean));
+  const double square = Wide(triple[2]) + weight * before * (value - mean);
+  triple[2] = square > 0.0 ? ToFloat(square) : 0.0F;  // rounding of the mean can make a zero term negative
 }
 
 void AddSums(float* triple, double target, double weight) {
@@ -94,7 +95,8 @@ double ShareBelow(const float* triple, double threshold) {
 }
 
 /// Gain of dividing `all` into `left` and the rest.
-double Gain(const double* all, const double* left, uint32_t classes, double parent_entropy, double* left_share) {
+double Gain(const double* all, const double* left, uint32_t classes, double parent_entropy,
+            double* left_share) {
   double right[kMaxOutputs];
   double total = 0;
   double left_total = 0;
@@ -116,7 +118,8 @@ Candidate BestClassSplit(const InputInfo& info, const float* observer, uint32_t 
   double total = 0;
   const bool numeric = info.categories == 0;
   for (uint32_t v = 0; v < (numeric ? 1 : info.categories + 1); ++v) {
-    for (uint32_t c = 0; c < classes; ++c) all[c] += Wide(numeric ? observer[2 + 3 * c] : observer[v * classes + c]);
+    for (uint32_t c = 0; c < classes; ++c)
+      all[c] += Wide(numeric ? observer[2 + 3 * c] : observer[v * classes + c]);
   }
   for (uint32_t c = 0; c < classes; ++c) total += all[c];
   if (!(total > 0.0)) return best;
@@ -126,7 +129,8 @@ Candidate BestClassSplit(const InputInfo& info, const float* observer, uint32_t 
   for (uint32_t k = 0; k < (numeric ? kThresholds : info.categories + 1); ++k) {
     const float threshold = numeric ? ToFloat(least + step * (k + 1)) : static_cast<float>(k);
     for (uint32_t c = 0; c < classes; ++c) {
-      left[c] = numeric ? all[c] * ShareBelow(observer + 2 + 3 * c, Wide(threshold)) : Wide(observer[k * classes + c]);
+      left[c] = numeric ? all[c] * ShareBelow(observer + 2 + 3 * c, Wide(threshold))
+                        : Wide(observer[k * classes + c]);
     }
     double share = 0;
     const double gain = Gain(all, left, classes, entropy, &share);
@@ -177,18 +181,22 @@ Sums LeftSums(const InputInfo& info, const float* observer, uint32_t edge) {
 Sums AllSums(const InputInfo& info, const float* observer) {
   Sums all;
   const float* triples = Triples(info, observer);
-  for (uint32_t i = 0; i < (info.categories == 0 ? kBins : info.categories + 1); ++i) all.Add(triples + 3 * i);
+  for (uint32_t i = 0; i < (info.categories == 0 ? kBins : info.categories + 1); ++i)
+    all.Add(triples + 3 * i);
   return all;
 }
 
-float EdgeAt(const float* histogram, uint32_t edge) { return histogram[0] + histogram[1] * static_cast<float>(edge); }
+float EdgeAt(const float* histogram, uint32_t edge) {
+  return histogram[0] + histogram[1] * static_cast<float>(edge);
+}
 
 Candidate BestValueSplit(const InputInfo& info, const float* observer, uint32_t input) {
   Candidate best;
   const Sums all = AllSums(info, observer);
   const double before = all.Deviations();
   if (!(before > 0.0) || (info.categories == 0 && !(observer[1] > 0.0F))) return best;
-  for (uint32_t k = info.categories == 0 ? 1 : 0; k < (info.categories == 0 ? kBins : info.categories + 1); ++k) {
+  for (uint32_t k = info.categories == 0 ? 1 : 0; k < (info.categories == 0 ? kBins : info.categories + 1);
+       ++k) {
     const Sums left = LeftSums(info, observer, k);
     const double share = left.weight / all.weight;
     if (share < kLeastShare || share > 1.0 - kLeastShare) continue;
@@ -251,7 +259,8 @@ void BayesFactors(const InputInfo& info, const float* observer, float x, uint32_
     }
     return;
   }
-  // No deviation below a hundredth of the input's own range here: one repeated value would outvote everything.
+  // No deviation below a hundredth of the input's own range here: one repeated value would outvote
+  // everything.
   const double range = Wide(observer[1]) - Wide(observer[0]);
   if (range < 0.0) return;  // nothing seen yet
   const double floor = range * range * 1e-4 + 1e-60;
@@ -316,7 +325,8 @@ SideMoments SplitMoments(const View& view, StatsHead* stats, const Candidate& sp
   return moments;
 }
 
-void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split, uint32_t side) {
+void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split,
+                   uint32_t side) {
   for (uint32_t i = 0; i < view.header->inputs; ++i) {
     const InputInfo& info = view.inputs[i];
     const float* from = View::observers(parent) + info.stats_float;
@@ -334,7 +344,8 @@ void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, 
     if (i == split.input) (side == 0 ? high : low) = split.threshold;
     const float width = (high - low) / static_cast<float>(kBins);
     std::memset(to, 0, (kHistogramHead + 3 * kBins) * sizeof(float));
-    if (!(width > std::fabs(low) * 0x1p-20F) || !IsFinite(width)) continue;  // too narrow: let it find its range anew
+    if (!(width > std::fabs(low) * 0x1p-20F) || !IsFinite(width))
+      continue;  // too narrow: let it find its range anew
     to[0] = low;
     to[1] = width;
   }

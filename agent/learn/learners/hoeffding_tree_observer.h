@@ -1,6 +1,6 @@
 // What a Hoeffding tree's leaf remembers of each input, and the splits that these memories suggest: Gaussians per class,
-// counts per nominal value, and for regression a histogram of 16 bins that folds when its range grows (the idea of
-// Ben-Haim and Tom-Tov, JMLR 11, 2010, with fixed bins). Internal to hoeffding_tree*. Not thread-safe.
+// counts per nominal value, and for regression a histogram of 16 bins whose range doubles by folding pairs of bins.
+// Internal to hoeffding_tree*. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,9 @@ struct SideMoments {
 };
 SideMoments SplitMoments(const View& view, StatsHead* stats, const Candidate& split);
 
-/// Makes `child` (perhaps the same block as `parent`) empty histograms over the ranges that a split leaf saw, cut at its
-/// threshold (regression): side 0 is left.
-void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split, uint32_t side);
+/// Makes `child` (perhaps the same block as `parent`) empty histograms over the ranges that a split leaf saw,
+/// cut at its threshold (regression): side 0 is left.
+void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split,
+                   uint32_t side);
 
 }  // namespace dipper::learn::tree

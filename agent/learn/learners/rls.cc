@@ -2,6 +2,7 @@
 // one weight row of stride doubles per output. The constant input 1 (the bias) follows the last input.
 #include "agent/learn/learners/rls.h"
 
+#include <array>
 #include <cmath>
 
 #include "agent/learn/math/lanes.h"
@@ -41,6 +42,19 @@ void Widen(std::span<const float> x, double* out) {
 
 double DotRow(const double* weight, const double* x, uint64_t stride) {
   return Dot(std::span<const double>(weight, stride), std::span<const double>(x, stride));
+}
+
+// The variance of each direction, so that no update can overflow.
+base::Status ValidateCovariance(const double* d, const double* u, uint32_t size) {
+  std::array<double, kRoom> variance{};
+  for (uint32_t j = 0; j < size; u += j, ++j) {
+    variance[j] += d[j];
+    for (uint32_t i = 0; i < j; ++i) variance[i] += u[i] * u[i] * d[j];
+  }
+  for (uint32_t i = 0; i < size; ++i) {
+    if (!(variance[i] <= 1e40)) return base::Status::kDataLoss;
+  }
+  return base::Status::kOk;
 }
 
 double ToProbability(double answer) {
@@ -86,10 +100,11 @@ base::Status Rls::Validate(const RlsConfig& config, base::ByteView memory) {
   const double* d = PlaceOf<double>(memory.data() + sizeof(Head));
   const uint64_t stride = Stride(config);
   for (uint64_t i = 0; i < stride; ++i) {
-    const bool good = i < Size(config) ? d[i] >= kLeastVariance && d[i] <= 1e100 : d[i] == 0.0;
+    const bool good = i < Size(config) ? d[i] >= kLeastVariance && d[i] <= 1e20 : d[i] == 0.0;
     if (!good) return base::Status::kDataLoss;
   }
   const double* u = d + stride;
+  DIPPER_RETURN_IF_ERROR(ValidateCovariance(d, u, Size(config)));
   const uint64_t rest = Packed(config) + Rows(config) * stride;
   for (uint64_t i = 0; i < rest; ++i) {
     if (!(u[i] >= -1e120 && u[i] <= 1e120)) return base::Status::kDataLoss;

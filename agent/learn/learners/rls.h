@@ -17,7 +17,7 @@ struct RlsConfig {
   uint32_t inputs = 0;   ///< 1 .. 256; a constant input is added
   uint32_t outputs = 1;  ///< classes (2 .. 64), or 1 for regression
   bool classification = false;
-  double forgetting = 0.999;    ///< weight of the past per label, 0.9 .. 1
+  double forgetting = 0.99;     ///< weight of the past per label, 0.9 .. 1
   double regularization = 1.0;  ///< prior information per direction, > 0 .. 1e6
 };
 

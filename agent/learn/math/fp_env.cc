@@ -7,7 +7,8 @@ namespace {
 bool RoundsToNearestEven() {
   volatile double one = 1.0, half_ulp = 0x1p-53, more = 0x1.8p-53, odd = 1.0 + 0x1p-52;
   volatile float one_f = 1.0F, half_ulp_f = 0x1p-24F, more_f = 0x1.8p-24F;
-  const volatile double down = one + half_ulp, up = one + more, negative = -one - more, tie_up = odd + half_ulp;
+  const volatile double down = one + half_ulp, up = one + more, negative = -one - more,
+                        tie_up = odd + half_ulp;
   const volatile float down_f = one_f + half_ulp_f, up_f = one_f + more_f;
   return down == 1.0 && up == 1.0 + 0x1p-52 && negative == -1.0 - 0x1p-52 && tie_up == 1.0 + 0x1p-51 &&
          down_f == 1.0F && up_f == 1.0F + 0x1p-23F;
@@ -36,8 +37,9 @@ bool NoExcessPrecisionOrContraction() {
 }  // namespace
 
 base::Status CheckFloatEnvironment() {
-  return RoundsToNearestEven() && KeepsDenormals() && NoExcessPrecisionOrContraction() ? base::Status::kOk
-                                                                                      : base::Status::kFailedPrecondition;
+  return RoundsToNearestEven() && KeepsDenormals() && NoExcessPrecisionOrContraction()
+             ? base::Status::kOk
+             : base::Status::kFailedPrecondition;
 }
 
 }  // namespace dipper::learn

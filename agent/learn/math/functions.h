@@ -1,7 +1,8 @@
-// Own elementary functions: only + - * / and integer bit operations, so that one source gives one result on every
-// machine. At most 2 ulp from the true value over the whole range, denormals and overflow edges included (measured
-// figures: docs/reference/numerics.md). A NaN argument gives the canonical NaN. Results are the same bits from the
-// scalar and from the eight-lane forms. Thread-safe: pure functions, no heap, no errno, no locale.
+// Own elementary functions: only + - * / and integer bit operations, so that one source gives one result on
+// every machine. At most 2 ulp from the true value over the whole range, denormals and overflow edges
+// included (measured figures: docs/reference/numerics.md). A NaN argument gives the canonical NaN. Results
+// are the same bits from the scalar and from the eight-lane forms. Thread-safe: pure functions, no heap, no
+// errno, no locale.
 #pragma once
 
 #include <span>
@@ -26,8 +27,8 @@ double Erf(double x);
 /// x^y with the special cases of C's pow (C11 annex F.10.4.4), NaN results canonical.
 double Pow(double x, double y);
 
-/// Sine and cosine of x radians, accurate for every finite x (arguments beyond 2^20 are reduced with 1,200 bits of
-/// 2/pi, about ten times slower). Infinities give the canonical NaN.
+/// Sine and cosine of x radians, accurate for every finite x (arguments beyond 2^20 are reduced with 1,200
+/// bits of 2/pi, about ten times slower). Infinities give the canonical NaN.
 double Sin(double x);
 double Cos(double x);
 

@@ -1,7 +1,8 @@
-// Shared pieces of the own elementary functions: polynomial evaluation, exact sums and products, the exponential and
-// logarithm cores. Internal to agent/learn/math. Coefficients: Chebyshev interpolation at 300 bits, then rounded.
-// Exact products: Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18, 1971;
-// exact sums: Knuth, TAOCP 2, section 4.2.2 (no fused multiply-add: it is not everywhere). Thread-safe: pure functions.
+// Shared pieces of the own elementary functions: polynomial evaluation, exact sums and products, the
+// exponential and logarithm cores. Internal to agent/learn/math. Coefficients: Chebyshev interpolation at 300
+// bits, then rounded. Exact products: Dekker, "A floating-point technique for extending the available
+// precision", Numer. Math. 18, 1971; exact sums: Knuth, TAOCP 2, section 4.2.2 (no fused multiply-add: it is
+// not everywhere). Thread-safe: pure functions.
 #pragma once
 
 #include <bit>
@@ -19,7 +20,9 @@ inline constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 // Adding and subtracting this rounds to an integer; the integer stands in the low bits meanwhile.
 inline constexpr double kRoundShift = 0x1.8p52;
 
-inline double Abs(double x) { return std::bit_cast<double>(std::bit_cast<uint64_t>(x) & 0x7fffffffffffffffULL); }
+inline double Abs(double x) {
+  return std::bit_cast<double>(std::bit_cast<uint64_t>(x) & 0x7fffffffffffffffULL);
+}
 inline uint64_t SignBit(double x) { return std::bit_cast<uint64_t>(x) & 0x8000000000000000ULL; }
 inline double WithSign(double magnitude, uint64_t sign_bit) {
   return std::bit_cast<double>(std::bit_cast<uint64_t>(magnitude) | sign_bit);
@@ -86,9 +89,10 @@ inline Pair Multiply(Pair a, Pair b) {
 /// e^(high + low) for high in [-746, 710]; results round once, also into the denormals.
 inline double ExpPair(double high, double low) {
   // (e^r - 1 - r - r^2/2) / r^3 on |r| <= ln(2)/2.
-  constexpr double kTail[] = {0x1.5555555555556p-3,  0x1.5555555555555p-5,  0x1.11111111109b3p-7,  0x1.6c16c16c167e1p-10,
-                              0x1.a01a01a7c41d5p-13, 0x1.a01a01a47b054p-16, 0x1.71de0dae63bb3p-19, 0x1.27e4e1f48534fp-22,
-                              0x1.af38a9b0ec855p-26, 0x1.1f66df7fca49fp-29};
+  constexpr double kTail[] = {0x1.5555555555556p-3,  0x1.5555555555555p-5,  0x1.11111111109b3p-7,
+                              0x1.6c16c16c167e1p-10, 0x1.a01a01a7c41d5p-13, 0x1.a01a01a47b054p-16,
+                              0x1.71de0dae63bb3p-19, 0x1.27e4e1f48534fp-22, 0x1.af38a9b0ec855p-26,
+                              0x1.1f66df7fca49fp-29};
   const double shifted = high * 0x1.71547652b82fep+0 + kRoundShift;
   const double n = shifted - kRoundShift;
   const double a = high - n * kLn2High;
@@ -118,19 +122,22 @@ inline Split SplitNumber(double x) {
   const int64_t offset = static_cast<int64_t>(bits - kSqrtHalf);
   const int64_t exponent = offset >> 52;  // arithmetic shift: floor
   const uint64_t mantissa = bits - (static_cast<uint64_t>(exponent) << 52);
-  return {static_cast<double>(static_cast<int32_t>(exponent) - (tiny ? 54 : 0)), std::bit_cast<double>(mantissa)};
+  return {static_cast<double>(static_cast<int32_t>(exponent) - (tiny ? 54 : 0)),
+          std::bit_cast<double>(mantissa)};
 }
 
 /// exponent * ln 2 + log(1 + f) + correction, for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 inline double LogSum(double exponent, double f, double correction) {
   // (log((1 + s) / (1 - s)) - 2 s) / s^3 in z = s^2.
-  constexpr double kTail[] = {0x1.5555555555555p-1, 0x1.9999999999a38p-2, 0x1.2492492476c42p-2, 0x1.c71c720168526p-3,
-                              0x1.745cf8fe328f7p-3, 0x1.3b1c36b445d3ep-3, 0x1.0fbe71ad84e74p-3, 0x1.0c05166ec83b9p-3};
+  constexpr double kTail[] = {0x1.5555555555555p-1, 0x1.9999999999a38p-2, 0x1.2492492476c42p-2,
+                              0x1.c71c720168526p-3, 0x1.745cf8fe328f7p-3, 0x1.3b1c36b445d3ep-3,
+                              0x1.0fbe71ad84e74p-3, 0x1.0c05166ec83b9p-3};
   const double s = f / (2.0 + f);
   const double z = s * s;
   const double half_square = 0.5 * f * f;
   // 2 s = f - s f = f - f^2/2 + s f^2/2 keeps the leading term exact.
-  const double small = s * (half_square + z * PolynomialByHalves(kTail, z)) + (exponent * kLn2Low + correction);
+  const double small =
+      s * (half_square + z * PolynomialByHalves(kTail, z)) + (exponent * kLn2Low + correction);
   return exponent * kLn2High + (f - (half_square - small));
 }
 

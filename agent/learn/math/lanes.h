@@ -1,7 +1,8 @@
-// Sums in one fixed order on every machine. Element i goes to lane i mod 8; each lane adds its elements in index order,
-// starting from +0; the tail of n mod 8 elements goes to lanes 0.. as if it were the next row, other lanes are left
-// alone. The lanes combine as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)), which is how two-, four- and eight-wide
-// vector units fold their halves. Every product and sum is a double. Thread-safe: pure functions, no heap.
+// Sums in one fixed order on every machine. Element i goes to lane i mod 8; each lane adds its elements in
+// index order, starting from +0; the tail of n mod 8 elements goes to lanes 0.. as if it were the next row,
+// other lanes are left alone. The lanes combine as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)), which
+// is how two-, four- and eight-wide vector units fold their halves. Every product and sum is a double.
+// Thread-safe: pure functions, no heap.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +37,8 @@ double Dot(std::span<const A> a, std::span<const B> b) {
   DIPPER_CHECK(a.size() == b.size());
   const A* pa = a.data();
   const B* pb = b.data();
-  return LaneSum(a.size(), [pa, pb](size_t i) { return static_cast<double>(pa[i]) * static_cast<double>(pb[i]); });
+  return LaneSum(a.size(),
+                 [pa, pb](size_t i) { return static_cast<double>(pa[i]) * static_cast<double>(pb[i]); });
 }
 
 /// Sum of a[i], widened to double first.

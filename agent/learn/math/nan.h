@@ -1,5 +1,5 @@
-// The one not-a-number an image may hold. 0/0 has another sign bit on x86 than on ARM, so NaN is canonicalized where
-// data enter and never computed into the image. Thread-safe: pure functions.
+// The one not-a-number an image may hold. 0/0 has another sign bit on x86 than on ARM, so NaN is
+// canonicalized where data enter and never computed into the image. Thread-safe: pure functions.
 #pragma once
 
 #include <bit>
@@ -30,6 +30,8 @@ inline double Canonical(double x) { return IsNan(x) ? CanonicalNan() : x; }
 inline bool IsFiniteOrMissing(float x) {
   return IsFinite(x) || std::bit_cast<uint32_t>(x) == kCanonicalNanFloatBits;
 }
-inline bool IsFiniteOrMissing(double x) { return IsFinite(x) || std::bit_cast<uint64_t>(x) == kCanonicalNanBits; }
+inline bool IsFiniteOrMissing(double x) {
+  return IsFinite(x) || std::bit_cast<uint64_t>(x) == kCanonicalNanBits;
+}
 
 }  // namespace dipper::learn

@@ -1,5 +1,5 @@
-// Pow: the logarithm as a pair of doubles (about 2^-65 relative), times y, then the exponential of the pair. Special
-// cases follow C11 annex F.10.4.4 with canonical NaN results. Thread-safe: pure functions.
+// Pow: the logarithm as a pair of doubles (about 2^-65 relative), times y, then the exponential of the pair.
+// Special cases follow C11 annex F.10.4.4 with canonical NaN results. Thread-safe: pure functions.
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/functions_core.h"
 
@@ -11,8 +11,9 @@ using core::Pair;
 /// log(x) for finite x > 0.
 Pair LogPair(double x) {
   // (log((1 + s) / (1 - s)) - 2 s - 2/3 s^3) / s^5 in z = s^2.
-  constexpr double kTail[] = {0x1.999999999999ap-2, 0x1.2492492492522p-2, 0x1.c71c71c6ea994p-3, 0x1.745d177a9cebcp-3,
-                              0x1.3b1395cf37d9dp-3, 0x1.1118c8814be01p-3, 0x1.df7ca8231b9a0p-4, 0x1.e02fc68f28571p-4};
+  constexpr double kTail[] = {0x1.999999999999ap-2, 0x1.2492492492522p-2, 0x1.c71c71c6ea994p-3,
+                              0x1.745d177a9cebcp-3, 0x1.3b1395cf37d9dp-3, 0x1.1118c8814be01p-3,
+                              0x1.df7ca8231b9a0p-4, 0x1.e02fc68f28571p-4};
   constexpr Pair kTwoThirds = {0x1.5555555555555p-1, 0x1.5555555555555p-55};
   const core::Split split = core::SplitNumber(x);
   const double f = split.mantissa - 1.0;

@@ -1,6 +1,7 @@
-// Random numbers whose whole state is four plain words in the image: xoshiro256++ (Blackman and Vigna, "Scrambled
-// linear pseudorandom number generators", ACM TOMS 47, 2021), seeded by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-// Integer arithmetic only, so equal everywhere. Not cryptographic. Not thread-safe: one state per owner.
+// Random numbers whose whole state is four plain words in the image: xoshiro256++ (Blackman and Vigna,
+// "Scrambled linear pseudorandom number generators", ACM TOMS 47, 2021), seeded by SplitMix64 (Steele, Lea
+// and Flood, OOPSLA 2014). Integer arithmetic only, so equal everywhere. Not cryptographic. Not thread-safe:
+// one state per owner.
 #pragma once
 
 #include <array>

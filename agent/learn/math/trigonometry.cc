@@ -1,6 +1,7 @@
-// Sin and Cos. Reduction to [-pi/4, pi/4]: below 2^20 quarter turns by pi/2 in four parts (Cody and Waite, 1980), beyond
-// by multiplying with 2/pi in integers (Payne and Hanek, "Radian reduction for trigonometric functions", SIGNUM 18, 1983).
-// 32-bit limbs, since 128-bit integers are not everywhere. Thread-safe: pure functions.
+// Sin and Cos. Reduction to [-pi/4, pi/4]: below 2^20 quarter turns by pi/2 in four parts (Cody and Waite,
+// 1980), beyond by multiplying with 2/pi in integers (Payne and Hanek, "Radian reduction for trigonometric
+// functions", SIGNUM 18, 1983). 32-bit limbs, since 128-bit integers are not everywhere. Thread-safe: pure
+// functions.
 #include <array>
 
 #include "agent/learn/math/functions.h"
@@ -74,7 +75,8 @@ Reduced ReduceLarge(double x) {
   // Limbs whose product is a multiple of four quarter turns are left out.
   const uint32_t first = exponent >= 2 ? static_cast<uint32_t>(exponent - 2) / 32 : 0;
   const ProductLimbs product = MultiplyWindow(mantissa, first);
-  const uint32_t point = static_cast<uint32_t>(32 * static_cast<int32_t>(first + kWindow) - exponent);  // 190 .. 256
+  const uint32_t point =
+      static_cast<uint32_t>(32 * static_cast<int32_t>(first + kWindow) - exponent);  // 190 .. 256
   uint32_t quadrant = static_cast<uint32_t>(BitsAt(product, point) & 3);
   uint64_t high = BitsAt(product, point - 64);
   uint64_t low = BitsAt(product, point - 128);
@@ -85,13 +87,16 @@ Reduced ReduceLarge(double x) {
     low = ~low;
     sign = 0x8000000000000000ULL;
   }
-  // No double comes nearer to a multiple of pi/2 than about 2^-62, so high or the bits below it are never all lost.
+  // No double comes nearer to a multiple of pi/2 than about 2^-62, so high or the bits below it are never all
+  // lost.
   const int zeros = high != 0 ? std::countl_zero(high) : 63;
   const uint64_t top = zeros == 0 ? high : (high << zeros) | (low >> (64 - zeros));
   const double scale = std::bit_cast<double>(static_cast<uint64_t>(1023 - zeros) << 52);
   Pair fraction;
   fraction.high = static_cast<double>(top >> 11) * 0x1p-53 * scale;
-  fraction.low = (static_cast<double>(top & 0x7ff) * 0x1p-64 + static_cast<double>((low << zeros) >> 11) * 0x1p-117) * scale;
+  fraction.low =
+      (static_cast<double>(top & 0x7ff) * 0x1p-64 + static_cast<double>((low << zeros) >> 11) * 0x1p-117) *
+      scale;
   constexpr Pair kHalfPi = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54};
   Pair rest = core::Multiply(fraction, kHalfPi);
   if (sign != 0) rest = {-rest.high, -rest.low};
@@ -106,16 +111,18 @@ Reduced Reduce(double magnitude) {
 
 double SinRest(Pair x) {
   // (sin(x) / x - 1) / x^2 in z = x^2.
-  constexpr double kTail[] = {-0x1.5555555555555p-3, 0x1.1111111111110p-7,  -0x1.a01a01a019936p-13, 0x1.71de3a54605eep-19,
-                              -0x1.ae64541266378p-26, 0x1.61217ec01749cp-33, -0x1.ab17a792379b8p-41};
+  constexpr double kTail[] = {-0x1.5555555555555p-3, 0x1.1111111111110p-7,   -0x1.a01a01a019936p-13,
+                              0x1.71de3a54605eep-19, -0x1.ae64541266378p-26, 0x1.61217ec01749cp-33,
+                              -0x1.ab17a792379b8p-41};
   const double z = x.high * x.high;
   return x.high + (x.high * (z * core::Polynomial(kTail, z)) + x.low * (1.0 - 0.5 * z));
 }
 
 double CosRest(Pair x) {
   // (cos(x) - 1 + x^2/2) / x^4 in z = x^2.
-  constexpr double kTail[] = {0x1.5555555555555p-5,  -0x1.6c16c16c16c16p-10, 0x1.a01a01a019d0ap-16, -0x1.27e4fb7712bdfp-22,
-                              0x1.1eed8deb6d561p-29, -0x1.9394b9c9c20a3p-37, 0x1.ab78337696279p-45};
+  constexpr double kTail[] = {0x1.5555555555555p-5,   -0x1.6c16c16c16c16p-10, 0x1.a01a01a019d0ap-16,
+                              -0x1.27e4fb7712bdfp-22, 0x1.1eed8deb6d561p-29,  -0x1.9394b9c9c20a3p-37,
+                              0x1.ab78337696279p-45};
   const double z = x.high * x.high;
   const double half = 0.5 * z;
   const double near_one = 1.0 - half;

@@ -36,11 +36,13 @@ base::Status AucWindow::Validate(const AucWindowConfig& config, base::ByteView m
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   const bool full = s.count == config.window;
-  if (s.window != config.window || s.count > config.window || s.next >= config.window) return base::Status::kDataLoss;
+  if (s.window != config.window || s.count > config.window || s.next >= config.window)
+    return base::Status::kDataLoss;
   if (!full && s.next != s.count) return base::Status::kDataLoss;
   uint32_t positives = 0;
   for (uint32_t i = 0; i < config.window; ++i) {
-    if (!IsFinite(base::Load<double>(memory.data() + sizeof(State) + i * sizeof(double)))) return base::Status::kDataLoss;
+    if (!IsFinite(base::Load<double>(memory.data() + sizeof(State) + i * sizeof(double))))
+      return base::Status::kDataLoss;
     const uint8_t label = memory[sizeof(State) + config.window * sizeof(double) + i];
     if (label > 1 || (label == 1 && i >= s.count)) return base::Status::kDataLoss;
     positives += label;
@@ -79,9 +81,8 @@ double AucWindow::Read(std::span<uint32_t> scratch) const {
   for (uint32_t i = 0; i < s.count; ++i) scratch[i] = i;
   const double* score = scores();
   const uint8_t* label = labels();
-  std::sort(scratch.begin(), scratch.begin() + s.count, [score](uint32_t a, uint32_t b) {
-    return score[a] != score[b] ? score[a] < score[b] : a < b;
-  });
+  std::sort(scratch.begin(), scratch.begin() + s.count,
+            [score](uint32_t a, uint32_t b) { return score[a] != score[b] ? score[a] < score[b] : a < b; });
   // Twice the number of (positive, negative) pairs in the right order, ties counting once: an exact integer.
   uint64_t twice = 0;
   uint64_t below = 0;
@@ -96,7 +97,8 @@ double AucWindow::Read(std::span<uint32_t> scratch) const {
     twice += tied_positives * (2 * below + tied_negatives);
     below += tied_negatives;
   }
-  return static_cast<double>(twice) / (2.0 * static_cast<double>(s.positives) * static_cast<double>(negatives));
+  return static_cast<double>(twice) /
+         (2.0 * static_cast<double>(s.positives) * static_cast<double>(negatives));
 }
 
 }  // namespace dipper::learn

@@ -1,6 +1,6 @@
-// Exact ROC-AUC over the last W (score, label) pairs in fixed memory, computed when read: the probability that a
-// positive scores above a negative, ties half (Mann-Whitney; Hanley and McNeil 1982). A view over caller memory; state is
-// a pure function of the calls. Not thread-safe.
+// Exact ROC-AUC over the last W (score, label) pairs in fixed memory, computed when read: the probability
+// that a positive scores above a negative, ties half (Mann-Whitney; Hanley and McNeil 1982). A view over
+// caller memory; state is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -29,8 +29,8 @@ struct ClassificationMetrics::State {
   double weight;
   double correct;
   double trivial_correct;
-  double log_loss;         // of the labels that have left the product
-  double log_product;      // product of the last unit-weight probabilities, in (0, 1]
+  double log_loss;     // of the labels that have left the product
+  double log_product;  // product of the last unit-weight probabilities, in (0, 1]
   double faded_weight;
   double faded_loss;
   double faded_trivial_loss;
@@ -46,7 +46,8 @@ base::Result<uint64_t> ClassificationMetrics::StateBytes(const ClassificationMet
   return base::AlignUp(sizeof(State) + counts * sizeof(double), 16);
 }
 
-base::Status ClassificationMetrics::Create(const ClassificationMetricsConfig& config, base::MutableBytes memory) {
+base::Status ClassificationMetrics::Create(const ClassificationMetricsConfig& config,
+                                           base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kInvalidArgument;
   State state{};
@@ -56,12 +57,14 @@ base::Status ClassificationMetrics::Create(const ClassificationMetricsConfig& co
   return base::Status::kOk;
 }
 
-base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& config, base::ByteView memory) {
+base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& config,
+                                             base::ByteView memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   if (s.classes != config.classes || s.last_label >= config.classes) return base::Status::kDataLoss;
-  const double sums[] = {s.weight, s.correct, s.trivial_correct, s.log_loss, s.faded_weight, s.faded_loss, s.faded_trivial_loss};
+  const double sums[] = {s.weight,       s.correct,    s.trivial_correct,   s.log_loss,
+                         s.faded_weight, s.faded_loss, s.faded_trivial_loss};
   for (double sum : sums) {
     if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
   }
@@ -73,7 +76,8 @@ base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& 
   return base::Status::kOk;
 }
 
-ClassificationMetrics::ClassificationMetrics(const ClassificationMetricsConfig& config, base::MutableBytes memory)
+ClassificationMetrics::ClassificationMetrics(const ClassificationMetricsConfig& config,
+                                             base::MutableBytes memory)
     : classes_(config.classes), fading_(config.fading), memory_(memory.data()) {}
 
 ClassificationMetrics::State& ClassificationMetrics::state() const { return *PlaceOf<State>(memory_); }
@@ -82,8 +86,8 @@ double* ClassificationMetrics::counts() const { return PlaceOf<double>(memory_ +
 
 uint32_t ClassificationMetrics::Trivial() const { return state().last_label; }
 
-ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, double probability, uint32_t trivial,
-                                                           uint32_t actual, double weight) {
+ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, double probability,
+                                                           uint32_t trivial, uint32_t actual, double weight) {
   DIPPER_CHECK(predicted < classes_ && trivial < classes_ && actual < classes_);
   State& s = state();
   const Losses losses = {predicted == actual ? 0.0 : 1.0, trivial == actual ? 0.0 : 1.0};

@@ -1,6 +1,6 @@
-// Prequential classification metrics (Gama, Sebastiao and Rodrigues, "On evaluating stream learning algorithms", Machine
-// Learning 90, 2013) beside the trivial rival that answers the last label available when the sample was observed.
-// A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Prequential classification metrics (Gama, Sebastiao and Rodrigues, "On evaluating stream learning
+// algorithms", Machine Learning 90, 2013) beside the trivial rival that answers the last label available when
+// the sample was observed. A view over caller memory; state is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 namespace dipper::learn {
 
 struct ClassificationMetricsConfig {
-  uint32_t classes = 2;    ///< 2 .. 64
-  double fading = 0.999;   ///< factor per label of the faded losses, in (0, 1]
+  uint32_t classes = 2;   ///< 2 .. 64
+  double fading = 0.999;  ///< factor per label of the faded losses, in (0, 1]
 };
 
 class ClassificationMetrics {
@@ -23,8 +23,8 @@ class ClassificationMetrics {
   };
   /// Everything that can be read; ratios are the canonical NaN while undefined (no labels, no second class).
   struct Summary {
-    uint64_t labels = 0;   ///< scored labels, whatever their weight
-    double weight = 0;     ///< their weight
+    uint64_t labels = 0;  ///< scored labels, whatever their weight
+    double weight = 0;    ///< their weight
     double accuracy = 0, kappa = 0;
     double kappa_temporal = 0;  ///< (accuracy - trivial accuracy) / (1 - trivial accuracy)
     double log_loss = 0;        ///< mean of -log p(actual), p floored at 1e-15, nats
@@ -37,8 +37,9 @@ class ClassificationMetrics {
   static base::Status Validate(const ClassificationMetricsConfig& config, base::ByteView memory);
   ClassificationMetrics(const ClassificationMetricsConfig& config, base::MutableBytes memory);
 
-  /// What the trivial rival answers now: the class of the last scored label, 0 before the first. Read it when a sample
-  /// is observed and keep it with the stored prediction: with late labels it is what the rival knew then that counts.
+  /// What the trivial rival answers now: the class of the last scored label, 0 before the first. Read it when
+  /// a sample is observed and keep it with the stored prediction: with late labels it is what the rival knew
+  /// then that counts.
   uint32_t Trivial() const;
 
   /// Scores one label, then makes it the trivial rival's next answer.

@@ -18,7 +18,9 @@ double ErrorOf(double answer, double actual) {
   return error < kLargestError ? error : kLargestError;
 }
 
-double Clamp(double x) { return x > kLargestError ? kLargestError : (x < -kLargestError ? -kLargestError : x); }
+double Clamp(double x) {
+  return x > kLargestError ? kLargestError : (x < -kLargestError ? -kLargestError : x);
+}
 
 double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
 
@@ -47,15 +49,17 @@ base::Result<uint64_t> RegressionMetrics::StateBytes(const RegressionMetricsConf
 
 base::Status RegressionMetrics::Create(const RegressionMetricsConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  return memory.size() == bytes ? base::Status::kOk : base::Status::kInvalidArgument;  // a fresh state is all zero
+  return memory.size() == bytes ? base::Status::kOk
+                                : base::Status::kInvalidArgument;  // a fresh state is all zero
 }
 
 base::Status RegressionMetrics::Validate(const RegressionMetricsConfig& config, base::ByteView memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
-  const double sums[] = {s.weight,         s.absolute,     s.squared,        s.trivial_absolute, s.trivial_squared,
-                         s.target_squares, s.faded_weight, s.faded_absolute, s.faded_trivial};
+  const double sums[] = {s.weight,           s.absolute,        s.squared,
+                         s.trivial_absolute, s.trivial_squared, s.target_squares,
+                         s.faded_weight,     s.faded_absolute,  s.faded_trivial};
   for (double sum : sums) {
     if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
   }
@@ -69,7 +73,8 @@ RegressionMetrics::State& RegressionMetrics::state() const { return *PlaceOf<Sta
 
 double RegressionMetrics::Trivial() const { return state().last_label; }
 
-RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double trivial, double actual, double weight) {
+RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double trivial, double actual,
+                                                   double weight) {
   State& s = state();
   const Losses losses = {ErrorOf(predicted, actual), ErrorOf(trivial, actual)};
   s.labels += 1;
@@ -83,7 +88,8 @@ RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double triv
   const double target = Clamp(actual);
   const double before = target - s.target_mean;
   s.target_mean += before * (weight / s.weight);
-  s.target_squares += weight * (before * (target - s.target_mean));
+  const double squares = s.target_squares + weight * (before * (target - s.target_mean));
+  s.target_squares = squares > 0.0 ? squares : 0.0;  // rounding of the mean can make a zero term negative
   s.faded_weight = s.faded_weight * fading_ + weight;
   s.faded_absolute = s.faded_absolute * fading_ + weight * losses.loss;
   s.faded_trivial = s.faded_trivial * fading_ + weight * losses.trivial_loss;

@@ -1,6 +1,6 @@
-// Prequential regression metrics beside the trivial rival that answers the last label available when the sample was
-// observed (fading losses: Gama et al., Machine Learning 90, 2013). A view over caller memory; state is a pure function
-// of the calls. Not thread-safe.
+// Prequential regression metrics beside the trivial rival that answers the last label available when the
+// sample was observed (fading losses: Gama et al., Machine Learning 90, 2013). A view over caller memory;
+// state is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -35,12 +35,13 @@ class RegressionMetrics {
   static base::Status Validate(const RegressionMetricsConfig& config, base::ByteView memory);
   RegressionMetrics(const RegressionMetricsConfig& config, base::MutableBytes memory);
 
-  /// What the trivial rival answers now: the last scored label, 0 before the first. Read it when a sample is observed
-  /// and keep it with the stored prediction: with late labels it is what the rival knew then that counts.
+  /// What the trivial rival answers now: the last scored label, 0 before the first. Read it when a sample is
+  /// observed and keep it with the stored prediction: with late labels it is what the rival knew then that
+  /// counts.
   double Trivial() const;
 
-  /// Scores one label, then makes it the trivial rival's next answer. predicted, trivial and actual are finite;
-  /// weight >= 0 and finite, 0 counts as a label and changes no mean. Cost: a few ns.
+  /// Scores one label, then makes it the trivial rival's next answer. predicted, trivial and actual are
+  /// finite; weight >= 0 and finite, 0 counts as a label and changes no mean. Cost: a few ns.
   Losses Score(double predicted, double trivial, double actual, double weight);
 
   Summary Read() const;

@@ -1,5 +1,5 @@
-// The contract of hal::Partition: one suite for every implementation. A fixture gives a fresh partition and can open it
-// again, as a restart would.
+// The contract of hal::Partition: one suite for every implementation. A fixture gives a fresh partition and
+// can open it again, as a restart would.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Runs the contract on the file, on a block device behind a loop device where this machine has one, and on the
-// simulated partition.
+// Runs the contract on the file, on a block device behind a loop device where this machine has one, and on
+// the simulated partition.
 #include "tests/contract/hal/partition_contract.h"
 
 #include <fcntl.h>
@@ -126,17 +126,21 @@ std::string Available() { return ""; }
 
 INSTANTIATE_TEST_SUITE_P(
     All, PartitionContract,
-    testing::Values(
-        PartitionMaker{"File", Available, [] { return std::make_unique<FileUnderTest>(); }},
-        PartitionMaker{"BlockDevice", [] { return BlockUnderTest().loop->why; },
-                       [] { return std::make_unique<BlockUnderTest>(); }},
-        PartitionMaker{"Simulated", Available,
-                       [] { return std::make_unique<SimUnderTest>(Geometry{kBytes, 1, 512}); }},
-        PartitionMaker{"SimulatedFlash", Available,
-                       [] { return std::make_unique<SimUnderTest>(Geometry{kBytes, 16, 4096}); }}),
+    testing::Values(PartitionMaker{"File", Available, [] { return std::make_unique<FileUnderTest>(); }},
+                    PartitionMaker{"BlockDevice", [] { return BlockUnderTest().loop->why; },
+                                   [] { return std::make_unique<BlockUnderTest>(); }},
+                    PartitionMaker{"Simulated", Available,
+                                   [] {
+                                     return std::make_unique<SimUnderTest>(Geometry{kBytes, 1, 512});
+                                   }},
+                    PartitionMaker{"SimulatedFlash", Available,
+                                   [] {
+                                     return std::make_unique<SimUnderTest>(Geometry{kBytes, 16, 4096});
+                                   }}),
     [](const auto& maker) { return std::string(maker.param.name); });
 
-// What only the file-backed one promises: opening ----------------------------------------------------------------
+// What only the file-backed one promises: opening
+// ----------------------------------------------------------------
 
 TEST(PartitionFile, CreatesAFileOfTheSizeAndKeepsItsContent) {
   TempDir dir;

@@ -1,4 +1,5 @@
-// What only the simulated partition promises: cuts, torn and reordered writes, scripted faults, the same for each seed.
+// What only the simulated partition promises: cuts, torn and reordered writes, scripted faults, the same for
+// each seed.
 #include "hal/sim/partition_sim.h"
 
 #include <gtest/gtest.h>

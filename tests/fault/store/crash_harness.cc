@@ -44,6 +44,7 @@ void CrashHarness::FirstStart(const Scenario& scenario, Told* told) {
   if (decision->trial_ended && decision->denied) told->denied.insert(decision->ended_digest.bytes);
   if (decision->stepped_down && decision->denied) told->denied.insert(champion.bytes);
   told->champion = decision->digest;
+  told->recorded = true;
   scenario.run(world_, *store, *told);
 }
 
@@ -73,7 +74,8 @@ void CrashHarness::ForEachOutcome(uint64_t samples, const std::function<void()>&
   std::vector<Media> outcomes;
   const uint64_t touches = world_.pending_touches();
   if (touches <= limits_.enumerated_touches) {
-    for (uint64_t landed = 0; landed < uint64_t{1} << touches; ++landed) outcomes.push_back(world_.OutcomeWith(landed));
+    for (uint64_t landed = 0; landed < uint64_t{1} << touches; ++landed)
+      outcomes.push_back(world_.OutcomeWith(landed));
   }
   for (uint64_t i = 0; i < samples && touches > 0; ++i) {
     outcomes.push_back(world_.Outcome(i < 2 ? i : limits_.seed * 1000003 + i * 97 + 2));
@@ -145,6 +147,12 @@ bool CrashHarness::CheckedStart(Told* told, Loss loss) {
     if (const auto record = world_.RecordCopy(copy)) told->floor = std::max(told->floor, record->floor);
   }
   const auto before = world_.CurrentRecord();
+  if (!before && told->recorded && loss == Loss::kNone) {
+    Violate("I1: no valid record after a cut");
+    return false;
+  }
+  // A copy lost at rest while the other one is torn by the cut: both are lost.
+  if (!before) loss = Loss::kBoth;
   auto store = world_.NewStore();
   const auto decision = store->Start({});
   if (!decision.ok()) {
@@ -162,11 +170,15 @@ bool CrashHarness::CheckedStart(Told* told, Loss loss) {
   told->champion = decision->digest;
   told->in_flight = {};
   told->confirmed.insert(decision->digest.bytes);
+  told->recorded = true;
   if (loss == Loss::kBoth) told->denied.clear();
+  // With the champion's bytes lost, the other slot serves with whatever a stage had left of its learning.
+  if (loss == Loss::kChampionBytes) told->samples.clear();
   return true;
 }
 
-std::string CrashHarness::Check(ModelStore& store, const StartDecision& decision, const Told& told, Loss loss) {
+std::string CrashHarness::Check(ModelStore& store, const StartDecision& decision, const Told& told,
+                                Loss loss) {
   if (!base::Ok(decision.storage)) return "a start with power could not write";
   const auto record = world_.CurrentRecord();
   if (!record) return "I1: no valid record after a start";
@@ -174,7 +186,8 @@ std::string CrashHarness::Check(ModelStore& store, const StartDecision& decision
     return "I6: the durable record does not say what was reported";
   }
   if (record->floor < told.floor) return "I4: the floor went back";
-  if (decision.serve != SlotId::kNone && decision.version < record->floor) return "I3: the champion is below the floor";
+  if (decision.serve != SlotId::kNone && decision.version < record->floor)
+    return "I3: the champion is below the floor";
   for (const DeniedEntry& entry : record->denied) {
     if (told.good.contains(entry.digest.bytes)) return "a good model is denied: " + Hex(entry.digest);
   }
@@ -199,7 +212,8 @@ std::string CrashHarness::CheckServed(const StartDecision& decision, const Told&
         decision.digest != told.in_flight) {
       return "an unconfirmed model is served: " + Hex(decision.digest);
     }
-    if (told.denied.contains(decision.digest.bytes) && loss != Loss::kBoth) return "I3: a denied model is served";
+    if (told.denied.contains(decision.digest.bytes) && loss != Loss::kBoth)
+      return "I3: a denied model is served";
   }
   if (loss == Loss::kChampionBytes || told.ladder) return "";
   if (decision.digest != told.champion && (told.in_flight.IsZero() || decision.digest != told.in_flight)) {
@@ -220,7 +234,8 @@ std::string CrashHarness::CheckServed(const StartDecision& decision, const Told&
 std::string CrashHarness::CheckTry(const std::optional<BootRecord>& before, const StartDecision& decision) {
   const auto after = world_.CurrentRecord();
   if (!decision.trial || !before || !after) return "";
-  const bool taken = after->trial_digest == before->trial_digest && after->tries_left + 1 == before->tries_left;
+  const bool taken =
+      after->trial_digest == before->trial_digest && after->tries_left + 1 == before->tries_left;
   return taken ? "" : "I5: a trial runs whose try is not durable";
 }
 

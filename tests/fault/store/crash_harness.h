@@ -1,6 +1,7 @@
-// CrashHarness: runs a scenario of the real ModelStore, cuts its power at every operation, lets unsynced writes land,
-// vanish or tear in every way (all combinations while few, seeded samples beyond), loses records or the champion's bytes
-// at rest, starts again, cuts the recovery too, and checks invariants I1 to I8 after each start.
+// CrashHarness: runs a scenario of the real ModelStore, cuts its power at every operation, lets unsynced
+// writes land, vanish or tear in every way (all combinations while few, seeded samples beyond), loses records
+// or the champion's bytes at rest, starts again, cuts the recovery too, and checks invariants I1 to I8 after
+// each start.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +18,16 @@ namespace dipper::store {
 
 /// What the outside has been told so far; the store must never contradict it.
 struct Told {
-  base::Digest champion;           ///< Last reported champion; zero: none yet.
-  base::Digest in_flight;          ///< Confirm or undo begun and not yet reported.
+  base::Digest champion;                        ///< Last reported champion; zero: none yet.
+  base::Digest in_flight;                       ///< Confirm or undo begun and not yet reported.
   std::set<std::array<uint8_t, 32>> confirmed;  ///< May ever be served.
   std::set<std::array<uint8_t, 32>> denied;     ///< Reported as denied.
-  std::set<std::array<uint8_t, 32>> good;       ///< Models without any failure of their own: never to be denied.
+  std::set<std::array<uint8_t, 32>> good;  ///< Models without any failure of their own: never to be denied.
   base::SecurityVersion floor;
-  std::map<std::array<uint8_t, 32>, uint64_t> samples;  ///< Per package: of the newest checkpoint reported as written.
-  bool ladder = false;              ///< The scenario makes the champion fail: it may leave its slot and its learning.
+  std::map<std::array<uint8_t, 32>, uint64_t>
+      samples;            ///< Per package: of the newest checkpoint reported as written.
+  bool recorded = false;  ///< A start has been reported: from now on a valid record exists (I1).
+  bool ladder = false;    ///< The scenario makes the champion fail: it may leave its slot and its learning.
 };
 
 struct Scenario {
@@ -42,18 +45,20 @@ struct HarnessLimits {
   uint64_t enumerated_touches = 6;  ///< All combinations up to that many.
   uint64_t samples = 6;             ///< Seeded outcomes beyond.
   uint64_t second_cut_samples = 2;
-  uint64_t second_cut_stride = 1;   ///< Of the recovery's operations, every n-th is cut.
+  uint64_t second_cut_stride = 1;  ///< Of the recovery's operations, every n-th is cut.
   uint64_t seed = 1;
 };
 
 class CrashHarness {
  public:
-  CrashHarness(const HarnessLimits& limits, Mutation mutation) : limits_(limits) { world_.mutation = mutation; }
+  CrashHarness(const HarnessLimits& limits, Mutation mutation) : limits_(limits) {
+    world_.mutation = mutation;
+  }
 
   /// Runs everything; stops at the first violation.
   void Run(const Scenario& scenario);
 
-  uint64_t states() const { return states_; }      ///< Different media contents that were started from.
+  uint64_t states() const { return states_; }  ///< Different media contents that were started from.
   uint64_t starts() const { return starts_; }
   uint64_t operations() const { return operations_; }
   const std::string& violation() const { return violation_; }  ///< Empty: none.
@@ -86,8 +91,8 @@ class CrashHarness {
   std::string violation_;
 };
 
-/// The scenarios of faults.md: install and confirm (with and without a raised floor), install and fall back, undo,
-/// checkpoint, ladder, stage after confirm, first start on blank media.
+/// The scenarios of faults.md: install and confirm (with and without a raised floor), install and fall back,
+/// undo, checkpoint, ladder, stage after confirm, first start on blank media.
 std::vector<Scenario> MakeScenarios();
 
 }  // namespace dipper::store

@@ -41,7 +41,8 @@ std::string NightlyPowerOff(uint64_t seed, Mutation mutation) {
     if (device.world.power.on) {
       if (decision->digest != DigestOf(device.p1)) return "another champion serves";
       if (decision->rung != Rung::kNewestCheckpoint) return "power cuts took the champion a rung down";
-      if (decision->trial && store->record().unexplained_starts != 0) return "a trial start counts against the champion";
+      if (decision->trial && store->record().unexplained_starts != 0)
+        return "a trial start counts against the champion";
       in_a_row = decision->trial ? in_a_row + 1 : 0U;
       trial_starts += decision->trial ? 1U : 0U;
       if (in_a_row > kTriesPerTrial) return "I5: more trial starts in a row than tries";
@@ -78,8 +79,8 @@ std::string PlannedStopsForEver(Mutation mutation) {
   return "livelock: the trial never ends";
 }
 
-/// The newest checkpoint is poisoned and crashes its process an hour after each healthy start; a checkpoint would be
-/// written as soon as the store allows it. The older one is good, and in the end must serve.
+/// The newest checkpoint is poisoned and crashes its process an hour after each healthy start; a checkpoint
+/// would be written as soon as the store allows it. The older one is good, and in the end must serve.
 std::string PoisonedChampion(Mutation mutation) {
   Device device(mutation);
   const uint64_t good = 1000;
@@ -89,7 +90,8 @@ std::string PoisonedChampion(Mutation mutation) {
     if (!Ok(store->WriteCheckpoint(SlotId::kA, good, MakeImage(1)))) return "no first checkpoint";
     store->HealthyPeriod();
     if (!Ok(store->WriteCheckpoint(SlotId::kA, good + 1, MakeImage(2)))) return "no second checkpoint";
-    // Poisoned from here on: nothing healthy passes any more, so the poison must not reach the other area too.
+    // Poisoned from here on: nothing healthy passes any more, so the poison must not reach the other area
+    // too.
     const Status third = store->WriteCheckpoint(SlotId::kA, good + 2, MakeImage(3));
     if (Ok(third)) return "both areas can be poisoned within one healthy period";
   }
@@ -115,19 +117,23 @@ std::string PoisonedChampion(Mutation mutation) {
 }
 
 std::string OneFailingCall(const Scenario& scenario) {
-  for (const hal::SimCall call : {hal::SimCall::kRead, hal::SimCall::kWrite, hal::SimCall::kErase, hal::SimCall::kSync}) {
+  for (const hal::SimCall call :
+       {hal::SimCall::kRead, hal::SimCall::kWrite, hal::SimCall::kErase, hal::SimCall::kSync}) {
     for (size_t part = 0; part < 3; ++part) {
       for (uint64_t k = 0;; k = call == hal::SimCall::kRead ? k + 1 + k / 4 : k + 1) {
         StoreWorld world;
         world.Load(scenario.before);
         const Status status = k % 2 == 0 ? Status::kUnavailable : Status::kResourceExhausted;
-        world.parts()[part]->SetFault({call, k, 1, call == hal::SimCall::kRead ? Status::kUnavailable : status, true});
+        world.parts()[part]->SetFault(
+            {call, k, 1, call == hal::SimCall::kRead ? Status::kUnavailable : status, true});
         Told told = scenario.told;
-        const std::string where = ": call " + std::to_string(k) + " of kind " + std::to_string(static_cast<int>(call)) +
-                                  " on partition " + std::to_string(part);
+        const std::string where = ": call " + std::to_string(k) + " of kind " +
+                                  std::to_string(static_cast<int>(call)) + " on partition " +
+                                  std::to_string(part);
         auto store = world.NewStore();
         const auto first = store->Start({});
-        if (!first.ok() || first->digest != scenario.told.champion) return "the champion does not serve" + where;
+        if (!first.ok() || first->digest != scenario.told.champion)
+          return "the champion does not serve" + where;
         scenario.run(world, *store, told);
         const bool hit = world.parts()[part]->calls(call) > k;
         world.parts()[part]->SetFault({});

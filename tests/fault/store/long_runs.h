@@ -1,5 +1,6 @@
-// Runs over many starts that a single cut does not reach: nights without power, endless service restarts, a champion that
-// poisons itself, and one failing I/O call at every place. Each returns what went wrong, or nothing.
+// Runs over many starts that a single cut does not reach: nights without power, endless service restarts, a
+// champion that poisons itself, and one failing I/O call at every place. Each returns what went wrong, or
+// nothing.
 #pragma once
 
 #include <string>
@@ -17,8 +18,8 @@ std::string PlannedStopsForEver(Mutation mutation);
 /// A champion whose learned state goes bad and crashes after each healthy start, until an older state serves.
 std::string PoisonedChampion(Mutation mutation);
 
-/// Each read, write, erase and sync of the scenario fails once, with EIO or ENOSPC: a champion always serves, and a
-/// later update works.
+/// Each read, write, erase and sync of the scenario fails once, with EIO or ENOSPC: a champion always serves,
+/// and a later update works.
 std::string OneFailingCall(const Scenario& scenario);
 
 }  // namespace dipper::store

@@ -21,7 +21,8 @@ const Packages& Pack() {
 void Checkpoint(ModelStore& store, SlotId slot, const Bytes& package, uint64_t samples, Told& told) {
   const Bytes gate(100, 7);
   store.HealthyPeriod();
-  if (Ok(store.WriteCheckpoint(slot, samples, MakeImage(samples), gate))) told.samples[DigestOf(package).bytes] = samples;
+  if (Ok(store.WriteCheckpoint(slot, samples, MakeImage(samples), gate)))
+    told.samples[DigestOf(package).bytes] = samples;
 }
 
 void Confirm(ModelStore& store, const Bytes& package, Told& told) {
@@ -39,6 +40,7 @@ void Prepare(Scenario& scenario, const std::vector<Bytes>& packages) {
   auto store = world.NewStore();
   DIPPER_CHECK(store->Start({}).ok());
   Told& told = scenario.told;
+  told.recorded = true;
   told.champion = DigestOf(Pack().factory);
   told.good = {DigestOf(Pack().p1).bytes, DigestOf(Pack().p2).bytes, DigestOf(Pack().p3).bytes,
                DigestOf(Pack().factory).bytes};
@@ -54,7 +56,9 @@ void Prepare(Scenario& scenario, const std::vector<Bytes>& packages) {
 
 std::string ServedIs(StoreWorld& world, const Bytes& package) {
   const auto record = world.CurrentRecord();
-  return record && record->lkg_digest == DigestOf(package) && !record->HasTrial() ? "" : "another model is champion";
+  return record && record->lkg_digest == DigestOf(package) && !record->HasTrial()
+             ? ""
+             : "another model is champion";
 }
 
 Scenario InstallAndConfirm(const char* name, const Bytes& next) {

@@ -14,9 +14,9 @@ HarnessLimits Limits() {
   const char* text = std::getenv("DIPPER_CRASH_SAMPLES");
   const uint64_t times = text == nullptr ? 1 : std::max(1UL, std::strtoul(text, nullptr, 10));
   HarnessLimits limits;
-  limits.enumerated_touches = times > 1 ? 8 : 5;
-  limits.samples = 8 * times;
-  limits.second_cut_samples = 2 + times;
+  limits.enumerated_touches = times > 1 ? 8 : 4;
+  limits.samples = 6 * times;
+  limits.second_cut_samples = 1 + times;
   return limits;
 }
 
@@ -61,7 +61,8 @@ TEST(StoreCrash, LoosenedRulesAreNoticed) {
     for (const Scenario& scenario : MakeScenarios()) {
       if (!violation.empty()) break;
       HarnessLimits limits = Limits();
-      limits.second_cut_stride = 16;
+      limits.samples = 3;
+      limits.second_cut_samples = 1;
       CrashHarness harness(limits, mutation);
       harness.Run(scenario);
       violation = harness.violation();

@@ -1,5 +1,6 @@
-// StoreWorld: a small device for store tests: simulated boot, slots and factory under one power supply, packages that
-// are a version and a digest, and the real ModelStore. Shared by the unit tests and the crash harness.
+// StoreWorld: a small device for store tests: simulated boot, slots and factory under one power supply,
+// packages that are a version and a digest, and the real ModelStore. Shared by the unit tests and the crash
+// harness.
 #pragma once
 
 #include <algorithm>
@@ -118,7 +119,8 @@ class StoreWorld {
   void Restart(uint64_t seed) { Load(Outcome(seed)); }
   Media Save() {
     Media media;
-    for (size_t i = 0; i < 4; ++i) media.bytes[i].assign(parts()[i]->bytes().begin(), parts()[i]->bytes().end());
+    for (size_t i = 0; i < 4; ++i)
+      media.bytes[i].assign(parts()[i]->bytes().begin(), parts()[i]->bytes().end());
     return media;
   }
   void Load(const Media& media) {

@@ -1,5 +1,6 @@
-// The own elementary functions against MPFR: random and edge arguments over the whole range, at most 2 ulp, scalar and
-// eight-lane forms equal bit for bit. Environment DIPPER_ULP_SAMPLES raises the number of random arguments per range.
+// The own elementary functions against MPFR: random and edge arguments over the whole range, at most 2 ulp,
+// scalar and eight-lane forms equal bit for bit. Environment DIPPER_ULP_SAMPLES raises the number of random
+// arguments per range.
 #include "agent/learn/math/functions.h"
 
 #include <gtest/gtest.h>
@@ -105,52 +106,97 @@ Worst Sweep(double (*function)(double), void (*lanes)(LanesIn, LanesOut), const 
   return worst;
 }
 
-const std::vector<double> kEdges = {0.0,      -0.0,      kInf,           -kInf,    std::nan(""), -std::nan(""), 5e-324,
-                                    -5e-324,  0x1p-1022, -0x1p-1022,     0x1.fffffffffffffp-1023,               1.0,
-                                    -1.0,     0x1p-1,    std::sqrt(0.5), std::sqrt(2.0),
-                                    0x1.fffffffffffffp-1, 0x1.0000000000001p+0, std::numeric_limits<double>::max(),
-                                    -std::numeric_limits<double>::max(), 0x1p-54, -0x1p-54, 0x1p-53, 0.55, -0.55};
+const std::vector<double> kEdges = {0.0,
+                                    -0.0,
+                                    kInf,
+                                    -kInf,
+                                    std::nan(""),
+                                    -std::nan(""),
+                                    5e-324,
+                                    -5e-324,
+                                    0x1p-1022,
+                                    -0x1p-1022,
+                                    0x1.fffffffffffffp-1023,
+                                    1.0,
+                                    -1.0,
+                                    0x1p-1,
+                                    std::sqrt(0.5),
+                                    std::sqrt(2.0),
+                                    0x1.fffffffffffffp-1,
+                                    0x1.0000000000001p+0,
+                                    std::numeric_limits<double>::max(),
+                                    -std::numeric_limits<double>::max(),
+                                    0x1p-54,
+                                    -0x1p-54,
+                                    0x1p-53,
+                                    0.55,
+                                    -0.55};
 
 TEST(Functions, Exp) {
   std::vector<double> edges = kEdges;
-  for (double x : {709.782712893384, 709.7827128933841, 710.0, -708.3964185322641, -745.1332191019411, -745.1332191019412,
-                   -745.2, -746.0, -744.4400719213812, 0.34657359027997264, -0.34657359027997264, 1e308, -1e308}) {
+  for (double x : {709.782712893384, 709.7827128933841, 710.0, -708.3964185322641, -745.1332191019411,
+                   -745.1332191019412, -745.2, -746.0, -744.4400719213812, 0.34657359027997264,
+                   -0.34657359027997264, 1e308, -1e308}) {
     edges.push_back(x);
   }
-  const Worst worst = Sweep(Exp, ExpLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_exp(r, r, MPFR_RNDN); },
-                            {{-1, 1}, {-746, 711}, {-745.2, -708}, {700, 709.79}, {-5e-324, 5e-324}}, edges);
+  const Worst worst = Sweep(
+      Exp, ExpLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_exp(r, r, MPFR_RNDN);
+      },
+      {{-1, 1}, {-746, 711}, {-745.2, -708}, {700, 709.79}, {-5e-324, 5e-324}}, edges);
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_EQ(Exp(0.0), 1.0);
   EXPECT_EQ(Exp(-kInf), 0.0);
 }
 
 TEST(Functions, Log) {
-  const Worst worst = Sweep(Log, LogLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_log(r, r, MPFR_RNDN); },
-                            {{0, 4}, {0.99, 1.01}, {0, 0x1p-1021}, {0, 1e300}, {-10, 0}}, kEdges);
+  const Worst worst = Sweep(
+      Log, LogLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_log(r, r, MPFR_RNDN);
+      },
+      {{0, 4}, {0.99, 1.01}, {0, 0x1p-1021}, {0, 1e300}, {-10, 0}}, kEdges);
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_EQ(Log(0.0), -kInf);
   EXPECT_EQ(Log(-0.0), -kInf);
 }
 
 TEST(Functions, Log1p) {
-  const Worst worst =
-      Sweep(Log1p, Log1pLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_log1p(r, r, MPFR_RNDN); },
-            {{-1, 1}, {-0.5, 1e-300}, {-1, -0.999}, {0.4, 0.43}, {-0.3, -0.29}, {1, 1e300}, {1e15, 1e17}, {-3, -1}}, kEdges);
+  const Worst worst = Sweep(
+      Log1p, Log1pLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_log1p(r, r, MPFR_RNDN);
+      },
+      {{-1, 1}, {-0.5, 1e-300}, {-1, -0.999}, {0.4, 0.43}, {-0.3, -0.29}, {1, 1e300}, {1e15, 1e17}, {-3, -1}},
+      kEdges);
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_TRUE(std::signbit(Log1p(-0.0)));
 }
 
 TEST(Functions, Tanh) {
-  const Worst worst =
-      Sweep(Tanh, TanhLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_tanh(r, r, MPFR_RNDN); },
-            {{-1, 1}, {0.5, 0.7}, {-25, 25}, {0, 1e-300}, {18, 23}, {1, 1e308}}, kEdges);
+  const Worst worst = Sweep(
+      Tanh, TanhLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_tanh(r, r, MPFR_RNDN);
+      },
+      {{-1, 1}, {0.5, 0.7}, {-25, 25}, {0, 1e-300}, {18, 23}, {1, 1e308}}, kEdges);
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_TRUE(std::signbit(Tanh(-0.0)));
 }
 
 TEST(Functions, Erf) {
-  const Worst worst = Sweep(Erf, ErfLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_erf(r, r, MPFR_RNDN); },
-                            {{-1, 1}, {0.9, 1.3}, {-6.5, 6.5}, {0, 1e-300}, {5.8, 6.1}}, kEdges);
+  const Worst worst = Sweep(
+      Erf, ErfLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_erf(r, r, MPFR_RNDN);
+      },
+      {{-1, 1}, {0.9, 1.3}, {-6.5, 6.5}, {0, 1e-300}, {5.8, 6.1}}, kEdges);
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_TRUE(std::signbit(Erf(-0.0)));
 }
@@ -163,22 +209,34 @@ std::vector<double> TrigonometryEdges() {
     if (k > 1e15) x = std::floor(k) * 1.5707963267948966;
     for (double y : {x, std::nextafter(x, kInf), std::nextafter(x, 0.0), -x}) edges.push_back(y);
   }
-  for (double x : {0x1.6ac5b262ca1ffp+849, 0x1p20, 0x1p53, 0x1p1023, 1048575.9999, 0.785, 0.7853981633974483}) edges.push_back(x);
+  for (double x : {0x1.6ac5b262ca1ffp+849, 0x1p20, 0x1p53, 0x1p1023, 1048575.9999, 0.785, 0.7853981633974483})
+    edges.push_back(x);
   return edges;
 }
 
-const std::vector<Range> kTrigonometryRanges = {{-1, 1}, {-10, 10}, {-1048576, 1048576}, {1e6, 1.1e6}, {1e6, 1e18}, {0, 1.7e308}};
+const std::vector<Range> kTrigonometryRanges = {{-1, 1},      {-10, 10},   {-1048576, 1048576},
+                                                {1e6, 1.1e6}, {1e6, 1e18}, {0, 1.7e308}};
 
 TEST(Functions, Sin) {
-  const Worst worst = Sweep(Sin, SinLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_sin(r, r, MPFR_RNDN); },
-                            kTrigonometryRanges, TrigonometryEdges());
+  const Worst worst = Sweep(
+      Sin, SinLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_sin(r, r, MPFR_RNDN);
+      },
+      kTrigonometryRanges, TrigonometryEdges());
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
   EXPECT_TRUE(std::signbit(Sin(-0.0)));
 }
 
 TEST(Functions, Cos) {
-  const Worst worst = Sweep(Cos, CosLanes, [](mpfr_t r, double x) { mpfr_set_d(r, x, MPFR_RNDN); mpfr_cos(r, r, MPFR_RNDN); },
-                            kTrigonometryRanges, TrigonometryEdges());
+  const Worst worst = Sweep(
+      Cos, CosLanes,
+      [](mpfr_t r, double x) {
+        mpfr_set_d(r, x, MPFR_RNDN);
+        mpfr_cos(r, r, MPFR_RNDN);
+      },
+      kTrigonometryRanges, TrigonometryEdges());
   EXPECT_LE(worst.ulp, 2.0) << worst.at;
 }
 
@@ -203,7 +261,9 @@ TEST(Functions, Pow) {
   Worst worst;
   RandomState random = SeedRandom(9);
   std::vector<double> edges = kEdges;
-  for (double x : {2.0, 3.0, -2.0, -3.0, 0.5, -0.5, 1e300, 0x1p53, 0x1p53 + 2, -0x1p63, 0x1p70, 1074.0, -1074.0, 1e-300}) edges.push_back(x);
+  for (double x :
+       {2.0, 3.0, -2.0, -3.0, 0.5, -0.5, 1e300, 0x1p53, 0x1p53 + 2, -0x1p63, 0x1p70, 1074.0, -1074.0, 1e-300})
+    edges.push_back(x);
   for (double x : edges) {
     for (double y : edges) ExpectPow(x, y, worst);
   }
@@ -211,11 +271,21 @@ TEST(Functions, Pow) {
     double x = DrawByBits(random, {5e-324, 1e308});
     double y = 0;
     switch (i % 4) {
-      case 0: y = (NextUniform(random) * 2 - 1) * 745 / std::fabs(std::log(x)); break;
-      case 1: x = 1 + (NextUniform(random) - 0.5) * 0.1; y = (NextUniform(random) * 2 - 1) * 2e4; break;
-      case 2: x = 1 + (NextUniform(random) - 0.5) * std::ldexp(1.0, -static_cast<int>(NextBelow(random, 50)));
-        y = (NextUniform(random) * 2 - 1) * 740 / std::max(std::fabs(std::log(x)), 1e-17); break;
-      default: x = -NextUniform(random) * 40; y = static_cast<double>(NextBelow(random, 200)) - 100; break;
+      case 0:
+        y = (NextUniform(random) * 2 - 1) * 745 / std::fabs(std::log(x));
+        break;
+      case 1:
+        x = 1 + (NextUniform(random) - 0.5) * 0.1;
+        y = (NextUniform(random) * 2 - 1) * 2e4;
+        break;
+      case 2:
+        x = 1 + (NextUniform(random) - 0.5) * std::ldexp(1.0, -static_cast<int>(NextBelow(random, 50)));
+        y = (NextUniform(random) * 2 - 1) * 740 / std::max(std::fabs(std::log(x)), 1e-17);
+        break;
+      default:
+        x = -NextUniform(random) * 40;
+        y = static_cast<double>(NextBelow(random, 200)) - 100;
+        break;
     }
     ExpectPow(x, y, worst);
     if (HasFatalFailure()) return;

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace dipper::telemetry {
 namespace {
@@ -32,6 +34,24 @@ TEST(Catalogue, NamesUnitsAndIdsFollowTheRules) {
   }
   EXPECT_EQ(FindMetric(0), nullptr);
   EXPECT_EQ(FindMetric(65535), nullptr);
+}
+
+// docs/reference/metrics.md is what operators read: one row a metric, in this order, saying the same.
+TEST(Catalogue, ThePageSaysTheSame) {
+  std::ifstream page(DIPPER_METRICS_PAGE);
+  ASSERT_TRUE(page) << DIPPER_METRICS_PAGE;
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("| ") && line[2] >= '0' && line[2] <= '9') rows.push_back(line);
+  }
+  ASSERT_EQ(rows.size(), MetricCatalogue().size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const MetricRow& row = MetricCatalogue()[i];
+    const std::string scope = row.scope == schema::MetricScope::Model ? "model" : "device";
+    EXPECT_EQ(rows[i], "| " + std::to_string(static_cast<uint16_t>(row.id)) + " | `" + std::string(row.name) +
+                           "` | " + scope + " | " + std::string(row.unit) + " | " + std::string(row.help) +
+                           " |");
+  }
 }
 
 }  // namespace

@@ -1,0 +1,356 @@
+// See model.h: observing, predicting, learning. Creation, checks and metrics: model_image.cc.
+#include "agent/learn/image/model.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "agent/learn/image/entry.h"
+#include "agent/learn/math/nan.h"
+#include "agent/learn/math/place.h"
+#include "agent/learn/math/saturate.h"
+
+namespace dipper::learn {
+
+using base::Status;
+
+namespace {
+
+constexpr double kLargestAnswer = 1e31;
+constexpr double kStepFading = 0.99;      // memory of the errors of the step shares
+constexpr double kScaleMemory = 0.01;    // least weight of one residual in the residual scale
+constexpr double kCutResiduals = 4.0;    // while anomalous, residuals are learned up to this many scales
+constexpr double kLeastScale = 1e-100;
+
+double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
+
+}  // namespace
+
+void Model::Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const {
+  const uint16_t* categories = tables() + layout_.categories.first;
+  for (uint32_t i = 0; i < layout_.features; ++i) {
+    float value = x[i];
+    if (!IsFinite(value)) {
+      ++*missing;
+      row[i] = CanonicalNanFloat();
+      continue;
+    }
+    if (categories[i] > 0) {
+      const uint32_t category = SaturatingToInt<uint32_t>(static_cast<double>(value));
+      const bool known = category < categories[i] && static_cast<float>(category) == value;
+      value = known ? value : static_cast<float>(categories[i]);
+    } else if (std::fabs(value) > kMaxMagnitude) {
+      ++*clamped;
+      value = value > 0.0F ? kMaxMagnitude : -kMaxMagnitude;
+    }
+    row[i] = value;
+  }
+}
+
+void Model::RunStages(StageMode mode, float* row) const {
+  const uint16_t* lists = tables();
+  for (uint32_t i = 0; i < layout_.stage_count; ++i) {
+    const StageLayout& stage = layout_.stages[i];
+    switch (stage.kind) {
+      case schema::StageParams::StandardScaler:
+        StandardScaler(layout_.ScalerConfig(stage, lists), At(stage.section)).Apply(mode, row);
+        break;
+      case schema::StageParams::Lags:
+        Lags(layout_.LagsConfigOf(stage, lists), At(stage.section)).Apply(mode, row);
+        break;
+      case schema::StageParams::OneHot: {
+        std::array<float, kMaxInputs> before;
+        std::memcpy(before.data(), row, stage.in_width * sizeof(float));
+        ApplyOneHot(layout_.OneHotConfigOf(stage, lists), before.data(), row);
+        break;
+      }
+#ifdef DIPPER_TEST_FAULTS
+      case schema::StageParams::Fault:
+        if (mode != StageMode::kPeek) {
+          ApplyFault(stage.fault, header().samples, PlaceOf<double>(At(stage.section).data()));
+        }
+        break;
+#endif
+      default:
+        break;
+    }
+  }
+}
+
+void Model::PredictOutputs(std::span<const float> inputs, std::span<double> outputs) const {
+  const base::MutableBytes memory = At(layout_.learner_section);
+  switch (layout_.learner) {
+    case schema::LearnerParams::Linear:
+      return Linear(layout_.linear, memory).Predict(inputs, outputs);
+    case schema::LearnerParams::Rls:
+      return Rls(layout_.rls, memory).Predict(inputs, outputs);
+    default:
+      return HoeffdingTree(layout_.TreeConfig(tables()), memory).Predict(inputs, outputs);
+  }
+}
+
+double Model::Answer(std::span<const double> outputs, double base) const {
+  if (!layout_.target.classification) {
+    const double share = layout_.target.kind == schema::TargetKind::FeatureAhead ? StepShare() : 1.0;
+    return Cut(base + share * outputs[0], kLargestAnswer);
+  }
+  size_t best = 0;
+  for (size_t i = 1; i < outputs.size(); ++i) {
+    if (outputs[i] > outputs[best]) best = i;
+  }
+  return static_cast<double>(best);
+}
+
+void Model::FillAnswer(std::span<const double> outputs, double value, Output* out) const {
+  out->cold = header().learned < layout_.min_labels;
+  if (layout_.target.classification) {
+    out->class_index = static_cast<int32_t>(value);
+    out->probabilities = outputs;
+  } else {
+    out->value = value;
+  }
+}
+
+Status Model::CheckId(uint64_t id) {
+  ImageHeader& h = header();
+  if (h.samples == 0 || id > h.last_id) return Status::kOk;
+  bool waits = id == h.last_id || FindWaiting(id).head != nullptr;
+  for (uint64_t i = 0; i < h.truth_count && !waits; ++i) {
+    waits = PlaceOf<TruthEntry>(At(layout_.truth_section).data())[(h.truth_head + i) % layout_.truth_capacity].id == id;
+  }
+  if (waits) return Status::kAlreadyExists;
+  StartSeries();
+  return Status::kOk;
+}
+
+Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Output* out) {
+  ImageHeader& h = header();
+  if (x.size() != layout_.features) {
+    h.skipped += 1;
+    return Status::kInvalidArgument;
+  }
+  if (const Status status = CheckId(id); !base::Ok(status)) {
+    h.skipped += 1;
+    return status;
+  }
+  std::array<float, kMaxInputs> row;
+  Enter(x, row.data(), &h.missing_values, &h.clamped_values);
+  Output local;
+  Output& answer = out != nullptr ? *out : local;
+  answer = Output();
+  answer.id = id;
+  const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
+  if (ahead) ComeDue(static_cast<double>(row[layout_.target.feature]), &answer);
+  RunStages(h.flags & kFlagFrozen ? StageMode::kFrozen : StageMode::kLearn, row.data());
+
+  const Entry entry = NextEntry(id);
+  std::memcpy(entry.inputs.data(), row.data(), entry.inputs.size() * sizeof(float));
+  PredictOutputs(entry.inputs, entry.outputs);
+  PendingEntry& e = *entry.head;
+  const bool classification = layout_.target.classification;
+  e.base = ahead && !classification && !IsNan(h.last_actual) ? h.last_actual : 0.0;
+  e.value = Answer(entry.outputs, e.base);
+  if (ahead) {
+    e.trivial = IsNan(h.last_actual) ? 0.0 : h.last_actual;
+  } else if (classification) {
+    e.trivial = ClassificationMetrics(layout_.classification_metrics, At(layout_.metrics_section)).Trivial();
+  } else {
+    e.trivial = RegressionMetrics(layout_.regression_metrics, At(layout_.metrics_section)).Trivial();
+  }
+  FillAnswer(entry.outputs, e.value, &answer);
+  if (answer.has_score && layout_.truth_capacity > 0) KeepTruth(id, answer.anomaly_score);
+  h.samples += 1;
+  h.last_id = id;
+  h.last_time_ns = time_ns;
+  return Status::kOk;
+}
+
+Status Model::Predict(std::span<const float> x, Output* out) const {
+  if (x.size() != layout_.features || out == nullptr) return Status::kInvalidArgument;
+  const ImageHeader& h = header();
+  std::array<float, kMaxInputs> row;
+  uint64_t ignored = 0;
+  Enter(x, row.data(), &ignored, &ignored);
+  const double now = static_cast<double>(row[layout_.target.feature]);
+  RunStages(StageMode::kPeek, row.data());
+  const std::span<double> outputs(scratch_.data(), layout_.outputs);
+  PredictOutputs({row.data(), layout_.inputs}, outputs);
+  double base = 0.0;
+  if (layout_.target.kind == schema::TargetKind::FeatureAhead && !layout_.target.classification) {
+    base = !IsNan(now) ? now : (IsNan(h.last_actual) ? 0.0 : h.last_actual);
+  }
+  *out = Output();
+  FillAnswer(outputs, Answer(outputs, base), out);
+  return Status::kOk;
+}
+
+void Model::ComeDue(double actual, Output* out) {
+  ImageHeader& h = header();
+  const bool due = h.pending_count == layout_.pending_capacity;
+  if (IsNan(actual)) {
+    if (due) {
+      h.lost_samples += 1;  // its label is missing
+      DropOldest();
+    }
+    return;
+  }
+  if (due) {
+    const Entry entry = EntryAt(h.pending_head);
+    Outcome& outcome = out->outcome;
+    ScoreAndLearn(entry, actual, 1.0, &outcome);
+    DropOldest();
+    out->has_score = outcome.has_score;
+    out->anomaly_score = outcome.anomaly_score;
+    out->anomaly_active = outcome.anomaly_active;
+    out->anomaly_raised = outcome.anomaly_raised;
+    out->anomaly_cleared = outcome.anomaly_cleared;
+    out->anomaly_residual = outcome.has_score ? h.anomaly_residual : 0.0;
+  }
+  h.last_actual = actual;
+}
+
+double Model::StepShare() const {
+  const ImageHeader& h = header();
+  uint32_t best = 0;
+  for (uint32_t i = 1; i < kStepShares; ++i) {
+    if (h.step_losses[i] < h.step_losses[best]) best = i;
+  }
+  return static_cast<double>(best) / static_cast<double>(kStepShares - 1);
+}
+
+void Model::ScoreStep(double step, double truth) {
+  for (uint32_t i = 0; i < kStepShares; ++i) {
+    const double share = static_cast<double>(i) / static_cast<double>(kStepShares - 1);
+    double& loss = header().step_losses[i];
+    loss = kStepFading * loss + (1.0 - kStepFading) * std::fabs(truth - share * step);
+    if (!(loss > kLeastScale)) loss = 0.0;
+  }
+}
+
+bool Model::ScoreResidual(double residual, Outcome* out) {
+  const AnomalyScore::Result result = AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(residual);
+  out->has_score = true;
+  out->anomaly_score = result.score;
+  out->anomaly_active = result.active;
+  out->anomaly_raised = result.raised;
+  out->anomaly_cleared = result.cleared;
+  header().anomaly_residual = residual;
+  return result.active || result.score >= layout_.anomaly.raise;
+}
+
+double Model::TameTarget(double target, double answer, bool anomalous) {
+  // What looks anomalous is learned only up to a few usual residuals, so that a burst does not bend the model. The
+  // scale grows with what was cut, so a lasting change is followed soon.
+  ImageHeader& h = header();
+  const double limit = anomalous && h.residual_scale > 0.0 ? kCutResiduals * h.residual_scale : kLargestAnswer;
+  const double residual = Cut(target - answer, limit);
+  const double own = 1.0 / static_cast<double>(h.labels);
+  const double share = own > kScaleMemory ? own : kScaleMemory;
+  const double scale = h.residual_scale + share * (std::fabs(residual) - h.residual_scale);
+  h.residual_scale = scale > kLeastScale ? scale : 0.0;
+  return answer + residual;
+}
+
+void Model::UpdateDrift(Outcome* out) {
+  for (uint32_t i = 0; i < layout_.drift_count; ++i) {
+    if (layout_.drift_on_score[i] && !out->has_score) continue;
+    PageHinkley detector(layout_.drift[i], At(layout_.drift_sections[i]));
+    const DriftLevel level = detector.Update(layout_.drift_on_score[i] ? out->anomaly_score : out->loss);
+    out->drift_warning = out->drift_warning || level == DriftLevel::kWarning;
+    out->drift_alarm = out->drift_alarm || level == DriftLevel::kAlarm;
+  }
+}
+
+void Model::UpdateLearner(const Entry& entry, double y, double weight) {
+  // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction which the
+  // ones before already made drive it apart. Scores always use the stored answer.
+  std::span<const double> outputs = entry.outputs;
+  if (entry.head->learned != header().learned) {
+    const std::span<double> fresh(scratch_.data(), layout_.outputs);
+    PredictOutputs(entry.inputs, fresh);
+    outputs = fresh;
+  }
+  const base::MutableBytes memory = At(layout_.learner_section);
+  switch (layout_.learner) {
+    case schema::LearnerParams::Linear:
+      return Linear(layout_.linear, memory).Learn(entry.inputs, outputs, y, weight);
+    case schema::LearnerParams::Rls:
+      return Rls(layout_.rls, memory).Learn(entry.inputs, outputs, y, weight);
+    default:
+      return HoeffdingTree(layout_.TreeConfig(tables()), memory).Learn(entry.inputs, outputs, y, weight);
+  }
+}
+
+double Model::ScoreRegression(const Entry& entry, double y, double weight, Outcome* out) {
+  const PendingEntry& e = *entry.head;
+  RegressionMetrics metrics(layout_.regression_metrics, At(layout_.metrics_section));
+  const auto losses = metrics.Score(e.value, e.trivial, y, weight);
+  out->loss = losses.loss;
+  out->trivial_loss = losses.trivial_loss;
+  double target = y - e.base;  // the learner forecasts the step from `base`
+  if (!(weight > 0.0)) return target;
+  if (layout_.target.kind == schema::TargetKind::FeatureAhead) ScoreStep(entry.outputs[0], target);
+  if (layout_.anomaly_enabled) {
+    const bool anomalous = ScoreResidual(y - e.value, out);
+    target = TameTarget(target, entry.outputs[0], anomalous);
+  }
+  return target;
+}
+
+void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* out) {
+  ImageHeader& h = header();
+  const PendingEntry& e = *entry.head;
+  *out = Outcome();
+  out->valid = true;
+  out->id = e.id;
+  out->label = y;
+  out->predicted = e.value;
+  h.labels += 1;
+  double target = y;
+  if (layout_.target.classification) {
+    const auto actual = static_cast<uint32_t>(y);
+    ClassificationMetrics metrics(layout_.classification_metrics, At(layout_.metrics_section));
+    const auto losses = metrics.Score(static_cast<uint32_t>(e.value), entry.outputs[actual],
+                                      static_cast<uint32_t>(e.trivial), actual, weight);
+    out->loss = losses.loss;
+    out->trivial_loss = losses.trivial_loss;
+    if (layout_.auc_enabled && weight > 0.0) {
+      AucWindow(layout_.auc, At(layout_.auc_section)).Add(entry.outputs[1], actual == 1);
+    }
+  } else {
+    target = ScoreRegression(entry, y, weight, out);
+  }
+  if (!(weight > 0.0)) return;
+  UpdateDrift(out);
+  if ((h.flags & kFlagFrozen) != 0) return;
+  UpdateLearner(entry, target, weight);
+  h.learned += 1;
+}
+
+Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
+  Outcome local;
+  Outcome& outcome = out != nullptr ? *out : local;
+  outcome = Outcome();
+  ImageHeader& h = header();
+  const TargetLayout& target = layout_.target;
+  const bool ahead = target.kind == schema::TargetKind::FeatureAhead;
+  const double classes = ahead ? 2.0 : static_cast<double>(target.classes);
+  const bool good_class = y >= 0.0 && y < classes && std::floor(y) == y;
+  const bool good = ahead || target.classification ? good_class : IsFinite(y);
+  if (!good || !(weight >= 0.0) || !IsFinite(weight)) {
+    h.rejected_labels += 1;
+    return Status::kInvalidArgument;
+  }
+  if (ahead) return LearnTruth(id, y, weight, &outcome);
+  const Entry entry = FindWaiting(id);
+  if (entry.head == nullptr) {
+    h.unmatched_labels += 1;
+    return Status::kNotFound;
+  }
+  const double value = target.classification ? y : Cut(y, static_cast<double>(kMaxMagnitude));
+  ScoreAndLearn(entry, value, weight < kMaxWeight ? weight : kMaxWeight, &outcome);
+  entry.head->waiting = 0;
+  DropDone();
+  return Status::kOk;
+}
+
+}  // namespace dipper::learn

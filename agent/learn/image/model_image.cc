@@ -1,0 +1,302 @@
+// See model.h: creating an image, taking one over after checking it, and reading its metrics.
+#include <cmath>
+#include <cstring>
+
+#include "agent/base/sha256.h"
+#include "agent/learn/image/entry.h"
+#include "agent/learn/image/model.h"
+#include "agent/learn/math/fp_env.h"
+#include "agent/learn/math/nan.h"
+#include "agent/learn/math/place.h"
+
+namespace dipper::learn {
+
+using base::Status;
+
+namespace {
+
+bool Aligned(base::ByteView memory) { return reinterpret_cast<uintptr_t>(memory.data()) % 16 == 0; }
+
+bool Whole(double x, double below) { return x >= 0.0 && x < below && std::floor(x) == x; }
+
+constexpr double kLargestStored = 1e40;
+
+}  // namespace
+
+/// Checks the sections of an image one after another; every index, count and number.
+class ImageChecker {
+ public:
+  ImageChecker(const Layout& layout, base::ByteView memory) : layout_(layout), memory_(memory) {}
+
+  Status Run() const {
+    DIPPER_RETURN_IF_ERROR(Header());
+    DIPPER_RETURN_IF_ERROR(Stages());
+    DIPPER_RETURN_IF_ERROR(Pending());
+    DIPPER_RETURN_IF_ERROR(Truth());
+    DIPPER_RETURN_IF_ERROR(Learner());
+    return Rest();
+  }
+
+ private:
+  base::ByteView At(const Section& section) const { return memory_.subspan(section.offset, section.bytes); }
+  const uint16_t* Tables() const { return PlaceOf<uint16_t>(memory_.data() + layout_.table_section.offset); }
+
+  Status Header() const {
+    const auto h = base::Load<ImageHeader>(memory_.data());
+    const bool rings = h.pending_count <= layout_.pending_capacity && h.pending_head < layout_.pending_capacity &&
+                       h.truth_count <= layout_.truth_capacity &&
+                       (h.truth_head == 0 || h.truth_head < layout_.truth_capacity);
+    const bool numbers = IsFiniteOrMissing(h.last_actual) && !(std::fabs(h.last_actual) > kLargestStored) &&
+                         h.residual_scale >= 0.0 && h.residual_scale <= kLargestStored &&
+                         std::fabs(h.anomaly_residual) <= kLargestStored;
+    bool reserved = true;
+    for (const double loss : h.step_losses) {
+      if (!(loss >= 0.0 && loss <= kLargestStored)) return Status::kDataLoss;
+    }
+    for (const uint64_t word : h.reserved) reserved = reserved && word == 0;
+    const bool counts = h.learned <= h.labels && (h.labels > 0 || h.residual_scale == 0.0);
+    return rings && numbers && reserved && counts && h.flags <= kFlagFrozen ? Status::kOk : Status::kDataLoss;
+  }
+
+  Status Stages() const {
+    for (uint32_t i = 0; i < layout_.stage_count; ++i) {
+      const StageLayout& stage = layout_.stages[i];
+      if (stage.kind == schema::StageParams::StandardScaler) {
+        DIPPER_RETURN_IF_ERROR(StandardScaler::Validate(layout_.ScalerConfig(stage, Tables()), At(stage.section)));
+      } else if (stage.kind == schema::StageParams::Lags) {
+        DIPPER_RETURN_IF_ERROR(Lags::Validate(layout_.LagsConfigOf(stage, Tables()), At(stage.section)));
+      } else if (stage.kind == schema::StageParams::Fault) {
+        if (!IsFinite(*PlaceOf<double>(At(stage.section).data()))) return Status::kDataLoss;
+      }
+    }
+    return Status::kOk;
+  }
+
+  bool GoodEntry(const uint8_t* at) const {
+    const auto e = base::Load<PendingEntry>(at);
+    const bool classification = layout_.target.classification;
+    bool good = e.waiting <= 1 && e.reserved[0] == 0 && e.reserved[1] == 0 && e.reserved[2] == 0 && std::fabs(e.base) <= kLargestStored;
+    if (classification) {
+      const auto classes = static_cast<double>(layout_.target.classes);
+      good = good && Whole(e.value, classes) && Whole(e.trivial, classes);
+    } else {
+      good = good && std::fabs(e.value) <= kLargestStored && std::fabs(e.trivial) <= kLargestStored;
+    }
+    const double* outputs = PlaceOf<double>(at + sizeof(PendingEntry));
+    for (uint32_t i = 0; i < layout_.outputs; ++i) {
+      good = good && (classification ? outputs[i] >= 0.0 && outputs[i] <= 1.0 + 1e-9
+                                     : std::fabs(outputs[i]) <= kLargestStored);
+    }
+    const float* inputs = PlaceOf<float>(at + sizeof(PendingEntry) + layout_.outputs * sizeof(double));
+    for (uint32_t i = 0; i < layout_.inputs; ++i) good = good && IsFiniteOrMissing(inputs[i]);
+    return good;
+  }
+
+  Status Pending() const {
+    const auto h = base::Load<ImageHeader>(memory_.data());
+    const uint8_t* first = memory_.data() + layout_.pending_section.offset;
+    for (uint64_t i = 0; i < layout_.pending_capacity; ++i) {
+      if (!GoodEntry(first + i * layout_.pending_entry_bytes)) return Status::kDataLoss;
+    }
+    uint64_t last = 0;
+    for (uint64_t i = 0; i < h.pending_count; ++i) {
+      const uint64_t place = (h.pending_head + i) % layout_.pending_capacity;
+      const auto e = base::Load<PendingEntry>(first + place * layout_.pending_entry_bytes);
+      const bool rising = (i == 0 || e.id > last) && e.id <= h.last_id && e.sample < h.samples;
+      if (!rising) return Status::kDataLoss;
+      last = e.id;
+    }
+    return Status::kOk;
+  }
+
+  Status Truth() const {
+    const TruthEntry* ring = PlaceOf<TruthEntry>(memory_.data() + layout_.truth_section.offset);
+    for (uint32_t i = 0; i < layout_.truth_capacity; ++i) {
+      if (!(ring[i].score >= 0.0 && ring[i].score <= 1.0)) return Status::kDataLoss;
+    }
+    return Status::kOk;
+  }
+
+  Status Learner() const {
+    const base::ByteView memory = At(layout_.learner_section);
+    switch (layout_.learner) {
+      case schema::LearnerParams::Linear:
+        return Linear::Validate(layout_.linear, memory);
+      case schema::LearnerParams::Rls:
+        return Rls::Validate(layout_.rls, memory);
+      default:
+        return HoeffdingTree::Validate(layout_.TreeConfig(Tables()), memory);
+    }
+  }
+
+  Status Rest() const {
+    if (layout_.target.classification) {
+      DIPPER_RETURN_IF_ERROR(
+          ClassificationMetrics::Validate(layout_.classification_metrics, At(layout_.metrics_section)));
+    } else {
+      DIPPER_RETURN_IF_ERROR(RegressionMetrics::Validate(layout_.regression_metrics, At(layout_.metrics_section)));
+    }
+    if (layout_.auc_enabled) DIPPER_RETURN_IF_ERROR(AucWindow::Validate(layout_.auc, At(layout_.auc_section)));
+    if (layout_.anomaly_enabled) {
+      DIPPER_RETURN_IF_ERROR(AnomalyScore::Validate(layout_.anomaly, At(layout_.anomaly_section)));
+    }
+    for (uint32_t i = 0; i < layout_.drift_count; ++i) {
+      DIPPER_RETURN_IF_ERROR(PageHinkley::Validate(layout_.drift[i], At(layout_.drift_sections[i])));
+    }
+    return Status::kOk;
+  }
+
+  const Layout& layout_;
+  base::ByteView memory_;
+};
+
+ImageHeader& Model::header() const { return *PlaceOf<ImageHeader>(memory_.data()); }
+
+const uint16_t* Model::tables() const { return PlaceOf<uint16_t>(memory_.data() + layout_.table_section.offset); }
+
+base::Result<uint64_t> Model::StateBytes(const Spec& spec) { return spec.state_bytes(); }
+
+base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
+  const Layout& layout = spec.plan().layout;
+  if (!Aligned(memory) || memory.size() != layout.total_bytes) return Status::kInvalidArgument;
+  DIPPER_RETURN_IF_ERROR(CheckFloatEnvironment());
+  std::memset(memory.data(), 0, memory.size());
+  const Model model(layout, memory);
+  ImageHeader& h = model.header();
+  h.magic = kImageMagic;
+  h.layout_version = kImageLayoutVersion;
+  h.numerics_version = kNumericsVersion;
+  h.total_bytes = layout.total_bytes;
+  h.spec_digest = spec.digest();
+  h.last_actual = CanonicalNan();
+  std::memcpy(model.At(layout.table_section).data(), spec.plan().tables.data(), layout.table_count * sizeof(uint16_t));
+  const uint16_t* tables = model.tables();
+  for (uint32_t i = 0; i < layout.stage_count; ++i) {
+    const StageLayout& stage = layout.stages[i];
+    if (stage.kind == schema::StageParams::StandardScaler) {
+      DIPPER_RETURN_IF_ERROR(StandardScaler::Create(layout.ScalerConfig(stage, tables), model.At(stage.section)));
+    } else if (stage.kind == schema::StageParams::Lags) {
+      DIPPER_RETURN_IF_ERROR(Lags::Create(layout.LagsConfigOf(stage, tables), model.At(stage.section)));
+    }
+  }
+  const base::MutableBytes learner = model.At(layout.learner_section);
+  if (layout.learner == schema::LearnerParams::Linear) {
+    DIPPER_RETURN_IF_ERROR(Linear::Create(layout.linear, learner));
+  } else if (layout.learner == schema::LearnerParams::Rls) {
+    DIPPER_RETURN_IF_ERROR(Rls::Create(layout.rls, learner));
+  } else {
+    DIPPER_RETURN_IF_ERROR(HoeffdingTree::Create(layout.TreeConfig(tables), learner));
+  }
+  const base::MutableBytes metrics = model.At(layout.metrics_section);
+  DIPPER_RETURN_IF_ERROR(layout.target.classification
+                             ? ClassificationMetrics::Create(layout.classification_metrics, metrics)
+                             : RegressionMetrics::Create(layout.regression_metrics, metrics));
+  if (layout.auc_enabled) DIPPER_RETURN_IF_ERROR(AucWindow::Create(layout.auc, model.At(layout.auc_section)));
+  if (layout.anomaly_enabled) {
+    DIPPER_RETURN_IF_ERROR(AnomalyScore::Create(layout.anomaly, model.At(layout.anomaly_section)));
+  }
+  for (uint32_t i = 0; i < layout.drift_count; ++i) {
+    DIPPER_RETURN_IF_ERROR(PageHinkley::Create(layout.drift[i], model.At(layout.drift_sections[i])));
+  }
+  return model;
+}
+
+base::Result<Model> Model::Attach(const Spec& spec, base::MutableBytes memory) {
+  const Layout& layout = spec.plan().layout;
+  if (!Aligned(memory) || memory.size() != layout.total_bytes) return Status::kInvalidArgument;
+  DIPPER_RETURN_IF_ERROR(CheckFloatEnvironment());
+  const Model model(layout, memory);
+  const ImageHeader& h = model.header();
+  if (h.magic != kImageMagic) return Status::kDataLoss;
+  if (h.layout_version != kImageLayoutVersion || h.numerics_version != kNumericsVersion) {
+    return Status::kUnimplemented;
+  }
+  if (h.total_bytes != layout.total_bytes || h.spec_digest != spec.digest()) return Status::kDataLoss;
+  if (std::memcmp(model.tables(), spec.plan().tables.data(), layout.table_count * sizeof(uint16_t)) != 0) {
+    return Status::kDataLoss;
+  }
+  DIPPER_RETURN_IF_ERROR(ImageChecker(layout, memory).Run());
+  return model;
+}
+
+bool Model::AllFinite() const { return base::Ok(ImageChecker(layout_, memory_).Run()); }
+
+base::Digest Model::ImageDigest() const { return base::Sha256Of(memory_); }
+
+void Model::SetFrozen(bool frozen) { header().flags = frozen ? kFlagFrozen : 0; }
+bool Model::frozen() const { return (header().flags & kFlagFrozen) != 0; }
+uint64_t Model::samples() const { return header().samples; }
+uint64_t Model::labels_learned() const { return header().learned; }
+uint64_t Model::last_id() const { return header().last_id; }
+int64_t Model::last_time_ns() const { return header().last_time_ns; }
+
+Metrics Model::ReadMetrics() const {
+  const ImageHeader& h = header();
+  const double none = CanonicalNan();
+  Metrics m;
+  m.samples = h.samples;
+  m.skipped = h.skipped;
+  m.series = h.series;
+  m.missing_values = h.missing_values;
+  m.clamped_values = h.clamped_values;
+  m.labels = h.labels;
+  m.learned = h.learned;
+  m.unmatched_labels = h.unmatched_labels;
+  m.rejected_labels = h.rejected_labels;
+  m.lost_samples = h.lost_samples;
+  for (uint64_t i = 0; i < h.pending_count; ++i) {
+    m.pending += EntryAt((h.pending_head + i) % layout_.pending_capacity).head->waiting;
+  }
+  m.pending_capacity = layout_.pending_capacity;
+  if (h.pending_count > 0) m.pending_age_samples = h.samples - EntryAt(h.pending_head).head->sample;
+  m.accuracy = m.kappa = m.kappa_temporal = m.log_loss = m.mae = m.rmse = m.r2 = m.auc = none;
+  m.trivial_accuracy = m.trivial_kappa = m.trivial_mae = m.trivial_rmse = none;
+  ReadLossMetrics(&m);
+  if (layout_.auc_enabled) {
+    std::array<uint32_t, 1024> scratch;
+    const AucWindow window(layout_.auc, At(layout_.auc_section));
+    if (window.count() <= scratch.size()) m.auc = window.Read({scratch.data(), window.count()});
+  }
+  for (uint32_t i = 0; i < layout_.drift_count; ++i) {
+    const PageHinkley detector(layout_.drift[i], At(layout_.drift_sections[i]));
+    m.drift_warnings += detector.warnings();
+    m.drift_alarms += detector.alarms();
+    m.drift_statistic = detector.statistic() > m.drift_statistic ? detector.statistic() : m.drift_statistic;
+  }
+  if (layout_.anomaly_enabled) {
+    const AnomalyScore anomaly(layout_.anomaly, At(layout_.anomaly_section));
+    m.anomaly_events = anomaly.events();
+    m.anomaly_score = anomaly.score();
+    m.anomaly_active = anomaly.active();
+  }
+  m.cold = h.learned < layout_.min_labels;
+  m.frozen = frozen();
+  return m;
+}
+
+void Model::ReadLossMetrics(Metrics* m) const {
+  if (layout_.target.classification) {
+    const ClassificationMetrics::Summary s =
+        ClassificationMetrics(layout_.classification_metrics, At(layout_.metrics_section)).Read();
+    m->accuracy = s.accuracy;
+    m->kappa = s.kappa;
+    m->kappa_temporal = s.kappa_temporal;
+    m->log_loss = s.log_loss;
+    m->trivial_accuracy = s.trivial_accuracy;
+    m->trivial_kappa = s.trivial_kappa;
+    m->faded_loss = s.faded_loss;
+    m->faded_trivial_loss = s.faded_trivial_loss;
+    return;
+  }
+  const RegressionMetrics::Summary s =
+      RegressionMetrics(layout_.regression_metrics, At(layout_.metrics_section)).Read();
+  m->mae = s.mae;
+  m->rmse = s.rmse;
+  m->r2 = s.r2;
+  m->trivial_mae = s.trivial_mae;
+  m->trivial_rmse = s.trivial_rmse;
+  m->faded_loss = s.faded_mae;
+  m->faded_trivial_loss = s.faded_trivial_mae;
+}
+
+}  // namespace dipper::learn

@@ -1,0 +1,294 @@
+// publish, watch and command over a real broker: what arrives is what a device verifies; errors have their
+// exit codes.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/link/mqtt_session.h"
+#include "agent/telemetry/encoders.h"
+#include "agent/telemetry/topics.h"
+#include "tests/integration/support/mosquitto.h"
+#include "tests/unit/agent/package/fixture.h"
+#include "tools/cli/command.h"
+#include "tools/lab/error.h"
+
+namespace dipper::cli {
+namespace {
+
+using nlohmann::json;
+using package::test::TestKeys;
+using telemetry::Qos;
+using telemetry::TransportEvent;
+
+std::string Text(base::ByteView bytes) { return std::string(base::AsText(bytes)); }
+
+package::Bytes TheRoot() {
+  const std::vector<package::PrivateKey> keys = {TestKeys().root};
+  return package::BuildRoot(package::test::PlainRoot(), keys).value();
+}
+
+class FleetCommands : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(broker_.Start());
+    testing::WriteFile(folder_ / "root", Text(TheRoot()));
+    package_ = package::test::TestPackage();
+    testing::WriteFile(folder_ / "p.dpkg", Text(package_));
+    testing::WriteFile(folder_ / "rollout.pem", package::PrivateKeyPem(TestKeys().rollout).value());
+    testing::WriteFile(folder_ / "command.pem", package::PrivateKeyPem(TestKeys().command).value());
+  }
+  // Runs the command line as main does; stdout goes to out_.
+  int Dipper(const std::vector<std::string>& arguments) {
+    int exit_code = 0;
+    CLI::App app("test", "dipper");
+    RegisterPublish(app, exit_code);
+    RegisterWatch(app, exit_code);
+    RegisterCommand(app, exit_code);
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    ::testing::internal::CaptureStdout();
+    try {
+      app.parse(reversed);
+    } catch (const lab::Error& error) {
+      error_ = error.what();
+      exit_code = static_cast<int>(error.code());
+    } catch (const CLI::ParseError& error) {
+      error_ = error.what();
+      exit_code = 2;
+    }
+    fflush(stdout);
+    out_ = ::testing::internal::GetCapturedStdout();
+    return exit_code;
+  }
+  std::vector<std::string> Publish(const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {"publish", folder_ / "p.dpkg", "--broker",      broker_.Url(),
+                                    "--root",  folder_ / "root",   "--rollout-key", folder_ / "rollout.pem",
+                                    "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  // Everything that is retained below the fleet.
+  std::map<std::string, std::vector<uint8_t>> Retained(size_t expected) {
+    std::map<std::string, std::vector<uint8_t>> found;
+    link::MqttConfig config;
+    config.url = broker_.Url();
+    config.client_id = "reader";
+    config.persistent_session = false;
+    link::MqttSession session(config);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < end && found.size() < expected) {
+      TransportEvent event;
+      if (session.Poll(&event) != base::Status::kOk) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      } else if (event.kind == TransportEvent::Kind::kConnected) {
+        EXPECT_EQ(session.Subscribe("dipper/1/demo/#", Qos::kAtLeastOnce), base::Status::kOk);
+      } else if (event.kind == TransportEvent::Kind::kMessage) {
+        found[std::string(event.topic)].assign(event.payload.begin(), event.payload.end());
+      }
+    }
+    return found;
+  }
+  testing::TemporaryFolder folder_;
+  testing::Mosquitto broker_{folder_.path()};
+  package::Bytes package_;
+  std::string out_;
+  std::string error_;
+};
+
+TEST_F(FleetCommands, PublishedPackagesVerifyOnTheOtherSide) {
+  ASSERT_EQ(Dipper(Publish({"--to", "group:canary"})), 0) << error_;
+  const json out = json::parse(out_);
+  EXPECT_EQ(out["blocks"], 3);
+  EXPECT_EQ(out["topics"], json::parse(R"(["dipper/1/demo/offer/canary"])"));
+  const auto retained = Retained(5);
+  ASSERT_EQ(retained.size(), 5u);  // three blocks, manifest, offer
+  const package::TrustRoot root = package::test::TestRoot();
+  package::test::AlignedBytes memory(package::kHeadMemoryBytes);
+  package::Manifest manifest;
+  std::map<uint32_t, std::vector<uint8_t>> blocks;
+  for (const auto& [topic, payload] : retained) {
+    const auto parsed = telemetry::ParseTopic(topic);
+    ASSERT_TRUE(parsed.ok()) << topic;
+    if (parsed.value().kind == telemetry::TopicKind::kPkgManifest) {
+      EXPECT_EQ(package::VerifyHead(payload, root, memory.bytes(), &manifest), schema::Reason::None);
+      EXPECT_EQ(manifest.package_digest(), parsed.value().digest);
+    } else if (parsed.value().kind == telemetry::TopicKind::kPkgBlock) {
+      blocks[parsed.value().block] = payload;
+    } else {
+      package::OfferFacts offer;
+      const std::vector<std::string_view> groups = {"canary"};
+      EXPECT_EQ(package::VerifyOffer(payload, root, {"demo", "mote-1", groups}, {}, &offer),
+                schema::Reason::None);
+      EXPECT_EQ(offer.number, out["number"].get<uint64_t>());
+      EXPECT_EQ(offer.package_bytes, package_.size());
+      EXPECT_EQ(package::VerifyOffer(payload, root, {"demo", "mote-1", {}}, {}, &offer),
+                schema::Reason::WrongTarget);
+    }
+  }
+  ASSERT_EQ(blocks.size(), 3u);
+  for (const auto& [index, payload] : blocks) {
+    EXPECT_EQ(package::VerifyBlock(manifest, index, payload), schema::Reason::None) << index;
+  }
+}
+
+TEST_F(FleetCommands, NumbersRise) {
+  ASSERT_EQ(Dipper(Publish({"--to", "device:mote-1", "--to", "device:mote-2", "--number", "99999999999999"})),
+            0)
+      << error_;
+  ASSERT_EQ(Dipper(Publish({"--to", "device:mote-1", "--cancel"})), 0) << error_;
+  EXPECT_EQ(json::parse(out_)["number"], 100000000000000);
+}
+
+TEST_F(FleetCommands, BadPackagesAndArgumentsAreRefused) {
+  package::Bytes tampered = package_;
+  tampered.back() ^= 1;
+  testing::WriteFile(folder_ / "p.dpkg", Text(tampered));
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet"})), 5);
+  EXPECT_NE(error_.find("bad_block"), std::string::npos) << error_;
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet", "--no-verify"})), 0) << error_;
+  EXPECT_EQ(Dipper(Publish({"--to", "nobody"})), 2);
+  EXPECT_EQ(Dipper(Publish({"--to", "device:a/b"})), 2);
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet", "--to", "device:mote-1"})), 2);
+  testing::WriteFile(folder_ / "p.dpkg", Text(package_));
+  broker_.Kill();
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet"})), 6);
+  EXPECT_NE(error_.find("refused"), std::string::npos) << error_;
+}
+
+// A device that verifies commands and answers them.
+class AnsweringDevice {
+ public:
+  AnsweringDevice(const std::string& url, schema::CommandStatus status) {
+    link::MqttConfig config;
+    config.url = url;
+    config.client_id = "mote-1";
+    thread_ = std::thread([this, config, status] {
+      link::MqttSession session(config);
+      while (!stop_) {
+        TransportEvent event;
+        if (session.Poll(&event) != base::Status::kOk) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        } else if (event.kind == TransportEvent::Kind::kConnected) {
+          EXPECT_EQ(session.Subscribe("dipper/1/demo/mote-1/cmd", Qos::kAtLeastOnce), base::Status::kOk);
+        } else if (event.kind == TransportEvent::Kind::kSubscribed) {
+          ready = true;
+        } else if (event.kind == TransportEvent::Kind::kMessage) {
+          Answer(session, event.payload, status);
+        }
+      }
+    });
+    while (!ready) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ~AnsweringDevice() {
+    stop_ = true;
+    thread_.join();
+  }
+  std::atomic<bool> ready{false};
+
+ private:
+  static void Answer(link::MqttSession& session, base::ByteView payload, schema::CommandStatus status) {
+    package::CommandFacts command;
+    EXPECT_EQ(
+        package::VerifyCommand(payload, package::test::TestRoot(), {"demo", "mote-1", {}}, {}, &command),
+        schema::Reason::None);
+    telemetry::CommandResponse response;
+    response.number = command.number;
+    response.name = command.name.view();
+    response.status = status;
+    response.reason =
+        status == schema::CommandStatus::Done ? schema::Reason::None : schema::Reason::NoPrevious;
+    response.detail = command.argument("digest");
+    alignas(16) std::array<uint8_t, telemetry::kMessageBufferBytes> buffer;
+    const auto bytes = telemetry::Encode(response, buffer);
+    EXPECT_EQ(session.Publish("dipper/1/demo/mote-1/rsp", bytes.value(), Qos::kAtLeastOnce, false, nullptr),
+              base::Status::kOk);
+  }
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+TEST_F(FleetCommands, CommandsAreSignedAndAnswered) {
+  const std::vector<std::string> undo = {"command",  "undo",   "--broker",      broker_.Url(),
+                                         "--device", "mote-1", "--command-key", folder_ / "command.pem",
+                                         "--wait",   "10"};
+  {
+    AnsweringDevice device(broker_.Url(), schema::CommandStatus::Done);
+    ASSERT_EQ(Dipper(undo), 0) << error_;
+    EXPECT_EQ(out_, "undo on mote-1: done\n");
+    ASSERT_EQ(Dipper({"command", "override_denied", "--broker", broker_.Url(), "--device", "mote-1",
+                      "--command-key", folder_ / "command.pem", "--arg", "digest=abc", "--json"}),
+              0)
+        << error_;
+    EXPECT_EQ(json::parse(out_)["detail"], "abc");
+  }
+  {
+    AnsweringDevice device(broker_.Url(), schema::CommandStatus::Refused);
+    EXPECT_EQ(Dipper(undo), 1);
+    EXPECT_EQ(out_, "undo on mote-1: refused (no_previous)\n");
+  }
+  std::vector<std::string> silent = undo;
+  silent.back() = "0.3";
+  EXPECT_EQ(Dipper(silent), 6);
+  EXPECT_NE(error_.find("did not answer"), std::string::npos) << error_;
+  EXPECT_EQ(
+      Dipper({"command", "explode", "--broker", broker_.Url(), "--device", "mote-1", "--command-key", "x"}),
+      2);
+}
+
+TEST_F(FleetCommands, WatchPrintsALineAMessage) {
+  AnsweringDevice device(broker_.Url(), schema::CommandStatus::Done);
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    link::MqttConfig config;
+    config.url = broker_.Url();
+    config.client_id = "mote-2";
+    link::MqttSession session(config);
+    TransportEvent event;
+    while (session.Poll(&event) != base::Status::kOk)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    alignas(16) std::array<uint8_t, telemetry::kMessageBufferBytes> buffer;
+    telemetry::Event drift;
+    drift.envelope = {"boot", 1, 1, 0, "main"};
+    drift.kind = schema::EventKind::DriftAlarm;
+    const auto bytes = telemetry::Encode(drift, buffer);
+    const std::string state = R"({"state":"online","session":"1"})";
+    EXPECT_EQ(session.Publish("dipper/1/demo/mote-2/m/main/event", bytes.value(), Qos::kAtLeastOnce, false,
+                              nullptr),
+              base::Status::kOk);
+    EXPECT_EQ(
+        session.Publish("dipper/1/demo/mote-2/state", base::AsBytes(state), Qos::kAtLeastOnce, true, nullptr),
+        base::Status::kOk);
+    for (int answered = 0; answered < 2;) {
+      if (session.Poll(&event) == base::Status::kOk && event.kind == TransportEvent::Kind::kPublished)
+        ++answered;
+    }
+  });
+  EXPECT_EQ(
+      Dipper({"watch", "--broker", broker_.Url(), "--for", "3", "--json", "--devices", "mote-2,mote-3"}), 0)
+      << error_;
+  other.join();
+  std::istringstream lines(out_);
+  std::vector<json> messages;
+  for (std::string line; std::getline(lines, line);) messages.push_back(json::parse(line));
+  ASSERT_EQ(messages.size(), 2u) << out_;
+  EXPECT_EQ(messages[0]["kind"], "event");
+  EXPECT_EQ(messages[0]["device"], "mote-2");
+  EXPECT_EQ(messages[0]["message"]["kind"], "drift_alarm");
+  EXPECT_EQ(messages[1]["message"]["state"], "online");
+}
+
+}  // namespace
+}  // namespace dipper::cli
+
+int main(int argc, char** argv) {
+  if (const int skip = dipper::testing::SkipWithoutMosquitto(); skip != 0) return skip;
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""dipper key, root and package, run as a person would: what they print, refuse and exit with.
+
+Usage: package_cli_test.py PATH-TO-DIPPER
+"""
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+DIPPER = ""
+SPEC = """format = 1
+model_id = "main"
+task = "regression"
+seed = 1
+budget = "256KiB"
+loss_bound = 5.0
+[target]
+kind = "feature_ahead"
+feature = "temperature"
+ahead = 1
+[[feature]]
+name = "temperature"
+unit = "Cel"
+type = "numeric"
+[[feature]]
+name = "humidity"
+type = "numeric"
+[[stage]]
+kind = "standard_scaler"
+[learner]
+kind = "rls"
+"""
+
+
+def write(path, data):
+    with open(path, "wb") as out:
+        out.write(data)
+
+
+def read(path):
+    with open(path, "rb") as source:
+        return source.read()
+
+
+class PackageCli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.cwd = cls.folder.name
+        rows = "".join(f"{20 + (i % 7) * 0.25},{50 - i % 5}\n" for i in range(100))
+        write(os.path.join(cls.cwd, "data.csv"), ("temperature,humidity\n" + rows).encode())
+        write(os.path.join(cls.cwd, "spec.toml"), SPEC.encode())
+        for name in ("root", "root2", "release", "rollout", "command", "stranger"):
+            cls.run_ok("key", "new", "--out", name + ".key")
+        cls.run_ok("root", "new", "--root-key", "root.key", *cls.roles(), "--out", "root.dproot")
+        cls.build("good.dpkg")
+        cls.run_ok("package", "sign", "good.dpkg", "--key", "release.key")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @staticmethod
+    def roles():
+        return ("--release-key", "release.key", "--rollout-key", "rollout.key", "--command-key", "command.key")
+
+    @classmethod
+    def run_dipper(cls, *arguments):
+        environment = dict(os.environ, SOURCE_DATE_EPOCH="1700000000")
+        return subprocess.run([DIPPER, *arguments], cwd=cls.cwd, env=environment, capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    @classmethod
+    def run_ok(cls, *arguments):
+        done = cls.run_dipper(*arguments)
+        if done.returncode != 0:
+            raise AssertionError(f"dipper {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
+        return done.stdout
+
+    @classmethod
+    def build(cls, out, *more):
+        return cls.run_ok("package", "build", "--spec", "spec.toml", "--fresh", "--name", "motes", "--version", "1.0",
+                          "--security-version", "3", "--self-test", "data.csv", "--self-test-rows", "20",
+                          "--hardware", "generic-linux", "--out", out, *more)
+
+    def refused(self, code, *arguments):
+        done = self.run_dipper(*arguments)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "" if "--json" not in arguments else done.stdout)
+        self.assertIn("error", done.stderr)
+        return done
+
+    def path(self, name):
+        return os.path.join(self.cwd, name)
+
+    def test_keys_are_private_and_never_overwritten(self):
+        self.assertEqual(stat.S_IMODE(os.stat(self.path("root.key")).st_mode), 0o600)
+        before = read(self.path("root.key"))
+        self.refused(4, "key", "new", "--out", "root.key")
+        self.assertEqual(read(self.path("root.key")), before)
+        first = self.run_ok("key", "new", "--out", "spare.key").strip()
+        second = self.run_ok("key", "new", "--out", "spare.key", "--force").strip()
+        self.assertNotEqual(first, second)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path("spare.key")).st_mode), 0o600)
+        shown = json.loads(self.run_ok("key", "show", "spare.key", "--json"))
+        self.assertEqual((shown["id"], shown["kind"]), (second, "private"))
+        write(self.path("spare.pub"), shown["public_pem"].encode())
+        self.assertEqual(json.loads(self.run_ok("key", "show", "spare.pub", "--json"))["id"], second)
+        self.assertNotIn("PRIVATE", self.run_ok("key", "show", "spare.key"))
+        self.refused(3, "key", "show", "absent.key")
+        self.refused(5, "key", "show", "data.csv")
+
+    def test_root_and_successor(self):
+        shown = json.loads(self.run_ok("root", "show", "root.dproot", "--json"))
+        self.assertEqual((shown["version"], shown["roles"]["release"]["threshold"]), (1, 1))
+        self.refused(5, "root", "next", "--from", "root.dproot", "--root-key", "root2.key", *self.roles(), "--out",
+                     "next.dproot")
+        self.run_ok("root", "next", "--from", "root.dproot", "--root-key", "root2.key", "--old-root-key", "root.key",
+                    *self.roles(), "--release-epoch", "1", "--out", "next.dproot")
+        shown = json.loads(self.run_ok("root", "show", "next.dproot", "--json"))
+        self.assertEqual((shown["version"], shown["roles"]["release"]["epoch"]), (2, 1))
+        self.refused(2, "root", "new", "--root-key", "root.key", "--root-threshold", "2", *self.roles(), "--out", "x")
+        self.refused(5, "root", "show", "root.key")
+
+    def test_build_repeats_and_shows(self):
+        first = self.build("a.dpkg").strip()
+        second = self.build("b.dpkg").strip()
+        self.assertEqual(first, second)
+        self.assertEqual(read(self.path("a.dpkg")), read(self.path("b.dpkg")))
+        shown = json.loads(self.run_ok("package", "show", "a.dpkg", "--json"))
+        self.assertEqual(shown["digest"], first)
+        self.assertEqual((shown["model"], shown["name"], shown["security_version"]), ("main", "motes", 3))
+        self.assertEqual((shown["self_test_steps"], shown["gate"]["loss_bound"]), (20, 5.0))
+        child = self.build("c.dpkg", "--parent", "a.dpkg", "--metric", "mae=0.5", "--notes", "second try")
+        lineage = json.loads(self.run_ok("package", "show", "c.dpkg", "--json"))["lineage"]
+        self.assertEqual((lineage["parent"], lineage["metrics"]["mae"]), (first, 0.5))
+        self.assertNotEqual(child.strip(), first)
+
+    def test_verify_accepts_only_the_release_role(self):
+        good = json.loads(self.run_ok("package", "verify", "good.dpkg", "--root", "root.dproot", "--json"))
+        self.assertEqual((good["verified"], good["self_test"]), (True, "passed"))
+        self.build("unsigned.dpkg")
+        for key in (None, "rollout.key", "command.key", "root.key", "stranger.key"):
+            if key:
+                self.run_ok("package", "sign", "unsigned.dpkg", "--key", key, "--out", "signed.dpkg")
+            name = "signed.dpkg" if key else "unsigned.dpkg"
+            done = self.refused(5, "package", "verify", name, "--root", "root.dproot", "--json")
+            self.assertEqual(json.loads(done.stdout)["reason"], "unknown_key")
+
+    def test_a_changed_byte_is_refused_with_a_reason(self):
+        data = read(self.path("good.dpkg"))
+        for at in (0, 20, 70, len(data) // 2, len(data) - 1):
+            changed = bytearray(data)
+            changed[at] ^= 1
+            write(self.path("bad.dpkg"), bytes(changed))
+            self.refused(5, "package", "verify", "bad.dpkg", "--root", "root.dproot")
+        write(self.path("bad.dpkg"), data[:-1])
+        self.refused(5, "package", "verify", "bad.dpkg", "--root", "root.dproot")
+        self.refused(3, "package", "verify", "absent.dpkg", "--root", "root.dproot")
+
+    def test_what_devices_would_refuse_is_not_built(self):
+        common = ("package", "build", "--spec", "spec.toml", "--version", "1", "--security-version", "1", "--out", "x.dpkg")
+        self.refused(2, *common, "--name", "motes")
+        self.refused(2, *common, "--name", "../motes", "--fresh")
+        self.refused(2, *common, "--name", "motes", "--fresh", "--gate-margin", "6")
+        self.refused(2, *common, "--name", "motes", "--fresh", "--min-agent", "one")
+        self.refused(3, *common, "--name", "motes", "--fresh", "--parent", "nobody")
+        self.refused(3, *common, "--name", "motes", "--fresh", "--self-test", "absent.csv")
+        self.assertFalse(os.path.exists(self.path("x.dpkg")))
+
+
+if __name__ == "__main__":
+    DIPPER = os.path.abspath(sys.argv.pop(1))
+    unittest.main()

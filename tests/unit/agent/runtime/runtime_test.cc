@@ -1,0 +1,82 @@
+// agent/runtime: health periods, latency quantiles and the anomaly scorer against plain references.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "agent/runtime/anomaly_scorer.h"
+#include "agent/runtime/health.h"
+#include "agent/runtime/latency.h"
+
+namespace dipper::runtime {
+namespace {
+
+TEST(Health, APeriodPassesOnlyWhenAllAnswered) {
+  Health health(100, 30, 0);
+  for (int64_t now = 0; now <= 200; now += 10) {
+    for (Component c : {Component::kSource, Component::kModel, Component::kStorage, Component::kUpdate}) {
+      health.Answered(c, now);
+    }
+    EXPECT_EQ(health.PeriodPassed(now), now == 100 || now == 200) << now;
+  }
+}
+
+TEST(Health, ASilentComponentStartsThePeriodAnew) {
+  Health health(100, 30, 0);
+  int64_t passed_at = -1;
+  for (int64_t now = 0; now <= 400 && passed_at < 0; now += 10) {
+    for (Component c : {Component::kSource, Component::kModel, Component::kUpdate}) health.Answered(c, now);
+    if (now < 50 || now >= 120) health.Answered(Component::kStorage, now);  // silent from 40 to 120
+    if (health.PeriodPassed(now)) passed_at = now;
+  }
+  EXPECT_GE(passed_at, 210);  // the last break ends before 120, a whole period after it
+  EXPECT_LE(passed_at, 230);
+}
+
+TEST(LatencyHistogram, QuantilesAreWithinAnEighth) {
+  LatencyHistogram histogram;
+  std::vector<int64_t> all;
+  uint64_t state = 1;
+  for (int i = 0; i < 20000; ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    const auto ns = static_cast<int64_t>(100 + (state >> 40) % 1000000);
+    histogram.Add(ns);
+    all.push_back(ns);
+  }
+  std::sort(all.begin(), all.end());
+  for (double q : {0.0, 0.1, 0.5, 0.9, 0.99, 1.0}) {
+    const auto exact = static_cast<double>(all[static_cast<size_t>(q * static_cast<double>(all.size() - 1))]);
+    const auto got = static_cast<double>(histogram.QuantileNs(q));
+    EXPECT_GE(got, exact * 0.999) << q;
+    EXPECT_LE(got, exact * 1.126) << q;
+  }
+  EXPECT_EQ(histogram.MaxNs(), all.back());
+}
+
+TEST(LatencyHistogram, TakesAnyValue) {
+  LatencyHistogram histogram;
+  EXPECT_EQ(histogram.QuantileNs(0.5), 0);
+  for (int64_t ns : {int64_t{-5}, int64_t{0}, int64_t{1}, INT64_MAX}) histogram.Add(ns);
+  EXPECT_EQ(histogram.total(), 4U);
+  EXPECT_EQ(histogram.MaxNs(), INT64_MAX);
+  EXPECT_LE(histogram.QuantileNs(0.0), 72);
+}
+
+TEST(AnomalyScorer, MatchesPairCounting) {
+  auto scorer = std::make_unique<AnomalyScorer>();
+  EXPECT_TRUE(std::isnan(scorer->Auc()));
+  std::vector<double> normal = {0.1, 0.2, 0.2, 0.5, 0.9};
+  std::vector<double> anomalous = {0.2, 0.8, 0.95};
+  for (double s : normal) scorer->Add(s, false);
+  for (double s : anomalous) scorer->Add(s, true);
+  double wins = 0;
+  for (double a : anomalous) {
+    for (double n : normal) wins += a > n ? 1.0 : (a == n ? 0.5 : 0.0);
+  }
+  EXPECT_DOUBLE_EQ(scorer->Auc(), wins / static_cast<double>(normal.size() * anomalous.size()));
+}
+
+}  // namespace
+}  // namespace dipper::runtime
