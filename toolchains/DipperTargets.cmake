@@ -34,8 +34,9 @@ if(DIPPER_TEST_FAULTS)
   target_compile_definitions(dipper_flags INTERFACE DIPPER_TEST_FAULTS=1)
 endif()
 if(DIPPER_SANITIZE)
-  target_compile_options(dipper_flags INTERFACE -fsanitize=${DIPPER_SANITIZE} -fno-omit-frame-pointer
-    -fno-sanitize-recover=all)
+  # The vptr check needs the type information that the rooms are built without.
+  target_compile_options(dipper_flags INTERFACE -fsanitize=${DIPPER_SANITIZE} -fno-sanitize=vptr
+    -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(dipper_flags INTERFACE -fsanitize=${DIPPER_SANITIZE})
 else()
   target_compile_options(dipper_flags INTERFACE -fstack-protector-strong)

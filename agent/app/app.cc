@@ -160,7 +160,6 @@ struct App {
   LoggedUpdates updates{link};
   ImageMemory first_image{config.model.max_image_bytes};
   ImageMemory second_image{config.model.max_image_bytes};
-  ImageMemory snapshot{config.model.max_image_bytes};
   update::Updater updater;
   runtime::Agent agent;
 
@@ -180,7 +179,7 @@ struct App {
                   .max_message_bytes = mqtt_config.max_message_bytes,
                   .backlog_bytes = c.storage.data_bytes},
                  d.identity, session_id, d.clock, outbox, log),
-        updater(MakeUpdaterConfig(c), {first_image.bytes(), second_image.bytes(), snapshot.bytes()},
+        updater(MakeUpdaterConfig(c), {first_image.bytes(), second_image.bytes()},
                 {.store = {.boot = &d.boot,
                            .slot_a = &d.slot_a,
                            .slot_b = &d.slot_b,

@@ -23,11 +23,11 @@ inline constexpr size_t kMaxFeatures = 256;  ///< Of one model, in the birth mes
 inline constexpr size_t kMaxGroups = 16;
 
 struct Envelope {
-  std::string_view boot;
+  std::string_view boot{};
   uint64_t session = 0;
   uint64_t sequence = 0;  ///< From Outbox::NextSequence for metrics and events, else 0.
   int64_t time_ns = 0;
-  std::string_view model;  ///< Empty: the device.
+  std::string_view model{};  ///< Empty: the device.
 };
 
 /// One reading. As struct of the schema, so that a batch is copied in one piece.
@@ -37,15 +37,15 @@ inline MetricValue MakeMetric(MetricId id, double value, int64_t time_ns, uint16
 }
 
 struct MetricsBatch {
-  Envelope envelope;
-  std::span<const MetricValue> values;
+  Envelope envelope{};
+  std::span<const MetricValue> values{};
 };
 
 struct PackageInfo {
-  base::Digest digest;  ///< All zero: absent.
-  std::string_view name;
-  std::string_view version;
-  base::SecurityVersion security_version;
+  base::Digest digest{};  ///< All zero: absent.
+  std::string_view name{};
+  std::string_view version{};
+  base::SecurityVersion security_version{};
 };
 
 struct GateReport {
@@ -58,38 +58,38 @@ struct GateReport {
 };
 
 struct Contribution {
-  std::string_view feature;
+  std::string_view feature{};
   double share = 0;
 };
 
 struct Event {
-  Envelope envelope;
+  Envelope envelope{};
   schema::EventKind kind = schema::EventKind::Unknown;
   schema::UpdateState from = schema::UpdateState::Idle;
   schema::UpdateState to = schema::UpdateState::Idle;
   schema::Reason reason = schema::Reason::None;
-  PackageInfo package;
-  base::Digest image;  ///< Serves after the event; zero: not told.
+  PackageInfo package{};
+  base::Digest image{};  ///< Serves after the event; zero: not told.
   uint64_t sample_id = 0;
   double score = 0;
   double threshold = 0;
-  std::span<const Contribution> contributions;
+  std::span<const Contribution> contributions{};
   const GateReport* gate = nullptr;
   uint64_t count = 0;
-  std::string_view detail;
+  std::string_view detail{};
 };
 
 struct UpdateStatus {
-  Envelope envelope;
+  Envelope envelope{};
   schema::UpdateState state = schema::UpdateState::Idle;
   schema::Reason reason = schema::Reason::None;
   uint64_t offer_number = 0;
-  PackageInfo target;
-  PackageInfo serving;
+  PackageInfo target{};
+  PackageInfo serving{};
   schema::SlotName serving_slot = schema::SlotName::None;
-  base::Digest serving_image;
-  PackageInfo undo;
-  base::SecurityVersion floor;
+  base::Digest serving_image{};
+  PackageInfo undo{};
+  base::SecurityVersion floor{};
   uint32_t blocks_done = 0;
   uint32_t blocks_total = 0;
   uint8_t tries_left = 0;
@@ -99,18 +99,18 @@ struct UpdateStatus {
 };
 
 struct FeatureInfo {
-  std::string_view name;
-  std::string_view unit;
+  std::string_view name{};
+  std::string_view unit{};
   bool categorical = false;
 };
 
 struct ModelInfo {
-  std::string_view id;
-  std::string_view task;
-  std::string_view learner;
-  std::string_view target;
-  std::span<const FeatureInfo> features;
-  PackageInfo serving;
+  std::string_view id{};
+  std::string_view task{};
+  std::string_view learner{};
+  std::string_view target{};
+  std::span<const FeatureInfo> features{};
+  PackageInfo serving{};
   schema::SlotName slot = schema::SlotName::None;
   uint64_t image_bytes = 0;
   uint64_t max_image_bytes = 0;
@@ -119,47 +119,47 @@ struct ModelInfo {
 
 /// The metric catalogue is added by the encoder.
 struct Birth {
-  Envelope envelope;
-  std::string_view device;
-  std::string_view fleet;
-  std::span<const std::string_view> groups;
-  std::string_view hardware;
-  std::string_view system;
-  std::string_view agent_version;
+  Envelope envelope{};
+  std::string_view device{};
+  std::string_view fleet{};
+  std::span<const std::string_view> groups{};
+  std::string_view hardware{};
+  std::string_view system{};
+  std::string_view agent_version{};
   uint32_t numerics_version = 0;
-  std::span<const ModelInfo> models;
+  std::span<const ModelInfo> models{};
   uint32_t interval_ms = 0;
   uint32_t max_message_bytes = 0;
   uint64_t backlog_bytes = 0;
 };
 
 struct Prediction {
-  Envelope envelope;
+  Envelope envelope{};
   uint64_t id = 0;
   bool cold = false;
   double value = 0;
   int32_t class_index = -1;
-  std::span<const double> probabilities;
+  std::span<const double> probabilities{};
   bool has_score = false;
   double anomaly_score = 0;
   bool anomaly_active = false;
 };
 
 struct CommandResponse {
-  Envelope envelope;
+  Envelope envelope{};
   uint64_t number = 0;
-  std::string_view name;
+  std::string_view name{};
   schema::CommandStatus status = schema::CommandStatus::Done;
   schema::Reason reason = schema::Reason::None;
   bool repeated = false;
-  base::Digest image;
-  std::string_view detail;
+  base::Digest image{};
+  std::string_view detail{};
 };
 
 /// Retained `state` and the will: JSON only, so that any tool can read it.
 struct State {
   bool online = false;
-  std::string_view boot;
+  std::string_view boot{};
   uint64_t session = 0;
   int64_t time_ns = 0;  ///< 0 in a will: its time is not known.
 };

@@ -114,7 +114,7 @@ TransferResult Transfer::OpenStage(base::ByteView head) {
       base::Ok(store_.ResumeStage(offer_.package, manifest_.security_version(), bytes, state_.slot))) {
     // Signatures are not in the digest: the head may have been signed anew since it was written.
     if (!base::Ok(writer_.Write(0, head))) return Finish(TransferResult::kFailed, Reason::StorageError);
-    for (uint32_t i = 0; i < state_.block_count; ++i) have_ += state_.Has(i) ? 1 : 0;
+    for (uint32_t i = 0; i < state_.block_count; ++i) have_ += state_.Has(i) ? 1U : 0U;
     return {};
   }
   const Status begun = store_.BeginStage(offer_.package, manifest_.security_version(), bytes);

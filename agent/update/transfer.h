@@ -2,6 +2,7 @@
 // written; what is there survives a restart. Not thread-safe. No heap, but mbedTLS's while a head is verified.
 #pragma once
 
+#include "agent/package/document.h"
 #include "agent/package/verify.h"
 #include "agent/store/counters.h"
 #include "agent/store/model_store.h"

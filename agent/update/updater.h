@@ -54,6 +54,7 @@ struct UpdateStatus {
   uint32_t tries_left = 0;
   base::SecurityVersion floor;
   store::SlotId champion_slot = store::SlotId::kNone, undo_target = store::SlotId::kNone;
+  base::Digest undo_package;  ///< Zero: there is no undo target.
   store::Rung rung = store::Rung::kNone;
   uint64_t checkpoints = 0, checkpoint_failures = 0;
 };
@@ -105,78 +106,72 @@ class Updater {
   schema::Reason Freeze(bool frozen);
   schema::Reason Checkpoint();
   schema::Reason OverrideDenied(const base::Digest& package);
-  /// Stages a package that lies at hand: release signature, floor and every check of an offered one, but no offer. The
-  /// copying is done in the call. None: being verified, the end comes as an event.
-  schema::Reason Install(package::ByteSource& source);
 
   UpdateStatus Status();
-  /// Limit for one observe or learn of the challenger, from its manifest; 0: the device's own. Over it: OverBudget.
-  uint64_t challenger_max_latency_ns() const { return max_latency_ns_; }
   /// Gate of the running trial. kNotFound: none.
   base::Result<GateReport> ReadGate() const;
   store::ModelStore& store() { return store_; }
 
  private:
-  // updater.cc: start, stop, models
-  base::Status LoadChampion(store::StartDecision decision);
-  schema::Reason LoadFrom(const store::StartDecision& decision, LoadedModel* to);
-  schema::Reason ReadManifest(store::SlotId slot, package::Manifest* manifest, uint64_t* package_bytes);
-  schema::Reason LoadChallenger();
-  bool RestoreChallenger();
-  void Step(Event event, schema::Reason reason, UpdateEvent* event_out);
-  void Emit(UpdateEvent* event);
-  void FillModels(UpdateEvent* event);
-  // updater_offer.cc: offer, transfer, verification
-  schema::Reason JudgeOffer(const package::OfferFacts& offer, bool* resumes);
-  schema::Reason Accept(const package::OfferFacts& offer);
-  void OnTransfer(TransferResult result);
-  void BeginTransfer();
-  void StepVerification();
-  schema::Reason VerifyStage();
-  schema::Reason SelfTestStage();
-  void RefuseStage(schema::Reason reason);
-  void End(Event event, schema::Reason reason);
-  void TakeQueued();
-  // updater_trial.cc: trial, gate, checkpoints
-  void BeginTrial();
-  void JudgeTrial();
-  void Promote(schema::Reason reason);
-  void EndTrial(Event event, schema::Reason reason);
-  base::Status SaveModel(LoadedModel& model, bool with_gate);
-  void PollCheckpoints(int64_t now_ns);
+  struct alignas(16) Block {
+    uint8_t bytes[16];
+  };
+  /// 16-aligned memory, taken once at construction.
+  struct Memory {
+    explicit Memory(uint64_t bytes)
+        : blocks(new Block[base::AlignUp(bytes, 16) / 16]()), size(base::AlignUp(bytes, 16)) {}
+    base::MutableBytes bytes() const { return {blocks[0].bytes, static_cast<size_t>(size)}; }
+    std::unique_ptr<Block[]> blocks;
+    uint64_t size;
+  };
 
-  enum class VerifyStep : uint8_t { kWhole, kSelfTest, kCommit, kTrial };
+  // start, models, checkpoints and events: updater.cc
+  bool LoadFrom(const store::StartDecision& decision);
+  bool LoadChampion(store::StartDecision decision);
+  base::Status Save(LoadedModel* model, base::ByteView gate_state);
+  void SaveWhenDue();
+  void Forget(LoadedModel* model);
+  void Move(Event event, schema::Reason reason);
+  void Emit(schema::UpdateState from, schema::Reason reason, bool gate, bool denied, const base::Digest& package);
+  void StoreOffer(schema::Reason reason);
+  // offer, transfer and verification: updater_offer.cc
+  schema::Reason Accept(const package::OfferFacts& offer);
+  schema::Reason JudgeOffer(const package::OfferFacts& offer);
+  schema::Reason Cancel(const package::OfferFacts& offer);
+  void OnTransfer(const TransferResult& result);
+  void Verify();
+  schema::Reason CheckStaged();
+  void Refuse(schema::Reason reason);
+  // trial: updater_trial.cc
+  schema::Reason LoadChallenger(store::SlotId slot);
+  void StartTrial();
+  void Decide();
+  void ConfirmTrial(schema::Reason reason);
+  void EndTrial(Event event, schema::Reason reason);
 
   UpdaterConfig config_;
-  std::unique_ptr<uint64_t[]> head_buffer_, verify_buffer_, work_buffer_;
-  base::MutableBytes work_memory_;
+  UpdaterDeps deps_;
+  Memory head_memory_{package::kHeadMemoryBytes};
+  Memory whole_memory_{package::kWholeMemoryBytes};
+  Memory scratch_{package::kMaxStoredBlockBytes};
+  std::array<uint8_t, kGateStateBytes> gate_bytes_{};
   PackageVerifier verifier_;
   store::ModelStore store_;
-  Trust& trust_;
-  BlockTransport& transport_;
-  UpdateObserver& observer_;
   Transfer transfer_;
-  StageWriter installer_;
   LoadedModel champion_, challenger_;
   Gate gate_;
-  bool has_gate_ = false;
-
   schema::UpdateState state_ = schema::UpdateState::Idle;
   schema::Reason reason_ = schema::Reason::None;
-  VerifyStep verify_step_ = VerifyStep::kWhole;
-  package::OfferFacts offer_;
-  bool has_offer_ = false;  ///< offer_ is what is under way; an install has none.
-  package::OfferFacts queued_;
-  bool has_queued_ = false;
-  uint64_t staged_bytes_ = 0;
-  base::Digest staged_digest_;
-  base::FixedString<64> staged_name_, staged_version_;
-  base::SecurityVersion staged_security_version_;
-  bool start_from_champion_ = false;
-  bool link_required_ = false, link_reached_ = false;
-  uint64_t max_latency_ns_ = 0;
-  int64_t now_ns_ = 0, start_at_ns_ = 0, retry_at_ns_ = 0;
-  int64_t last_poll_ns_ = -1, healthy_at_ns_ = 0, champion_saved_ns_ = 0, challenger_saved_ns_ = 0;
+  package::OfferFacts offer_, queued_;
+  bool has_queued_ = false, link_reached_ = false, link_required_ = false, confirm_unfinished_ = false;
+  schema::Reason confirm_reason_ = schema::Reason::None;
+  bool polled_ = false, undo_known_ = false;
+  int64_t now_ns_ = 0, begin_at_ns_ = 0, next_period_ns_ = 0;
+  int64_t next_champion_save_ns_ = 0, next_trial_save_ns_ = 0;
+  store::SlotId undo_target_ = store::SlotId::kNone;
+  base::Digest undo_package_;
+  base::Digest interrupted_;       ///< Package whose checks the previous run did not finish.
+  base::Digest refused_document_;  ///< Last offer that was refused unread: retained ones come again.
   uint64_t checkpoints_ = 0, checkpoint_failures_ = 0;
 };
 

@@ -14,4 +14,15 @@ struct Model::Entry {
   std::span<float> inputs;
 };
 
+inline Model::Entry Model::EntryAt(uint64_t place) const {
+  uint8_t* at = At(layout_.pending_section).data() + place * layout_.pending_entry_bytes;
+  Entry entry;
+  entry.head = PlaceOf<PendingEntry>(at);
+  at += sizeof(PendingEntry);
+  entry.outputs = {PlaceOf<double>(at), layout_.outputs};
+  at += layout_.outputs * sizeof(double);
+  entry.inputs = {PlaceOf<float>(at), layout_.inputs};
+  return entry;
+}
+
 }  // namespace dipper::learn

@@ -91,10 +91,20 @@ struct Layout {
   uint64_t total_bytes = 0;
 
   std::span<const uint16_t> List(const uint16_t* tables, TableList list) const { return {tables + list.first, list.count}; }
-  StandardScalerConfig ScalerConfig(const StageLayout& stage, const uint16_t* tables) const;
-  LagsConfig LagsConfigOf(const StageLayout& stage, const uint16_t* tables) const;
-  OneHotConfig OneHotConfigOf(const StageLayout& stage, const uint16_t* tables) const;
-  HoeffdingTreeConfig TreeConfig(const uint16_t* tables) const;
+  StandardScalerConfig ScalerConfig(const StageLayout& stage, const uint16_t* tables) const {
+    return {stage.in_width, List(tables, stage.inputs), stage.decay, stage.clip};
+  }
+  LagsConfig LagsConfigOf(const StageLayout& stage, const uint16_t* tables) const {
+    return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters), stage.differences};
+  }
+  OneHotConfig OneHotConfigOf(const StageLayout& stage, const uint16_t* tables) const {
+    return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters)};
+  }
+  HoeffdingTreeConfig TreeConfig(const uint16_t* tables) const {
+    HoeffdingTreeConfig config = tree;
+    config.categories = List(tables, learner_categories);
+    return config;
+  }
 };
 
 /// A layout and the content of its table section.

@@ -17,24 +17,6 @@ bool Between(double x, double low, double high) { return x >= low && x <= high; 
 
 }  // namespace
 
-StandardScalerConfig Layout::ScalerConfig(const StageLayout& stage, const uint16_t* tables) const {
-  return {stage.in_width, List(tables, stage.inputs), stage.decay, stage.clip};
-}
-
-LagsConfig Layout::LagsConfigOf(const StageLayout& stage, const uint16_t* tables) const {
-  return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters), stage.differences};
-}
-
-OneHotConfig Layout::OneHotConfigOf(const StageLayout& stage, const uint16_t* tables) const {
-  return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters)};
-}
-
-HoeffdingTreeConfig Layout::TreeConfig(const uint16_t* tables) const {
-  HoeffdingTreeConfig config = tree;
-  config.categories = List(tables, learner_categories);
-  return config;
-}
-
 Status Planner::PlanPending() {
   const schema::Pending* pending = table_.pending();
   const uint32_t capacity = pending == nullptr ? 64 : pending->capacity();

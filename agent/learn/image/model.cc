@@ -134,9 +134,8 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
   }
   std::array<float, kMaxInputs> row;
   Enter(x, row.data(), &h.missing_values, &h.clamped_values);
-  Output local;
-  Output& answer = out != nullptr ? *out : local;
-  answer = Output();
+  Output unwanted;
+  Output& answer = out != nullptr ? *(new (out) Output) : unwanted;
   answer.id = id;
   const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
   if (ahead) ComeDue(static_cast<double>(row[layout_.target.feature]), &answer);

@@ -10,6 +10,7 @@
 #include "agent/base/bytes.h"
 #include "agent/learn/image/image_format.h"
 #include "agent/learn/image/spec.h"
+#include "agent/learn/math/place.h"
 
 namespace dipper::learn {
 
@@ -133,8 +134,8 @@ class Model {
   Model(const Layout& layout, base::MutableBytes memory) : layout_(layout), memory_(memory) {}
 
   struct Entry;
-  ImageHeader& header() const;
-  const uint16_t* tables() const;
+  ImageHeader& header() const { return *PlaceOf<ImageHeader>(memory_.data()); }
+  const uint16_t* tables() const { return PlaceOf<uint16_t>(memory_.data() + layout_.table_section.offset); }
   base::MutableBytes At(const Section& section) const { return memory_.subspan(section.offset, section.bytes); }
   Entry EntryAt(uint64_t place) const;
   Entry NextEntry(uint64_t id);

@@ -150,10 +150,6 @@ class ImageChecker {
   base::ByteView memory_;
 };
 
-ImageHeader& Model::header() const { return *PlaceOf<ImageHeader>(memory_.data()); }
-
-const uint16_t* Model::tables() const { return PlaceOf<uint16_t>(memory_.data() + layout_.table_section.offset); }
-
 base::Result<uint64_t> Model::StateBytes(const Spec& spec) { return spec.state_bytes(); }
 
 base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {

@@ -9,17 +9,6 @@ namespace dipper::learn {
 
 using base::Status;
 
-Model::Entry Model::EntryAt(uint64_t place) const {
-  uint8_t* at = At(layout_.pending_section).data() + place * layout_.pending_entry_bytes;
-  Entry entry;
-  entry.head = PlaceOf<PendingEntry>(at);
-  at += sizeof(PendingEntry);
-  entry.outputs = {PlaceOf<double>(at), layout_.outputs};
-  at += layout_.outputs * sizeof(double);
-  entry.inputs = {PlaceOf<float>(at), layout_.inputs};
-  return entry;
-}
-
 void Model::DropOldest() {
   ImageHeader& h = header();
   h.pending_head = h.pending_head + 1 == layout_.pending_capacity ? 0 : h.pending_head + 1;

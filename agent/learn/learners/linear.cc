@@ -1,9 +1,10 @@
 // See linear.h. State: a head, then per output row the arrays weight and, if adaptive, rate, trace and peak, each
-// `stride` doubles long; the constant input 1 (the bias) follows the last input, the rest of a stride is zero.
+// `stride` doubles long; the constant input 1 (the bias) follows the last input; an odd stride gets one zero more.
 #include "agent/learn/learners/linear.h"
 
 #include <cmath>
 
+#include "agent/learn/learners/pairs.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
@@ -14,7 +15,7 @@ namespace {
 
 constexpr uint32_t kMaxLinearInputs = 512;
 constexpr uint32_t kMaxLinearOutputs = 64;
-constexpr size_t kRoom = kMaxLinearInputs + kLanes;
+constexpr size_t kRoom = kMaxLinearInputs + 2;
 
 constexpr double kMetaRate = 0.05;         // of a coordinate's rate, per step and in relation to its largest gradient
 constexpr double kPeakDecay = 1e-4;        // how fast the largest gradient is forgotten, in units of learning
@@ -27,30 +28,34 @@ constexpr double kLargestError = 5.0;      // of a target, in deviations: one wi
 constexpr double kLargestAnswer = 1e3;     // in deviations of the target
 constexpr double kLargestTarget = 1e30;
 
-uint64_t Stride(const LinearConfig& config) { return base::AlignUp(config.inputs + uint64_t{1}, kLanes); }
+uint64_t Stride(const LinearConfig& config) { return base::AlignUp(config.inputs + uint64_t{1}, 2); }
 uint32_t Rows(const LinearConfig& config) { return config.loss == LinearLoss::kSoftmax ? config.outputs : 1; }
 uint64_t Arrays(const LinearConfig& config) { return config.adaptive ? 4 : 1; }
 
-// Inputs as doubles, missing ones 0, then the constant 1, then zeros up to the stride.
+// Inputs as doubles, missing ones 0, then the constant 1, then a zero if the stride has room for it.
 void Widen(std::span<const float> x, double* out) {
   const size_t count = x.size();
-  const size_t stride = base::AlignUp(count + 1, kLanes);
-  for (size_t i = count; i < stride; ++i) out[i] = 0.0;
   for (size_t i = 0; i < count; ++i) out[i] = IsNan(x[i]) ? 0.0 : static_cast<double>(x[i]);
   out[count] = 1.0;
-}
-
-double DotRow(const double* __restrict weight, const double* __restrict x, uint64_t stride) {
-  double lane[kLanes] = {};
-  for (uint64_t i = 0; i < stride; i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) lane[j] += weight[i + j] * x[i + j];
-  }
-  return CombineLanes(lane);
+  out[count + 1] = 0.0;
 }
 
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
 
-double Magnitude(double x) { return x < 0.0 ? -x : x; }
+double Magnitude(double x) { return std::fabs(x); }
+
+// One coordinate pair's share of a step: tunes the rates, moves the peaks, and returns rate * input^2.
+Pair TuneRates(Pair x, Pair trace, Pair error, Pair forgetting, Pair* rate, Pair* peak) {
+  const Pair square = x * x;
+  const Pair meta = error * x * trace;
+  const Pair size = Absolute(meta);
+  const Pair fading = Smaller(forgetting * *rate * square, Both(1.0));
+  const Pair bound = Larger(Larger(size, *peak + fading * (size - *peak)), Both(kLeastPeak));
+  const Pair move = Both(kMetaRate) * meta / bound;
+  *peak = bound;
+  *rate = *rate * (Both(1.0) + move + Both(0.5) * (move * move));
+  return *rate * square;
+}
 
 }  // namespace
 
@@ -89,7 +94,7 @@ base::Status Linear::Create(const LinearConfig& config, base::MutableBytes memor
   const Linear linear(config, memory);
   for (uint32_t i = 0; i < Rows(config); ++i) {
     double* rate = linear.row(i).rate;
-    for (uint32_t j = 0; j <= config.inputs; ++j) rate[j] = config.rate;
+    for (uint64_t j = 0; j < Stride(config); ++j) rate[j] = config.rate;
   }
   return base::Status::kOk;
 }
@@ -110,7 +115,7 @@ base::Status Linear::Validate(const LinearConfig& config, base::ByteView memory)
       if (!(Magnitude(at[i]) <= (used ? 1e100 : 0.0))) return base::Status::kDataLoss;
       if (!config.adaptive) continue;
       const double rate = at[stride + i];
-      const bool rate_good = used ? rate >= kLeastRate * 0.5 && rate <= kLargestRate * 2.0 : rate == 0.0;
+      const bool rate_good = rate >= kLeastRate * 0.5 && rate <= kLargestRate * 2.0;
       const double peak = at[3 * stride + i];
       if (!rate_good || !(Magnitude(at[2 * stride + i]) <= 1e100) || !(peak >= 0.0 && peak <= 1e200)) {
         return base::Status::kDataLoss;
@@ -137,12 +142,12 @@ void Linear::Predict(std::span<const float> x, std::span<double> out) const {
   switch (config_.loss) {
     case LinearLoss::kSquared: {
       const Head& target = head();
-      const double answer = Cut(DotRow(row(0).weight, wide, stride), kLargestAnswer);
+      const double answer = Cut(PairDot(row(0).weight, wide, stride), kLargestAnswer);
       out[0] = target.target_mean + answer * std::sqrt(target.target_variance);
       return;
     }
     case LinearLoss::kLogistic: {
-      const double margin = Cut(DotRow(row(0).weight, wide, stride), 700.0);
+      const double margin = Cut(PairDot(row(0).weight, wide, stride), 700.0);
       const double odds = Exp(-Magnitude(margin));
       const double unlikely = odds / (1.0 + odds);
       out[1] = margin < 0.0 ? unlikely : 1.0 - unlikely;
@@ -152,7 +157,7 @@ void Linear::Predict(std::span<const float> x, std::span<double> out) const {
     case LinearLoss::kSoftmax: {
       double largest = -1e300;
       for (uint32_t i = 0; i < config_.outputs; ++i) {
-        out[i] = Cut(DotRow(row(i).weight, wide, stride), 1e100);
+        out[i] = Cut(PairDot(row(i).weight, wide, stride), 1e100);
         largest = out[i] > largest ? out[i] : largest;
       }
       for (uint32_t i = 0; i < config_.outputs; ++i) out[i] = Exp(out[i] - largest);
@@ -163,63 +168,48 @@ void Linear::Predict(std::span<const float> x, std::span<double> out) const {
   }
 }
 
-void Linear::Step(const Row& to, const double* __restrict x, double error, double curvature, double weight) {
+void Linear::StepAtOneRate(double* w, const double* x, double error, double curvature, double weight) {
   const uint64_t stride = Stride(config_);
-  double* __restrict w = to.weight;
-  double lane[kLanes] = {};
-  if (!config_.adaptive) {
-    const double reach = config_.rate * weight * curvature * DotRow(x, x, stride);
-    const double step = config_.rate * weight * error / (reach > 1.0 ? reach : 1.0);
-    const double keep = 1.0 - config_.rate * config_.l2;
-    for (uint32_t i = 0; i < config_.inputs; ++i) w[i] *= keep;
-    for (uint64_t i = 0; i < stride; ++i) w[i] += step * x[i];
-    return;
-  }
-  double* __restrict rate = to.rate;
-  double* __restrict trace = to.trace;
-  double* __restrict peak = to.peak;
+  const double reach = config_.rate * weight * curvature * PairDot(x, x, stride);
+  const double step = config_.rate * weight * error / (reach > 1.0 ? reach : 1.0);
+  const double keep = 1.0 - config_.rate * config_.l2;
+  for (uint32_t i = 0; i < config_.inputs; ++i) w[i] *= keep;
+  for (uint64_t i = 0; i < stride; ++i) w[i] += step * x[i];
+}
+
+void Linear::Step(const Row& to, const double* x, double error, double curvature, double weight) {
+  if (!config_.adaptive) return StepAtOneRate(to.weight, x, error, curvature, weight);
+  const uint64_t stride = Stride(config_);
   const double reach_factor = curvature * weight;
-  for (uint64_t i = 0; i < stride; i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) {
-      const uint64_t at = i + j;
-      const double square = x[at] * x[at];
-      const double meta = error * x[at] * trace[at];
-      const double size = Magnitude(meta);
-      const double forgetting = kPeakDecay * rate[at] * reach_factor * square;
-      const double faded = peak[at] + (forgetting < 1.0 ? forgetting : 1.0) * (size - peak[at]);
-      const double larger = size > faded ? size : faded;
-      const double bound = larger > kLeastPeak ? larger : kLeastPeak;
-      const double move = kMetaRate * meta / bound;
-      peak[at] = bound;
-      const double moved = rate[at] * (1.0 + move + 0.5 * (move * move));
-      rate[at] = moved;
-      lane[j] += moved * square;
-    }
+  const Pair forgetting = Both(kPeakDecay * reach_factor);
+  PairLanes lanes;
+  for (uint64_t i = 0; i < stride; i += 2) {
+    Pair rate = LoadPair(to.rate + i);
+    Pair peak = LoadPair(to.peak + i);
+    lanes.lane[(i / 2) % 4] += TuneRates(LoadPair(x + i), LoadPair(to.trace + i), Both(error), forgetting, &rate, &peak);
+    StorePair(to.rate + i, rate);
+    StorePair(to.peak + i, peak);
   }
-  const double reach = CombineLanes(lane) * reach_factor;
-  const double fit = reach > 1.0 ? 1.0 / reach : 1.0;
-  const double cut = fit > kLargestCut ? fit : kLargestCut;
-  const double pull = error * weight;
-  const double l2 = config_.l2;
-  for (uint64_t i = 0; i < stride; i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) {
-      const uint64_t at = i + j;
-      const double step = rate[at] * fit;
-      const double change = step * pull * x[at];
-      const double fading = 1.0 - step * reach_factor * (x[at] * x[at]);
-      w[at] += change;
-      const double next = trace[at] * (fading > 0.0 ? fading : 0.0) + change;
-      trace[at] = Magnitude(next) > kLeastPeak ? next : 0.0;
-      const double tuned = rate[at] * cut;
-      const double low = tuned > kLeastRate ? tuned : kLeastRate;
-      rate[at] = low < kLargestRate ? low : kLargestRate;
-    }
+  const double reach = lanes.Combine() * reach_factor;
+  const Pair fit = Both(reach > 1.0 ? 1.0 / reach : 1.0);
+  const Pair cut = Larger(fit, Both(kLargestCut));
+  const Pair pull = Both(error * weight);
+  const Pair reaching = Both(reach_factor);
+  for (uint64_t i = 0; i < stride; i += 2) {
+    const Pair in = LoadPair(x + i);
+    const Pair rate = LoadPair(to.rate + i);
+    const Pair step = rate * fit;
+    const Pair change = step * pull * in;
+    const Pair fading = Larger(Both(1.0) - step * reaching * (in * in), Both(0.0));
+    const Pair trace = LoadPair(to.trace + i) * fading + change;
+    StorePair(to.weight + i, LoadPair(to.weight + i) + change);
+    StorePair(to.trace + i, Absolute(trace) > Both(kLeastPeak) ? trace : Both(0.0));
+    StorePair(to.rate + i, Smaller(Larger(rate * cut, Both(kLeastRate)), Both(kLargestRate)));
   }
-  for (uint64_t i = config_.inputs + uint64_t{1}; i < stride; ++i) rate[i] = 0.0;  // the padding stays empty
-  if (l2 <= 0.0) return;
+  if (config_.l2 <= 0.0) return;
   for (uint32_t i = 0; i < config_.inputs; ++i) {
-    const double decay = rate[i] * l2;
-    w[i] *= decay < 1.0 ? 1.0 - decay : 0.0;
+    const double decay = to.rate[i] * config_.l2;
+    to.weight[i] *= decay < 1.0 ? 1.0 - decay : 0.0;
   }
 }
 

@@ -44,6 +44,7 @@ class Linear {
   Head& head() const;
   Row row(uint32_t index) const;
   void Step(const Row& row, const double* x, double error, double curvature, double weight);
+  void StepAtOneRate(double* w, const double* x, double error, double curvature, double weight);
   double TargetError(double y, double stored);
 
   LinearConfig config_;

@@ -26,8 +26,8 @@ void ApplyFault(const FaultConfig& config, uint64_t sample, double* poison) {
       if (now) *poison = CanonicalNan();
       return;
     case FaultAction::kSlow: {
-      volatile uint32_t sink = 0;
-      for (uint64_t round = 0; round < uint64_t{config.value} * 1000; ++round) sink = static_cast<uint32_t>(round);
+      volatile uint64_t rounds = uint64_t{config.value} * 1000;
+      while (rounds > 0) rounds = rounds - 1;
       return;
     }
     case FaultAction::kLeak: {

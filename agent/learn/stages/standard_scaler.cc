@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "agent/learn/learners/pairs.h"
 #include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -32,28 +33,36 @@ Moments At(uint8_t* memory, uint64_t stride) {
   return {first, first + stride, first + 2 * stride};
 }
 
-void LearnOne(double value, double slowest, double& count, double& mean, double& variance) {
-  double deviation = value - mean;
-  const double bound_squared = (kOutlierDeviations * kOutlierDeviations) * variance;
-  if (deviation * deviation > bound_squared && count >= kOutlierCount && variance > 0.0) {
-    const double bound = std::sqrt(bound_squared);
-    deviation = deviation > 0.0 ? bound : -bound;
+Pair SquareRoots(Pair x) { return Pair{std::sqrt(x[0]), std::sqrt(x[1])}; }
+
+// Two inputs learn their values; where `present` is 0 nothing changes.
+void LearnPair(Pair value, Pair present, double slowest, const Moments& at) {
+  const Pair mean = LoadPair(at.mean);
+  const Pair variance = LoadPair(at.variance);
+  const Pair seen = LoadPair(at.count);
+  Pair deviation = (value - mean) * present;
+  const Pair bound_squared = Both(kOutlierDeviations * kOutlierDeviations) * variance;
+  for (int i = 0; i < 2; ++i) {
+    if (!(deviation[i] * deviation[i] > bound_squared[i] && seen[i] >= kOutlierCount && variance[i] > 0.0)) continue;
+    const double bound = std::sqrt(bound_squared[i]);
+    deviation[i] = deviation[i] > 0.0 ? bound : -bound;
   }
-  count = count < kLargestCount ? count + 1.0 : count;
-  const double own = 1.0 / count;
-  const double rate = own > slowest ? own : slowest;
-  const double step = rate * deviation;
-  mean += step;
-  variance = (1.0 - rate) * (variance + step * deviation);
+  const Pair count = Smaller(seen + present, Both(kLargestCount));
+  const Pair own = Both(1.0) / Larger(count, Both(1.0));
+  const Pair rate = Larger(own, Both(slowest)) * present;
+  const Pair step = rate * deviation;
+  StorePair(at.count, count);
+  StorePair(at.mean, mean + step);
+  StorePair(at.variance, (Both(1.0) - rate) * (variance + step * deviation));
 }
 
-float Scale(double value, double mean, double variance, double limit) {
-  const double flat = kFlatRelativeVariance * (mean * mean);
-  if (!(variance > flat && variance > kFlatVariance)) return 0.0F;
-  double scaled = (value - mean) / std::sqrt(variance);
-  scaled = scaled > limit ? limit : scaled;
-  scaled = scaled < -limit ? -limit : scaled;
-  return static_cast<float>(scaled);
+Pair ScalePair(Pair value, Pair present, double limit, const Moments& at) {
+  const Pair mean = LoadPair(at.mean);
+  const Pair variance = LoadPair(at.variance);
+  const Pair least = Larger(Both(kFlatRelativeVariance) * (mean * mean), Both(kFlatVariance));
+  const Pair scaled = (value - mean) / SquareRoots(Larger(variance, Both(kFlatVariance)));
+  const Pair cut = Larger(Smaller(scaled, Both(limit)), Both(-limit));
+  return variance > least ? cut * present : Both(0.0);
 }
 
 }  // namespace
@@ -96,15 +105,20 @@ void StandardScaler::Apply(StageMode mode, float* row) const {
   const bool learn = mode == StageMode::kLearn;
   const double slowest = config_.decay > 0.0 ? 1.0 - config_.decay : 0.0;
   const double limit = config_.clip > 0.0 ? config_.clip : static_cast<double>(3e38F);
-  for (size_t i = 0; i < count; ++i) {
-    float& place = row[inputs[i]];
-    if (IsNan(place)) {
-      place = 0.0F;
-      continue;
-    }
-    const double value = static_cast<double>(place);
-    if (learn) LearnOne(value, slowest, moments.count[i], moments.mean[i], moments.variance[i]);
-    place = Scale(value, moments.mean[i], moments.variance[i], limit);
+  for (size_t i = 0; i < count; i += 2) {
+    const bool both = i + 1 < count;
+    float& first = row[inputs[i]];
+    float unused = CanonicalNanFloat();
+    float& second = both ? row[inputs[i + 1]] : unused;
+    const bool has_first = !IsNan(first);
+    const bool has_second = !IsNan(second);
+    const Pair present = {has_first ? 1.0 : 0.0, has_second ? 1.0 : 0.0};
+    const Pair value = {has_first ? static_cast<double>(first) : 0.0, has_second ? static_cast<double>(second) : 0.0};
+    const Moments at = {moments.count + i, moments.mean + i, moments.variance + i};
+    if (learn) LearnPair(value, present, slowest, at);
+    const Pair scaled = ScalePair(value, present, limit, at);
+    first = static_cast<float>(scaled[0]);
+    second = static_cast<float>(scaled[1]);
   }
 }
 

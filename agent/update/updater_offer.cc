@@ -1,0 +1,199 @@
+// Updater: from a signed offer to a verified, staged package.
+#include <algorithm>
+
+#include "agent/base/sha256.h"
+#include "agent/update/updater.h"
+
+namespace dipper::update {
+
+using schema::Reason;
+using schema::UpdateState;
+
+namespace {
+
+constexpr int64_t kSecondNs = 1'000'000'000;
+
+}  // namespace
+
+Reason Updater::OnOffer(base::ByteView document) {
+  std::array<std::string_view, 16> groups;
+  for (size_t i = 0; i < config_.groups.size(); ++i) groups[i] = config_.groups[i].view();
+  const package::DeviceNames names{.fleet = config_.fleet.view(),
+                                   .device = config_.device_id.view(),
+                                   .groups = std::span(groups).first(config_.groups.size())};
+  package::OfferFacts offer;
+  const Reason reason = package::VerifyOffer(document, deps_.trust->root(), names, deps_.trust->Now(), &offer);
+  if (reason == Reason::WrongTarget || (reason == Reason::None && offer.model != config_.model_id)) {
+    return Reason::WrongTarget;
+  }
+  const store::Counters& counters = deps_.trust->counters();
+  if (reason != Reason::None) {
+    // Retained offers come again with every connection; each is reported once. What cannot be trusted moves no state.
+    const base::Digest digest = base::Sha256Of(document);
+    if (digest != refused_document_ && offer.number > counters.offer(config_.model_index).number) {
+      refused_document_ = digest;
+      const UpdateState state = state_;
+      state_ = UpdateState::Rejected;
+      Emit(state, reason, false, false, offer.package);
+      state_ = state;
+    }
+    return reason;
+  }
+  deps_.trust->RaiseTime(offer.issued);
+  switch (counters.CheckOffer(config_.model_index, offer.number, offer.package)) {
+    case base::Status::kOk: break;
+    case base::Status::kAlreadyExists: {
+      const store::OfferState& stored = counters.offer(config_.model_index);
+      // Known: it has ended, or it is being worked on now, or a restart interrupted it and it goes on here.
+      if (IsResting(stored.state) && stored.state != UpdateState::Idle) return Reason::None;
+      if (!IsResting(state_) || store_.record().HasTrial()) return Reason::None;
+      break;
+    }
+    default: return Reason::OldNumber;
+  }
+  if (offer.cancel) return Cancel(offer);
+  switch (Next(state_, Event::kOffer).action) {
+    case Action::kQueue:
+      if (!has_queued_ || offer.number > queued_.number) queued_ = offer;
+      has_queued_ = true;
+      return Reason::None;
+    case Action::kSupersede:
+      if (offer.number == offer_.number && offer.package == offer_.package) return Reason::None;
+      transfer_.Stop();
+      Move(Event::kFail, Reason::Superseded);
+      return Accept(offer);
+    case Action::kIgnore: return Reason::None;
+    default: return Accept(offer);
+  }
+}
+
+/// The fleet takes the package back: whatever is under way with it ends, and it will not be retried.
+Reason Updater::Cancel(const package::OfferFacts& offer) {
+  const bool ours = offer.package == offer_.package && !IsResting(state_);
+  const bool in_trial = state_ == UpdateState::Trial || state_ == UpdateState::Staged;
+  if (has_queued_ && queued_.package == offer.package) has_queued_ = false;
+  if (ours) {
+    offer_.number = offer.number;
+    transfer_.Stop();
+    if (in_trial) {
+      EndTrial(Event::kFail, Reason::Cancelled);
+    } else {
+      Move(Event::kFail, Reason::Cancelled);
+    }
+    return Reason::None;
+  }
+  static_cast<void>(deps_.trust->counters().SetOffer(
+      config_.model_index,
+      {.number = offer.number, .digest = offer.package, .state = UpdateState::Failed, .reason = Reason::Cancelled}));
+  return Reason::None;
+}
+
+Reason Updater::JudgeOffer(const package::OfferFacts& offer) {
+  if (offer.package == champion_.package) return Reason::AlreadyInstalled;
+  if (store_.IsDenied(offer.package)) {
+    if (!offer.override_denied) return Reason::Denied;
+    if (!base::Ok(store_.OverrideDenied(offer.package))) return Reason::StorageError;
+  }
+  if (offer.image_bytes > config_.max_image_bytes || offer.package_bytes > store_.PackageCapacity()) {
+    return Reason::TooLarge;
+  }
+  return Reason::None;
+}
+
+Reason Updater::Accept(const package::OfferFacts& offer) {
+  offer_ = offer;
+  const Reason reason = JudgeOffer(offer);
+  Move(Event::kOffer, Reason::None);
+  if (reason != Reason::None) {
+    Move(Event::kRefuse, reason);
+    return reason;
+  }
+  const uint32_t delay_s = package::SpreadDelaySeconds(offer, config_.device_id.view());
+  begin_at_ns_ = now_ns_ + static_cast<int64_t>(delay_s) * kSecondNs;
+  return Reason::None;
+}
+
+void Updater::OnManifest(const base::Digest& package, base::ByteView head) {
+  if (state_ != UpdateState::Transferring) return;
+  const auto result = transfer_.OnManifest(package, head, deps_.trust->root(), now_ns_);
+  if (state_ == UpdateState::Transferring && result.kind == TransferResult::kGoingOn &&
+      transfer_.manifest() != nullptr && package == offer_.package) {
+    // What the manifest alone can rule out costs no block.
+    const DeviceFit fit{.model_id = config_.model_id.view(),
+                        .hardware = config_.hardware.view(),
+                        .agent_major = config_.agent_major,
+                        .agent_minor = config_.agent_minor,
+                        .agent_patch = config_.agent_patch,
+                        .max_image_bytes = config_.max_image_bytes};
+    if (const Reason reason = CheckFit(*transfer_.manifest(), fit); reason != Reason::None) {
+      transfer_.Stop();
+      Refuse(reason);
+      return;
+    }
+  }
+  OnTransfer(result);
+}
+
+void Updater::OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored) {
+  if (state_ == UpdateState::Transferring) OnTransfer(transfer_.OnBlock(package, index, stored, now_ns_));
+}
+
+void Updater::OnTransfer(const TransferResult& result) {
+  switch (result.kind) {
+    case TransferResult::kGoingOn: return;
+    case TransferResult::kComplete: Move(Event::kReceived, Reason::None); return;
+    case TransferResult::kRefused: Refuse(result.reason); return;
+    case TransferResult::kFailed: Move(Event::kFail, result.reason); return;
+  }
+}
+
+/// A refused package will not be better next time: what was received of it is forgotten.
+void Updater::Refuse(Reason reason) {
+  store_.AbandonStage();
+  static_cast<void>(deps_.trust->counters().ClearTransfer(config_.model_index));
+  Forget(&challenger_);
+  Move(Event::kRefuse, reason);
+}
+
+void Updater::Verify() {
+  if (const Reason reason = CheckStaged(); reason != Reason::None) {
+    if (store::IsOwnFailure(reason)) static_cast<void>(store_.Deny(offer_.package, reason));
+    if (reason == Reason::StorageError) {
+      Forget(&challenger_);
+      Move(Event::kFail, reason);
+    } else {
+      Refuse(reason);
+    }
+    return;
+  }
+  const base::Status committed = store_.CommitStage();
+  static_cast<void>(deps_.trust->counters().ClearTransfer(config_.model_index));
+  if (base::Ok(committed)) {
+    Move(Event::kVerified, Reason::None);
+    return;
+  }
+  Forget(&challenger_);
+  if (committed == base::Status::kPermissionDenied) {
+    Move(Event::kRefuse, Reason::BelowFloor);
+  } else {
+    Move(Event::kFail, Reason::StorageError);
+  }
+}
+
+/// Every byte again, from the slot, then the model itself: spec, payload and self-test.
+Reason Updater::CheckStaged() {
+  const uint64_t bytes = offer_.package_bytes;
+  StageSource source(store_, bytes);
+  package::PackageFacts facts;
+  Reason reason = package::VerifyWhole(source, &deps_.trust->root(), whole_memory_.bytes(), &facts);
+  if (reason != Reason::None) return reason;
+  if (facts.digest != offer_.package) return Reason::BadDigest;
+  reason = TakeSpec(facts.manifest, &challenger_);
+  if (reason == Reason::None) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
+  if (reason == Reason::None) reason = RunSelfTest(facts.manifest, &challenger_);
+  // Until its trial starts there is no challenger: the self-test has used the image up.
+  challenger_.model.reset();
+  return reason;
+}
+
+}  // namespace dipper::update

@@ -1,0 +1,185 @@
+// Stages against plain reference computations.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "agent/learn/math/nan.h"
+#include "agent/learn/stages/lags.h"
+#include "agent/learn/stages/one_hot.h"
+#include "agent/learn/stages/standard_scaler.h"
+#include "tests/unit/agent/learn/spec_maker.h"
+
+namespace dipper::learn::testing {
+namespace {
+
+const float kMissing = CanonicalNanFloat();
+
+template <typename Stage, typename Config>
+std::unique_ptr<AlignedBytes> Make(const Config& config) {
+  auto memory = std::make_unique<AlignedBytes>(Stage::StateBytes(config).value());
+  EXPECT_TRUE(base::Ok(Stage::Create(config, memory->span())));
+  return memory;
+}
+
+TEST(StandardScaler, MatchesTwoPassMoments) {
+  const std::vector<uint16_t> inputs = {0, 2};
+  const StandardScalerConfig config = {3, inputs, 0.0, 0.0};
+  const auto memory = Make<StandardScaler>(config);
+  const StandardScaler scaler(config, memory->span());
+  Numbers numbers(1);
+  std::vector<double> seen[2];
+  for (int i = 0; i < 500; ++i) {
+    float row[3] = {static_cast<float>(20.0 + 3.0 * numbers.Normal()), 7.0F,
+                    static_cast<float>(1e6 * numbers.Normal())};
+    const float before[2] = {row[0], row[2]};
+    scaler.Apply(StageMode::kLearn, row);
+    EXPECT_EQ(row[1], 7.0F);
+    for (int j = 0; j < 2; ++j) {
+      seen[j].push_back(static_cast<double>(before[j]));
+      double mean = 0, variance = 0;
+      for (const double x : seen[j]) mean += x / static_cast<double>(seen[j].size());
+      for (const double x : seen[j]) variance += (x - mean) * (x - mean) / static_cast<double>(seen[j].size());
+      const double expected = i == 0 ? 0.0 : (seen[j].back() - mean) / std::sqrt(variance);
+      EXPECT_NEAR(static_cast<double>(row[2 * j]), expected, 1e-5 * (1.0 + std::fabs(expected)));
+    }
+  }
+  EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+}
+
+TEST(StandardScaler, ExponentialMomentsFollowTheirRecursion) {
+  const std::vector<uint16_t> inputs = {0};
+  const StandardScalerConfig config = {1, inputs, 0.9, 0.0};
+  const auto memory = Make<StandardScaler>(config);
+  const StandardScaler scaler(config, memory->span());
+  double mean = 0, variance = 0;
+  for (int i = 1; i <= 300; ++i) {
+    const auto value = static_cast<float>(std::sin(i * 0.7) + (i > 150 ? 5.0 : 0.0));
+    float row[1] = {value};
+    scaler.Apply(StageMode::kLearn, row);
+    const double rate = std::max(1.0 / i, 0.1);
+    const double deviation = static_cast<double>(value) - mean;
+    mean += rate * deviation;
+    variance = (1 - rate) * (variance + rate * deviation * deviation);
+    const double expected = i == 1 ? 0.0 : (static_cast<double>(value) - mean) / std::sqrt(variance);
+    EXPECT_NEAR(static_cast<double>(row[0]), expected, 1e-5) << i;
+  }
+}
+
+TEST(StandardScaler, MissingIsTheMeanConstantIsZeroAndOutliersAreTamed) {
+  const std::vector<uint16_t> inputs = {0};
+  const StandardScalerConfig config = {1, inputs, 0.0, 10.0};
+  const auto memory = Make<StandardScaler>(config);
+  const StandardScaler scaler(config, memory->span());
+  float row[1];
+  for (int i = 0; i < 50; ++i) {
+    row[0] = 1e6F;
+    scaler.Apply(StageMode::kLearn, row);
+    EXPECT_EQ(row[0], 0.0F);
+  }
+  Numbers numbers(2);
+  for (int i = 0; i < 200; ++i) {
+    row[0] = static_cast<float>(numbers.Normal());
+    scaler.Apply(StageMode::kLearn, row);
+  }
+  row[0] = kMissing;
+  scaler.Apply(StageMode::kLearn, row);
+  EXPECT_EQ(row[0], 0.0F);
+  row[0] = 1e30F;
+  scaler.Apply(StageMode::kLearn, row);
+  EXPECT_EQ(row[0], 10.0F);
+  // One wild value moved the moments by 20 deviations at most: ordinary values still differ.
+  float low[1] = {-1.0F};
+  float high[1] = {1e6F};
+  scaler.Apply(StageMode::kPeek, low);
+  scaler.Apply(StageMode::kPeek, high);
+  EXPECT_GT(high[0] - low[0], 0.1F);
+}
+
+TEST(StandardScaler, OnlyLearningMovesTheMoments) {
+  const std::vector<uint16_t> inputs = {0};
+  const StandardScalerConfig config = {1, inputs, 0.0, 0.0};
+  const auto memory = Make<StandardScaler>(config);
+  const StandardScaler scaler(config, memory->span());
+  for (int i = 0; i < 10; ++i) {
+    float row[1] = {static_cast<float>(i)};
+    scaler.Apply(StageMode::kLearn, row);
+  }
+  const std::vector<uint8_t> before(memory->span().begin(), memory->span().end());
+  float row[1] = {100.0F};
+  scaler.Apply(StageMode::kFrozen, row);
+  scaler.Apply(StageMode::kPeek, row);
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), memory->span().begin()));
+}
+
+TEST(Lags, MatchHistory) {
+  const std::vector<uint16_t> inputs = {0, 1};
+  const std::vector<uint16_t> lags = {1, 3, 4};
+  for (const bool differences : {false, true}) {
+    const LagsConfig config = {2, inputs, lags, differences};
+    const auto memory = Make<Lags>(config);
+    const Lags stage(config, memory->span());
+    ASSERT_EQ(Lags::OutWidth(config), 8U);
+    std::vector<std::vector<float>> history;
+    Numbers numbers(3);
+    for (int i = 0; i < 40; ++i) {
+      const std::vector<float> now = {static_cast<float>(numbers.Normal()),
+                                      i % 7 == 0 ? kMissing : static_cast<float>(i)};
+      float row[8] = {now[0], now[1]};
+      float peek[8] = {now[0], now[1]};
+      stage.Apply(StageMode::kPeek, peek);
+      stage.Apply(i % 2 == 0 ? StageMode::kLearn : StageMode::kFrozen, row);
+      EXPECT_EQ(std::memcmp(row, peek, sizeof row), 0);
+      size_t at = 2;
+      for (size_t input = 0; input < 2; ++input) {
+        for (const uint16_t lag : lags) {
+          float expected = kMissing;
+          if (lag <= i) expected = history[history.size() - lag][input];
+          if (differences && !IsNan(expected)) expected = IsNan(now[input]) ? kMissing : now[input] - expected;
+          EXPECT_EQ(std::bit_cast<uint32_t>(row[at]), std::bit_cast<uint32_t>(expected)) << i << " " << at;
+          ++at;
+        }
+      }
+      history.push_back(now);
+    }
+    EXPECT_TRUE(base::Ok(Lags::Validate(config, memory->span())));
+    stage.Reset();
+    float row[8] = {1.0F, 2.0F};
+    stage.Apply(StageMode::kLearn, row);
+    for (size_t at = 2; at < 8; ++at) EXPECT_TRUE(IsNan(row[at]));
+  }
+}
+
+TEST(Lags, RefusesDamage) {
+  const std::vector<uint16_t> inputs = {0};
+  const std::vector<uint16_t> lags = {2};
+  const LagsConfig config = {1, inputs, lags, false};
+  const auto memory = Make<Lags>(config);
+  memory->span()[0] = 2;  // next row beyond the ring
+  EXPECT_EQ(Lags::Validate(config, memory->span()), base::Status::kDataLoss);
+  memory->span()[0] = 0;
+  base::Store(memory->span().data() + 16, std::numeric_limits<float>::infinity());
+  EXPECT_EQ(Lags::Validate(config, memory->span()), base::Status::kDataLoss);
+}
+
+TEST(OneHot, ReplacesInPlace) {
+  const std::vector<uint16_t> inputs = {1};
+  const std::vector<uint16_t> categories = {2};
+  const OneHotConfig config = {3, inputs, categories};
+  ASSERT_EQ(OneHotOutWidth(config), 5U);
+  const auto run = [&](float category) {
+    const float in[3] = {9.0F, category, 8.0F};
+    std::vector<float> out(5);
+    ApplyOneHot(config, in, out.data());
+    return out;
+  };
+  EXPECT_EQ(run(0.0F), (std::vector<float>{9, 1, 0, 0, 8}));
+  EXPECT_EQ(run(1.0F), (std::vector<float>{9, 0, 1, 0, 8}));
+  EXPECT_EQ(run(2.0F), (std::vector<float>{9, 0, 0, 1, 8}));
+  EXPECT_EQ(run(77.0F), (std::vector<float>{9, 0, 0, 1, 8}));
+  EXPECT_EQ(run(kMissing), (std::vector<float>{9, 0, 0, 0, 8}));
+}
+
+}  // namespace
+}  // namespace dipper::learn::testing
