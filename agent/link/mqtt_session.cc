@@ -66,7 +66,7 @@ class MqttSession::Impl final : public mqtt::callback, public mqtt::iaction_list
   ~Impl() override;
 
   // The caller's side.
-  bool connected() const { return caller_connected_; }
+  bool IsConnected() const { return caller_connected_; }
   base::Status Enqueue(OpKind kind, std::string_view topic, base::ByteView payload, Qos qos, bool retain,
                        uint32_t* token);
   base::Status Poll(TransportEvent* event);
@@ -462,7 +462,7 @@ void IgnoreSigpipe() { signal(SIGPIPE, SIG_IGN); }
 MqttSession::MqttSession(MqttConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
 MqttSession::~MqttSession() = default;
 
-bool MqttSession::connected() { return impl_->connected(); }
+bool MqttSession::connected() { return impl_->IsConnected(); }
 base::Status MqttSession::Publish(std::string_view topic, base::ByteView payload, Qos qos, bool retain,
                                   uint32_t* token) {
   return impl_->Enqueue(OpKind::kPublish, topic, payload, qos, retain, token);

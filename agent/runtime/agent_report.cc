@@ -34,10 +34,6 @@ telemetry::GateReport WireReport(const update::GateReport& gate) {
           .margin = margin};
 }
 
-schema::EventKind KindOfStep(const update::UpdateEvent& event) {
-  return event.to == schema::UpdateState::FellBack ? schema::EventKind::FellBack : schema::EventKind::UpdateStep;
-}
-
 }  // namespace
 
 void Agent::OnUpdateEvent(const update::UpdateEvent& event) {
@@ -48,7 +44,7 @@ void Agent::OnUpdateEvent(const update::UpdateEvent& event) {
   }
   if (!event.champion_image.IsZero()) served_image_ = event.champion_image;
   const telemetry::GateReport gate = WireReport(event.gate);
-  at_.reporter.Send(telemetry::Event{.kind = KindOfStep(event),
+  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::UpdateStep,
                                      .from = event.from,
                                      .to = event.to,
                                      .reason = event.reason,
@@ -207,6 +203,7 @@ void Agent::AddModelMetrics(int64_t wall_ns, MetricBuffer* values) {
   add(MetricId::kLatencyP99Seconds, static_cast<double>(latency_.QuantileNs(0.99)) * 1e-9);
   add(MetricId::kLatencyMaxSeconds, static_cast<double>(latency_.MaxNs()) * 1e-9);
   count(MetricId::kImageBytes, champion->image().size());
+  count(MetricId::kLastSampleId, champion->last_id());
   if (champion->class_count() > 0) {
     add(MetricId::kAccuracyRatio, m.accuracy);
     add(MetricId::kKappa, m.kappa);
@@ -296,6 +293,9 @@ void Agent::SendMetrics() {
   MetricBuffer values;
   AddDeviceMetrics(wall_ns, &values);
   at_.reporter.Send(std::span<const telemetry::MetricValue>(values.begin(), values.size()), {});
+  // Progress of a transfer or a trial is worth telling between its steps.
+  const schema::UpdateState state = at_.updater.Status().state;
+  update_due_ = update_due_ || state == schema::UpdateState::Transferring || state == schema::UpdateState::Trial;
   values.Clear();
   AddModelMetrics(wall_ns, &values);
   AddUpdateMetrics(wall_ns, &values);

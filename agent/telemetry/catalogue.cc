@@ -72,6 +72,7 @@ constexpr auto kRows = std::to_array<MetricRow>({
     Model(M::kCheckpointAgeSeconds, "learner_checkpoint_age_seconds", "seconds",
           "since the newest checkpoint"),
     Model(M::kCheckpointsTotal, "learner_checkpoints_total", "1", "checkpoints written"),
+    Model(M::kLastSampleId, "learner_last_sample_id", "1", "id of the newest sample the model has seen"),
     Model(M::kAccuracyRatio, "prequential_accuracy_ratio", "ratio",
           "right predictions of all labelled samples"),
     Model(M::kKappa, "prequential_kappa", "1", "Cohen's kappa"),

@@ -52,6 +52,7 @@ enum class MetricId : uint16_t {
   kImageBytes = 74,
   kCheckpointAgeSeconds = 75,
   kCheckpointsTotal = 76,
+  kLastSampleId = 77,
   // prequential (per model)
   kAccuracyRatio = 96,
   kKappa = 97,

@@ -148,8 +148,10 @@ void RegisterEval(CLI::App& app, int&) {
   eval->add_option("--label", options->eval.label, "Label column, if not the spec's");
   eval->add_option("--label-delay", options->eval.label_delay,
                    "Labels of rows <= i - N are available after row i is observed")
-      ->capture_default_str();
-  CLI::Option* seed = eval->add_option("--seed", options->seed, "Instead of the spec's seed");
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  CLI::Option* seed =
+      eval->add_option("--seed", options->seed, "Instead of the spec's seed")->check(CLI::NonNegativeNumber);
   eval->add_flag("--json", options->json, "Print JSON");
   eval->callback([options, seed] { Eval(*options, seed->count() > 0); });
 }

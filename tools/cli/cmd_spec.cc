@@ -117,7 +117,9 @@ void RegisterSpec(CLI::App& app, int&) {
   init->add_option("--ahead", options->init.ahead, "Samples ahead to forecast")
       ->capture_default_str()
       ->check(CLI::Range(uint32_t{1}, learn::kMaxAhead));
-  init->add_option("--seed", options->init.seed, "Seed of the model's generator")->capture_default_str();
+  init->add_option("--seed", options->init.seed, "Seed of the model's generator")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{0}, uint64_t{INT64_MAX}));
   init->add_option("--model-id", options->init.model_id, "Id of the model")->capture_default_str();
   init->callback([options] { Init(*options); });
   CLI::App* show = spec->add_subcommand("show", "Check a spec; show it whole and the bytes of its parts");

@@ -101,6 +101,8 @@ void Watch(const WatchOptions& options) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   Subscribe(client, options);
+  // Whoever starts devices after this line misses nothing of what they say.
+  if (!table) fmt::print(stderr, "dipper: watching\n");
   if (table) fmt::print("\x1b[2J");
   const auto end =
       MqttClient::Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(options.for_s * 1000));
@@ -122,6 +124,8 @@ void RegisterWatch(CLI::App& app, int&) {
   AddMqttOptions(*command, options->mqtt);
   command->add_option("--devices", options->devices, "Only these devices, separated by commas")
       ->delimiter(',');
+  command->add_option("--session", options->mqtt.session,
+                      "Client id of a lasting session: what is sent while watching is interrupted comes afterwards");
   command->add_option("--for", options->for_s, "End after so many seconds")->check(CLI::NonNegativeNumber);
   command->add_flag("--predictions", options->predictions, "Predictions too");
   command->add_flag("--json", options->json, "One JSON object a message, also on a terminal");

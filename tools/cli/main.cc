@@ -70,8 +70,12 @@ int Run(int argc, char** argv) {
   CLI::App app("Learn on devices, in fixed memory; ship signed models; watch them.\n", "dipper");
   app.set_version_flag("--version", "dipper " DIPPER_VERSION);
   app.require_subcommand(1);
-  app.footer(kFooter);
   RegisterAll(app, exit_code);
+  app.footer(kFooter);  // after the commands, which would inherit it
+  if (argc < 2) {
+    std::fputs(app.help().c_str(), stderr);
+    return static_cast<int>(lab::ExitCode::kUsage);
+  }
   try {
     CheckCommandName(app, argc, argv);
     app.parse(argc, argv);

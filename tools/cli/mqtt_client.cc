@@ -37,14 +37,16 @@ link::MqttConfig MakeConfig(const MqttOptions& options) {
   }
   link::MqttConfig config;
   config.url = options.broker;
-  config.client_id = fmt::format("dipper-cli-{}-{:08x}", getpid(), std::random_device{}());
+  config.client_id = options.session.empty()
+                         ? fmt::format("dipper-cli-{}-{:08x}", getpid(), std::random_device{}())
+                         : options.session;
   config.username = options.user;
   if (!options.password_file.empty()) config.password = ReadPassword(options.password_file);
   config.ca_file = options.ca;
   config.cert_file = options.cert;
   config.key_file = options.key;
   config.version = options.version == "5" ? link::MqttVersion::k5 : link::MqttVersion::k311;
-  config.persistent_session = false;
+  config.persistent_session = !options.session.empty();
   config.incoming_messages = 10000;
   config.incoming_bytes = 16 * 1024 * 1024;
   const std::string problem = link::CheckMqttConfig(config);

@@ -23,6 +23,7 @@ struct MqttOptions {
   std::string key;
   std::string fleet = "demo";
   std::string version = "5";
+  std::string session;  ///< Client id of a session that the broker keeps while we are away; empty: none.
 };
 
 /// Adds --broker, --ca, --user, --password-file, --cert, --key, --fleet and --mqtt-version.

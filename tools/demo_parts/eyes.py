@@ -4,7 +4,7 @@ import subprocess
 import threading
 import time
 
-from world import FLEET, MOTES
+from world import FLEET, MOTES, Trouble
 
 
 class Device:
@@ -59,9 +59,15 @@ class Eyes:
         self.devices = {name: Device(name) for name in MOTES}
         self.changed = threading.Condition()
         self.processes = processes
-        process = processes.start("eyes", program, "watch", "--fleet", FLEET, *broker.access("eyes"), "--json", stdout=subprocess.PIPE)
+        process = processes.start("eyes", program, "watch", "--fleet", FLEET, *broker.access("eyes"), "--session", "dipper-demo-eyes", "--json", stdout=subprocess.PIPE)
         self.transcript = open(processes.logs / "watch.jsonl", "w", encoding="utf-8")
         threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+        for _ in range(100):
+            if "watching" in (processes.logs / "eyes.log").read_text():
+                return
+            processes.check()
+            time.sleep(0.05)
+        raise Trouble(f"dipper watch did not come up within 5 s; see {processes.logs}/eyes.log")
 
     def _read(self, stream):
         for raw in stream:

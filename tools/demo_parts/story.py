@@ -109,7 +109,7 @@ class Story:
         late = blocks[len(blocks) // 2:]
         first = [(t, p) for t, p in held.items() if t not in late]
         self.broker.forward(sorted(first, key=lambda m: "/offer/" in m[0]))
-        self.expect(MOTES, "transferring v7", lambda d: d.update.get("state") == "transferring" and d.steps("v7", "transferring"), 10)
+        self.expect(MOTES, "transferring v7", lambda d: d.update.get("state") == "transferring" and d.update.get("blocks_total", 0) > 1, 10)
         self._kill(in_transfer, f"with {len(blocks) - len(late)} of {len(blocks)} blocks on the broker")
         self.broker.forward([(t, held[t]) for t in late])
         self.fleet.start(in_transfer)
@@ -151,7 +151,7 @@ class Story:
         """Step 1's measures need the streams to have passed the labelled events."""
         last = {n: max((i for i, label in enumerate(self.fleet.labels[n]) if label), default=0) + 60 for n in MOTES}
         self.title("   measures: forecast against the trivial rival, labelled anomalies")
-        self.expect(MOTES, "its stream has passed the labelled event", lambda d: d.metrics.get("learner_samples_total", 0) > last[d.name], 60)
+        self.expect(MOTES, "its stream has passed the labelled event", lambda d: d.metrics.get("learner_last_sample_id", 0) > last[d.name], 60)
         self.expect(MOTES, "forecast error below the trivial rival's",
                     lambda d: d.metrics.get("prequential_mae", 1) < d.metrics.get("trivial_mae", 0), 20)
 
@@ -163,7 +163,7 @@ class Story:
         window = range(event[0], event[-1] + 60) if event else range(0)
         raised = sorted({e["sample_id"] for e in device.events if e.get("kind") == "anomaly_raised"})
         hits = [s for s in raised if s in window]
-        samples = max(1, device.metrics.get("learner_samples_total", 1))
+        samples = max(1, device.metrics.get("learner_last_sample_id", 1))
         return (hits[0] - event[0] if hits else None), 1000 * sum(s not in window for s in raised) / samples
 
     def result(self):
@@ -172,7 +172,7 @@ class Story:
         for name in MOTES:
             device = self.device(name)
             metrics = device.metrics
-            devices[name] = {**self.outcome[name], "samples": int(metrics.get("learner_samples_total", 0)),
+            devices[name] = {**self.outcome[name], "samples": int(metrics.get("learner_last_sample_id", -1)) + 1,
                              "mae": metrics.get("prequential_mae"), "trivial_mae": metrics.get("trivial_mae"),
                              "anomaly_auc": metrics.get("anomaly_auc_ratio") if any(self.fleet.labels[name]) else None,
                              "backlog_lost": device.lost()}

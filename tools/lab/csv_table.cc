@@ -68,8 +68,9 @@ uint32_t CsvTable::ColumnIndex(std::string_view name) const {
   std::string list;
   for (size_t i = 0; i < columns_.size() && i < kShown; ++i) list += (i == 0 ? "" : ", ") + columns_[i];
   if (columns_.size() > kShown) list += ", ...";
+  const std::string suggestion = Suggestion(name, columns_);
   throw Error(ExitCode::kNotFound, "'" + path_ + "' has no column '" + std::string(name) + "'" +
-                                       Suggestion(name, columns_) + " It has: " + list);
+                                       (suggestion.empty() ? "." : suggestion) + " It has: " + list);
 }
 
 std::string_view CsvTable::NextLine(uint64_t* position, uint64_t line_number) const {

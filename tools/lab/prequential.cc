@@ -147,7 +147,7 @@ Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t de
 }
 
 void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result) {
-  if (result->rows < kEvalBlocks || classes == 1) return;
+  if (result->rows < kEvalBlocks) return;
   for (uint64_t block = 0; block < kEvalBlocks; ++block) {
     const uint64_t first = block * result->rows / kEvalBlocks;
     const ScoredRange range = ScoreRange(records, classes, first, (block + 1) * result->rows / kEvalBlocks);
@@ -164,18 +164,20 @@ void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result
 
 /// The ring must hold a row until its label: row i - delay and all after it.
 void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
-  if (delay + 1 > learn::kMaxPending) {
+  if (delay >= learn::kMaxPending) {
     throw Error(ExitCode::kUsage,
                 fmt::format("--label-delay {} is too long: a model keeps at most {} rows waiting for "
                             "their labels",
                             delay, learn::kMaxPending));
   }
+  const uint32_t capacity = spec->pending == nullptr ? schema::PendingT().capacity : spec->pending->capacity;
+  if (capacity >= delay + 1) return;
+  // Only now: a spec that changes in any byte has another digest, and so have its images.
   if (spec->pending == nullptr) spec->pending = std::make_unique<schema::PendingT>();
-  if (spec->pending->capacity >= delay + 1) return;
   result->notes.push_back(
       fmt::format("pending.capacity raised from {} to {} for labels that come {} rows late; put it "
                   "into the spec for the device",
-                  spec->pending->capacity, delay + 1, delay));
+                  capacity, delay + 1, delay));
   spec->pending->capacity = static_cast<uint32_t>(delay + 1);
 }
 
@@ -199,7 +201,8 @@ void AddWarnings(const SampleTable& samples, const Pass& pass, const std::string
        fmt::format("{} labels are of classes that the spec does not list; they all count as "
                    "'other'",
                    result->other_labels));
-  warn(pass.unmatched_labels,
+  // A forecast's flags of rows that got no score (the first ones) match nothing; that is no loss.
+  warn(result->forecast ? 0 : pass.unmatched_labels,
        fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
                    "pending.max_age_samples",
                    pass.unmatched_labels));
@@ -223,6 +226,18 @@ void FillCounters(const DeskModel& desk, const SampleTable& samples, EvalResult*
   result->missing_cells = samples.counters.missing_cells;
   result->bad_cells = samples.counters.bad_cells;
   result->unseen_cells = samples.counters.unseen_cells;
+}
+
+/// A run without one label to learn from would be a table of errors that says nothing.
+void CheckLabels(const SampleTable& samples, bool forecast, const std::string& path) {
+  if (forecast || std::count(samples.label_kinds.begin(), samples.label_kinds.end(), LabelKind::kKnown) > 0)
+    return;
+  throw Error(
+      ExitCode::kFailure,
+      fmt::format(
+          "'{}': no row has a label that this spec can score{}; check --label and target.classes", path,
+          samples.first_unknown_label.empty() ? std::string()
+                                              : ", the first one is '" + samples.first_unknown_label + "'"));
 }
 
 /// Runs all passes; the first one's records are the result. Every pass must end in the same bytes.
@@ -256,6 +271,7 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   FitPending(options.label_delay, &spec, &result);
   DeskModel desk(spec);
   const SampleTable samples = DecodeTable(desk.spec(), table, options.label);
+  CheckLabels(samples, forecast, table.path());
   FillCounters(desk, samples, &result);
   result.task = spec.task;
   result.forecast = forecast;
@@ -273,18 +289,8 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   const Pass pass = RunPasses(plan, desk, &result);
   const Records records = {truth.truth, pass.predicted, truth.trivial,
                            truth.flag,  pass.score,     truth.trivial_flag};
-  const uint32_t classes =
-      places > 0 ? places + 1 : (spec.task == schema::Task::Anomaly && !forecast ? 1 : 0);
+  const uint32_t classes = places > 0 ? places + 1 : 0;
   result.whole = ScoreRange(records, classes, 0, samples.rows);
-  if (result.whole.model.rows == 0) {
-    throw Error(
-        ExitCode::kFailure,
-        fmt::format("'{}': no row has a label that this spec can score{}; check --label and target.classes",
-                    table.path(),
-                    samples.first_unknown_label.empty()
-                        ? std::string()
-                        : ", the first one is '" + samples.first_unknown_label + "'"));
-  }
   result.second_half = ScoreRange(records, classes, samples.rows / 2, samples.rows);
   FindWorstBlock(records, classes, &result);
   AddWarnings(samples, pass, table.path(), &result);
@@ -294,9 +300,9 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
 
 bool NotBetterThanTrivial(const EvalResult& result) {
   const ScoredRange& whole = result.whole;
+  if (result.task == schema::Task::Anomaly && result.has_flags) return whole.model.auc <= whole.trivial.auc;
   if (!std::isnan(whole.model.accuracy)) return whole.model.accuracy <= whole.trivial.accuracy;
-  if (!std::isnan(whole.model.mae)) return whole.model.mae >= whole.trivial.mae;
-  return whole.model.auc <= whole.trivial.auc;
+  return whole.model.mae >= whole.trivial.mae;
 }
 
 }  // namespace dipper::lab

@@ -32,7 +32,7 @@ struct EvalResult {
   uint64_t rows = 0;
   ScoredRange whole;
   ScoredRange second_half;
-  std::optional<ScoredRange> worst_block;  ///< none below 20 rows or without accuracy and error
+  std::optional<ScoredRange> worst_block;  ///< none below 20 rows
   uint64_t worst_block_index = 0;
   uint64_t worst_block_first_row = 0;
 

@@ -89,7 +89,7 @@ ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first,
   if (classes == 0) {
     ScoreValues(cut(records.truth), cut(records.predicted), &out.model);
     ScoreValues(cut(records.truth), cut(records.trivial), &out.trivial);
-  } else if (classes > 1) {
+  } else {
     ScoreClasses(cut(records.truth), cut(records.predicted), classes, &out.model);
     ScoreClasses(cut(records.truth), cut(records.trivial), classes, &out.trivial);
     const double rival = out.trivial.accuracy;
@@ -101,10 +101,6 @@ ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first,
   if (!records.flag.empty()) {
     out.model.auc = ExactAuc(cut(records.score), cut(records.flag));
     out.trivial.auc = ExactAuc(cut(records.trivial_score), cut(records.flag));
-    if (classes == 1) {
-      for (double flag : cut(records.flag)) out.model.rows += std::isnan(flag) ? 0U : 1U;
-      out.trivial.rows = out.model.rows;
-    }
   }
   return out;
 }

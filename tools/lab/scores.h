@@ -32,7 +32,7 @@ struct ScoredRange {
   Scores trivial;
 };
 
-/// Scores rows [first, end). @param classes  Class places, or 0 for regression; 1 scores only AUC.
+/// Scores rows [first, end). @param classes  Class places, or 0 for regression.
 ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first, uint64_t end);
 
 /// Probability that a 1 scores above a 0, ties half (Mann-Whitney). NaN unless both are present.

@@ -20,7 +20,6 @@
 namespace dipper::lab {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr uint64_t kMaxInt = std::numeric_limits<int64_t>::max();
 
 /// Index of a feature that a text names.
@@ -120,7 +119,7 @@ schema::StageParamsUnion ReadStage(const toml::table& table, const std::string& 
       schema::StandardScalerT stage;
       stage.inputs = Inputs(spec, moved, fields);
       stage.decay = fields.Number("decay", stage.decay, {0, 1, false, true});
-      stage.clip = fields.Number("clip", stage.clip, {0, kInfinity});
+      stage.clip = fields.Number("clip", stage.clip, {0, 1e6});
       params.Set(std::move(stage));
       break;
     }
@@ -171,7 +170,7 @@ schema::LearnerParamsUnion ReadLearner(FieldReader& root, const std::string& fil
     case 1: {
       schema::RlsT learner;
       learner.forgetting = fields.Number("forgetting", learner.forgetting, {0.9, 1});
-      learner.regularization = fields.Number("regularization", learner.regularization, {0, 1e6, true, false});
+      learner.regularization = fields.Number("regularization", learner.regularization, {1e-9, 1e6});
       params.Set(std::move(learner));
       break;
     }
@@ -246,7 +245,7 @@ schema::SpecT ReadSpec(const toml::table& text, const std::string& file) {
   spec.seed = root.Count("seed", spec.seed, 0, kMaxInt);
   spec.budget_bytes = root.Bytes("budget", spec.budget_bytes, 1, learn::kMaxBudgetBytes);
   spec.min_labels = static_cast<uint32_t>(root.Count("min_labels", spec.min_labels, 0, UINT32_MAX));
-  spec.loss_bound = root.Number("loss_bound", spec.loss_bound, {0, kInfinity});
+  spec.loss_bound = root.Number("loss_bound", spec.loss_bound, {0, 1e30});
   ReadFeatures(root, file, &spec);
   ReadTarget(root, file, &spec);
   for (const toml::table* table : root.Tables("stage")) {

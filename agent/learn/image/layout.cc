@@ -32,8 +32,8 @@ bool GoodName(std::string_view name) {
 bool GoodModelId(std::string_view id) {
   if (id.empty() || id.size() > kMaxModelIdBytes || id.front() == '.' || id.front() == '-') return false;
   return std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
   });
 }
 
@@ -77,17 +77,20 @@ Status Planner::PlanFeatures() {
   width_ = features.size();
   for (uint32_t i = 0; i < features.size(); ++i) {
     const schema::Feature& feature = *features.Get(i);
-    if (!GoodName(Text(feature.name()))) return Refuse("feature.name: 1 to 128 bytes without control characters");
+    if (!GoodName(Text(feature.name())))
+      return Refuse("feature.name: 1 to 128 bytes without control characters");
     if (Text(feature.unit()).size() > kMaxNameBytes) return Refuse("feature.unit: at most 128 bytes");
     for (uint32_t j = 0; j < i; ++j) {
-      if (Text(features.Get(j)->name()) == Text(feature.name())) return Refuse("feature.name: two features share a name");
+      if (Text(features.Get(j)->name()) == Text(feature.name()))
+        return Refuse("feature.name: two features share a name");
     }
     const bool categorical = feature.type() == schema::FeatureType::Categorical;
     if (!categorical && feature.type() != schema::FeatureType::Numeric) {
       return Refuse("feature.type: unknown type", Status::kUnimplemented);
     }
     const uint32_t count = feature.categories() == nullptr ? 0 : feature.categories()->size();
-    if (!categorical && count != 0) return Refuse("feature.categories: only a categorical feature has categories");
+    if (!categorical && count != 0)
+      return Refuse("feature.categories: only a categorical feature has categories");
     if (categorical && (count < 1 || count > kMaxCategories)) {
       return Refuse("feature.categories: a categorical feature lists 1 to 1024 categories");
     }
@@ -110,7 +113,8 @@ Status Planner::PlanTarget() {
   switch (target.kind()) {
     case schema::TargetKind::LabelColumn:
       if (task == schema::Task::Anomaly) {
-        return Refuse("task anomaly needs target.kind feature_ahead: the score comes from forecast residuals");
+        return Refuse(
+            "task anomaly needs target.kind feature_ahead: the score comes from forecast residuals");
       }
       if (Text(target.name()).size() > kMaxNameBytes) return Refuse("target.name: at most 128 bytes");
       break;
@@ -118,13 +122,16 @@ Status Planner::PlanTarget() {
       if (target.feature() >= layout_.features) return Refuse("target.feature: no such feature");
       if (target.ahead() < 1 || target.ahead() > kMaxAhead) return Refuse("target.ahead: 1 to 65536 samples");
       if ((categories_[target.feature()] > 0) != out.classification) {
-        return Refuse("target.feature: a categorical feature ahead is classification, a numeric one regression or anomaly");
+        return Refuse(
+            "target.feature: a categorical feature ahead is classification, a numeric one regression or "
+            "anomaly");
       }
       out.feature = target.feature();
       out.ahead = target.ahead();
       break;
     case schema::TargetKind::None:
-      return Refuse("target.kind none: no learner of this version works without a target", Status::kUnimplemented);
+      return Refuse("target.kind none: no learner of this version works without a target",
+                    Status::kUnimplemented);
     default:
       return Refuse("target.kind: unknown kind", Status::kUnimplemented);
   }
@@ -164,9 +171,11 @@ Status Planner::SelectInputs(const flatbuffers::Vector<uint16_t>* wanted, Kind k
       }
       const bool categorical = categories_[input] > 0;
       if (kind == Kind::kNumeric && categorical) {
-        return Refuse("stage.inputs: this stage takes numeric inputs; put one_hot before it for a categorical one");
+        return Refuse(
+            "stage.inputs: this stage takes numeric inputs; put one_hot before it for a categorical one");
       }
-      if (kind == Kind::kCategorical && !categorical) return Refuse("stage.inputs: one_hot takes categorical inputs");
+      if (kind == Kind::kCategorical && !categorical)
+        return Refuse("stage.inputs: one_hot takes categorical inputs");
       selected_[count++] = input;
     }
   }
@@ -203,8 +212,7 @@ Status Planner::PlanOneHot(const schema::OneHot& in, StageLayout* stage) {
   uint32_t selected = 0;
   uint32_t next = 0;
   for (uint32_t i = 0; i < width_; ++i) {
-    const bool replaced =
-        selected < stage->inputs.count && plan_.tables[stage->inputs.first + selected] == i;
+    const bool replaced = selected < stage->inputs.count && plan_.tables[stage->inputs.first + selected] == i;
     const uint32_t places = replaced ? categories_[i] + 1U : 1U;
     if (next + places > kMaxInputs) return Refuse("one_hot: more than 512 inputs after this stage");
     for (uint32_t j = 0; j < places; ++j) after[next++] = replaced ? uint16_t{0} : categories_[i];
@@ -244,7 +252,8 @@ Status Planner::PlanStages() {
         stage.decay = scaler.decay();
         stage.clip = scaler.clip();
         if (!(stage.decay >= 0.0 && stage.decay < 1.0)) return Refuse("standard_scaler.decay: 0 or below 1");
-        if (!(stage.clip >= 0.0 && stage.clip <= 1e6)) return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
+        if (!(stage.clip >= 0.0 && stage.clip <= 1e6))
+          return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
         DIPPER_RETURN_IF_ERROR(SelectInputs(scaler.inputs(), Kind::kNumeric, &stage));
         break;
       }
@@ -272,6 +281,7 @@ Status Planner::Run() {
     return Refuse("model_id: 1 to 32 of letters, digits, '_', '-' and '.', not starting with '.' or '-'");
   }
   if (table_.budget_bytes() > kMaxBudgetBytes) return Refuse("budget: at most 1 GiB");
+  if (!(table_.loss_bound() >= 0.0 && table_.loss_bound() <= 1e30)) return Refuse("loss_bound: 0 to 1e30");
   DIPPER_RETURN_IF_ERROR(PlanFeatures());
   DIPPER_RETURN_IF_ERROR(PlanTarget());
   DIPPER_RETURN_IF_ERROR(PlanStages());
@@ -282,6 +292,8 @@ Status Planner::Run() {
   return PlanSections();
 }
 
-Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) { return Planner(table, plan, why).Run(); }
+Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) {
+  return Planner(table, plan, why).Run();
+}
 
 }  // namespace dipper::learn

@@ -1,5 +1,5 @@
-// Where every part of a model image lies and how it is configured: plain numbers computed from a spec, the same for
-// Spec (which checks them) and Model (which uses them). Thread-safe: plain values.
+// Where every part of a model image lies and how it is configured: plain numbers computed from a spec, the
+// same for Spec (which checks them) and Model (which uses them). Thread-safe: plain values.
 #pragma once
 
 #include <array>
@@ -65,16 +65,16 @@ struct Layout {
   TableList categories;          ///< per feature
   TableList learner_categories;  ///< per learner input
   uint32_t table_count = 0;
-  uint32_t input_stride = 0;     ///< widest row of stage values, in floats
+  uint32_t input_stride = 0;  ///< widest row of stage values, in floats
 
   schema::LearnerParams learner = schema::LearnerParams::NONE;
   LinearConfig linear;
   RlsConfig rls;
-  HoeffdingTreeConfig tree;      ///< without categories: they are in the tables
+  HoeffdingTreeConfig tree;  ///< without categories: they are in the tables
 
   uint32_t pending_capacity = 0, pending_entry_bytes = 0;
   uint64_t pending_max_age = 0;
-  uint32_t truth_capacity = 0;   ///< FeatureAhead with anomaly scoring, else 0
+  uint32_t truth_capacity = 0;  ///< FeatureAhead with anomaly scoring, else 0
   bool anomaly_enabled = false, auc_enabled = false;
   AnomalyScoreConfig anomaly;
   ClassificationMetricsConfig classification_metrics;
@@ -90,7 +90,9 @@ struct Layout {
   std::array<Section, kMaxDetectors> drift_sections;
   uint64_t total_bytes = 0;
 
-  std::span<const uint16_t> List(const uint16_t* tables, TableList list) const { return {tables + list.first, list.count}; }
+  std::span<const uint16_t> List(const uint16_t* tables, TableList list) const {
+    return {tables + list.first, list.count};
+  }
   StandardScalerConfig ScalerConfig(const StageLayout& stage, const uint16_t* tables) const {
     return {stage.in_width, List(tables, stage.inputs), stage.decay, stage.clip};
   }

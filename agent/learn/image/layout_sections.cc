@@ -25,12 +25,14 @@ Status Planner::PlanPending() {
   layout_.pending_max_age = pending == nullptr ? 0 : pending->max_age_samples();
   layout_.pending_capacity = capacity;
   if (layout_.target.kind == schema::TargetKind::FeatureAhead) {
-    // A forecast waits for exactly `ahead` samples; `capacity` then says how many wait for the truth about anomalies.
+    // A forecast waits for exactly `ahead` samples; `capacity` then says how many wait for the truth about
+    // anomalies.
     layout_.pending_capacity = layout_.target.ahead;
     layout_.pending_max_age = 0;
     layout_.truth_capacity = capacity;
   }
-  const uint64_t bytes = sizeof(PendingEntry) + layout_.outputs * sizeof(double) + layout_.inputs * sizeof(float);
+  const uint64_t bytes =
+      sizeof(PendingEntry) + layout_.outputs * sizeof(double) + layout_.inputs * sizeof(float);
   layout_.pending_entry_bytes = static_cast<uint32_t>(base::AlignUp(bytes, 16));
   return Status::kOk;
 }
@@ -42,7 +44,8 @@ Status Planner::PlanAnomaly() {
     layout_.truth_capacity = 0;
     return Status::kOk;
   }
-  if (layout_.target.classification) return Refuse("anomaly: needs a numeric target (task regression or anomaly)");
+  if (layout_.target.classification)
+    return Refuse("anomaly: needs a numeric target (task regression or anomaly)");
   if (in == nullptr) return Status::kOk;  // AnomalyScoreConfig has the schema's defaults
   layout_.anomaly.raise = in->raise();
   layout_.anomaly.clear = in->clear();
@@ -60,7 +63,8 @@ Status Planner::PlanDrift() {
   for (uint32_t i = 0; i < layout_.drift_count; ++i) {
     const schema::PageHinkley* in = detectors->Get(i)->params_as_PageHinkley();
     if (in == nullptr) return Refuse("drift.kind: unknown detector", Status::kUnimplemented);
-    if (in->input() > schema::DriftInput::MAX) return Refuse("drift.input: unknown input", Status::kUnimplemented);
+    if (in->input() > schema::DriftInput::MAX)
+      return Refuse("drift.input: unknown input", Status::kUnimplemented);
     layout_.drift_on_score[i] = in->input() == schema::DriftInput::Score;
     if (layout_.drift_on_score[i] && !layout_.anomaly_enabled) {
       return Refuse("drift.input score: needs an [anomaly] section");
@@ -80,12 +84,13 @@ Status Planner::PlanLinear(const schema::Linear& in) {
   out.adaptive = in.adaptive();
   switch (in.loss()) {
     case schema::Loss::Default:
-      out.loss = !classification           ? LinearLoss::kSquared
+      out.loss = !classification        ? LinearLoss::kSquared
                  : layout_.outputs == 2 ? LinearLoss::kLogistic
-                                           : LinearLoss::kSoftmax;
+                                        : LinearLoss::kSoftmax;
       break;
     case schema::Loss::Logistic:
-      if (!classification || layout_.outputs != 2) return Refuse("linear.loss logistic: needs exactly 2 classes");
+      if (!classification || layout_.outputs != 2)
+        return Refuse("linear.loss logistic: needs exactly 2 classes");
       out.loss = LinearLoss::kLogistic;
       break;
     case schema::Loss::Softmax:
@@ -93,7 +98,8 @@ Status Planner::PlanLinear(const schema::Linear& in) {
       out.loss = LinearLoss::kSoftmax;
       break;
     case schema::Loss::Squared:
-      if (classification) return Refuse("linear.loss squared: needs regression; rls does least squares on classes");
+      if (classification)
+        return Refuse("linear.loss squared: needs regression; rls does least squares on classes");
       out.loss = LinearLoss::kSquared;
       break;
     default:
@@ -174,7 +180,8 @@ Status Planner::PlanSections() {
   l.total_bytes = sizeof(ImageHeader);
   DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.table_count} * sizeof(uint16_t), "tables", &l.table_section));
   DIPPER_RETURN_IF_ERROR(PlaceStages());
-  DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.pending_capacity} * l.pending_entry_bytes, "pending", &l.pending_section));
+  DIPPER_RETURN_IF_ERROR(
+      Place(uint64_t{l.pending_capacity} * l.pending_entry_bytes, "pending", &l.pending_section));
   DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.truth_capacity} * sizeof(TruthEntry), "pending", &l.truth_section));
   l.classification_metrics = {l.target.classification ? l.target.classes : 2, kMetricFading};
   l.regression_metrics = {kMetricFading};
@@ -186,15 +193,17 @@ Status Planner::PlanSections() {
   l.auc = {kAucWindow};
   if (l.auc_enabled) DIPPER_RETURN_IF_ERROR(Place(AucWindow::StateBytes(l.auc), "metrics", &l.auc_section));
   if (l.anomaly_enabled) {
-    DIPPER_RETURN_IF_ERROR(Place(AnomalyScore::StateBytes(l.anomaly),
-                                 "anomaly: raise and clear between 0 and 1 with clear <= raise, min_raise_samples and "
-                                 "min_clear_samples at least 1, decay 0.5 to below 1, hold 0 to below 1",
-                                 &l.anomaly_section));
+    DIPPER_RETURN_IF_ERROR(
+        Place(AnomalyScore::StateBytes(l.anomaly),
+              "anomaly: raise and clear between 0 and 1 with clear <= raise, min_raise_samples and "
+              "min_clear_samples at least 1, decay 0.5 to below 1, hold 0 to below 1",
+              &l.anomaly_section));
   }
   for (uint32_t i = 0; i < l.drift_count; ++i) {
-    DIPPER_RETURN_IF_ERROR(Place(PageHinkley::StateBytes(l.drift[i]),
-                                 "page_hinkley: delta 0 to 10, threshold above 0 and at most 1e6, min_samples at least 2",
-                                 &l.drift_sections[i]));
+    DIPPER_RETURN_IF_ERROR(
+        Place(PageHinkley::StateBytes(l.drift[i]),
+              "page_hinkley: delta 0 to 10, threshold above 0 and at most 1e6, min_samples at least 2",
+              &l.drift_sections[i]));
   }
   base::Result<uint64_t> learner = Status::kUnimplemented;
   if (l.learner == schema::LearnerParams::Linear) learner = Linear::StateBytes(l.linear);
@@ -206,11 +215,13 @@ Status Planner::PlanSections() {
     }
     learner = HoeffdingTree::StateBytes(l.TreeConfig(plan_.tables.data()));
   }
-  DIPPER_RETURN_IF_ERROR(Place(learner, "learner: the budget is too small for it, or a parameter is out of range",
+  DIPPER_RETURN_IF_ERROR(Place(learner,
+                               "learner: the budget is too small for it, or a parameter is out of range",
                                &l.learner_section));
   if (l.total_bytes > table_.budget_bytes()) {
-    return Refuse("budget: the model needs more bytes; raise it, or use fewer inputs, lags, classes or pending samples",
-                  Status::kResourceExhausted);
+    return Refuse(
+        "budget: the model needs more bytes; raise it, or use fewer inputs, lags, classes or pending samples",
+        Status::kResourceExhausted);
   }
   return Status::kOk;
 }

@@ -16,9 +16,9 @@ using base::Status;
 namespace {
 
 constexpr double kLargestAnswer = 1e31;
-constexpr double kStepFading = 0.99;      // memory of the errors of the step shares
-constexpr double kScaleMemory = 0.01;    // least weight of one residual in the residual scale
-constexpr double kCutResiduals = 4.0;    // while anomalous, residuals are learned up to this many scales
+constexpr double kStepFading = 0.99;   // memory of the errors of the step shares
+constexpr double kScaleMemory = 0.01;  // least weight of one residual in the residual scale
+constexpr double kCutResiduals = 4.0;  // while anomalous, residuals are learned up to this many scales
 constexpr double kLeastScale = 1e-100;
 
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
@@ -115,7 +115,8 @@ Status Model::CheckId(uint64_t id) {
   if (h.samples == 0 || id > h.last_id) return Status::kOk;
   bool waits = id == h.last_id || FindWaiting(id).head != nullptr;
   for (uint64_t i = 0; i < h.truth_count && !waits; ++i) {
-    waits = PlaceOf<TruthEntry>(At(layout_.truth_section).data())[(h.truth_head + i) % layout_.truth_capacity].id == id;
+    waits = PlaceOf<TruthEntry>(At(layout_.truth_section).data())[(h.truth_head + i) % layout_.truth_capacity]
+                .id == id;
   }
   if (waits) return Status::kAlreadyExists;
   StartSeries();
@@ -123,6 +124,10 @@ Status Model::CheckId(uint64_t id) {
 }
 
 Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Output* out) {
+  if (out == nullptr) {
+    Output unwanted;
+    return Observe(id, time_ns, x, &unwanted);
+  }
   ImageHeader& h = header();
   if (x.size() != layout_.features) {
     h.skipped += 1;
@@ -134,8 +139,8 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
   }
   std::array<float, kMaxInputs> row;
   Enter(x, row.data(), &h.missing_values, &h.clamped_values);
-  Output unwanted;
-  Output& answer = out != nullptr ? *(new (out) Output) : unwanted;
+  Output& answer = *out;
+  answer = Output();
   answer.id = id;
   const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
   if (ahead) ComeDue(static_cast<double>(row[layout_.target.feature]), &answer);
@@ -226,7 +231,8 @@ void Model::ScoreStep(double step, double truth) {
 }
 
 bool Model::ScoreResidual(double residual, Outcome* out) {
-  const AnomalyScore::Result result = AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(residual);
+  const AnomalyScore::Result result =
+      AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(residual);
   out->has_score = true;
   out->anomaly_score = result.score;
   out->anomaly_active = result.active;
@@ -237,10 +243,11 @@ bool Model::ScoreResidual(double residual, Outcome* out) {
 }
 
 double Model::TameTarget(double target, double answer, bool anomalous) {
-  // What looks anomalous is learned only up to a few usual residuals, so that a burst does not bend the model. The
-  // scale grows with what was cut, so a lasting change is followed soon.
+  // What looks anomalous is learned only up to a few usual residuals, so that a burst does not bend the
+  // model. The scale grows with what was cut, so a lasting change is followed soon.
   ImageHeader& h = header();
-  const double limit = anomalous && h.residual_scale > 0.0 ? kCutResiduals * h.residual_scale : kLargestAnswer;
+  const double limit =
+      anomalous && h.residual_scale > 0.0 ? kCutResiduals * h.residual_scale : kLargestAnswer;
   const double residual = Cut(target - answer, limit);
   const double own = 1.0 / static_cast<double>(h.labels);
   const double share = own > kScaleMemory ? own : kScaleMemory;
@@ -260,8 +267,8 @@ void Model::UpdateDrift(Outcome* out) {
 }
 
 void Model::UpdateLearner(const Entry& entry, double y, double weight) {
-  // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction which the
-  // ones before already made drive it apart. Scores always use the stored answer.
+  // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction
+  // which the ones before already made drive it apart. Scores always use the stored answer.
   std::span<const double> outputs = entry.outputs;
   if (entry.head->learned != header().learned) {
     const std::span<double> fresh(scratch_.data(), layout_.outputs);
@@ -326,9 +333,11 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
 }
 
 Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
-  Outcome local;
-  Outcome& outcome = out != nullptr ? *out : local;
-  outcome = Outcome();
+  if (out == nullptr) {
+    Outcome unwanted;
+    return Learn(id, y, weight, &unwanted);
+  }
+  *out = Outcome();
   ImageHeader& h = header();
   const TargetLayout& target = layout_.target;
   const bool ahead = target.kind == schema::TargetKind::FeatureAhead;
@@ -339,14 +348,14 @@ Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
     h.rejected_labels += 1;
     return Status::kInvalidArgument;
   }
-  if (ahead) return LearnTruth(id, y, weight, &outcome);
+  if (ahead) return LearnTruth(id, y, weight, out);
   const Entry entry = FindWaiting(id);
   if (entry.head == nullptr) {
     h.unmatched_labels += 1;
     return Status::kNotFound;
   }
   const double value = target.classification ? y : Cut(y, static_cast<double>(kMaxMagnitude));
-  ScoreAndLearn(entry, value, weight < kMaxWeight ? weight : kMaxWeight, &outcome);
+  ScoreAndLearn(entry, value, weight < kMaxWeight ? weight : kMaxWeight, out);
   entry.head->waiting = 0;
   DropDone();
   return Status::kOk;

@@ -43,8 +43,8 @@ class ImageChecker {
 
   Status Header() const {
     const auto h = base::Load<ImageHeader>(memory_.data());
-    const bool rings = h.pending_count <= layout_.pending_capacity && h.pending_head < layout_.pending_capacity &&
-                       h.truth_count <= layout_.truth_capacity &&
+    const bool rings = h.pending_count <= layout_.pending_capacity &&
+                       h.pending_head < layout_.pending_capacity && h.truth_count <= layout_.truth_capacity &&
                        (h.truth_head == 0 || h.truth_head < layout_.truth_capacity);
     const bool numbers = IsFiniteOrMissing(h.last_actual) && !(std::fabs(h.last_actual) > kLargestStored) &&
                          h.residual_scale >= 0.0 && h.residual_scale <= kLargestStored &&
@@ -62,7 +62,8 @@ class ImageChecker {
     for (uint32_t i = 0; i < layout_.stage_count; ++i) {
       const StageLayout& stage = layout_.stages[i];
       if (stage.kind == schema::StageParams::StandardScaler) {
-        DIPPER_RETURN_IF_ERROR(StandardScaler::Validate(layout_.ScalerConfig(stage, Tables()), At(stage.section)));
+        DIPPER_RETURN_IF_ERROR(
+            StandardScaler::Validate(layout_.ScalerConfig(stage, Tables()), At(stage.section)));
       } else if (stage.kind == schema::StageParams::Lags) {
         DIPPER_RETURN_IF_ERROR(Lags::Validate(layout_.LagsConfigOf(stage, Tables()), At(stage.section)));
       } else if (stage.kind == schema::StageParams::Fault) {
@@ -75,7 +76,8 @@ class ImageChecker {
   bool GoodEntry(const uint8_t* at) const {
     const auto e = base::Load<PendingEntry>(at);
     const bool classification = layout_.target.classification;
-    bool good = e.waiting <= 1 && e.reserved[0] == 0 && e.reserved[1] == 0 && e.reserved[2] == 0 && std::fabs(e.base) <= kLargestStored;
+    bool good = e.waiting <= 1 && e.reserved[0] == 0 && e.reserved[1] == 0 && e.reserved[2] == 0 &&
+                std::fabs(e.base) <= kLargestStored;
     if (classification) {
       const auto classes = static_cast<double>(layout_.target.classes);
       good = good && Whole(e.value, classes) && Whole(e.trivial, classes);
@@ -134,9 +136,11 @@ class ImageChecker {
       DIPPER_RETURN_IF_ERROR(
           ClassificationMetrics::Validate(layout_.classification_metrics, At(layout_.metrics_section)));
     } else {
-      DIPPER_RETURN_IF_ERROR(RegressionMetrics::Validate(layout_.regression_metrics, At(layout_.metrics_section)));
+      DIPPER_RETURN_IF_ERROR(
+          RegressionMetrics::Validate(layout_.regression_metrics, At(layout_.metrics_section)));
     }
-    if (layout_.auc_enabled) DIPPER_RETURN_IF_ERROR(AucWindow::Validate(layout_.auc, At(layout_.auc_section)));
+    if (layout_.auc_enabled)
+      DIPPER_RETURN_IF_ERROR(AucWindow::Validate(layout_.auc, At(layout_.auc_section)));
     if (layout_.anomaly_enabled) {
       DIPPER_RETURN_IF_ERROR(AnomalyScore::Validate(layout_.anomaly, At(layout_.anomaly_section)));
     }
@@ -165,12 +169,14 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
   h.total_bytes = layout.total_bytes;
   h.spec_digest = spec.digest();
   h.last_actual = CanonicalNan();
-  std::memcpy(model.At(layout.table_section).data(), spec.plan().tables.data(), layout.table_count * sizeof(uint16_t));
+  std::memcpy(model.At(layout.table_section).data(), spec.plan().tables.data(),
+              layout.table_count * sizeof(uint16_t));
   const uint16_t* tables = model.tables();
   for (uint32_t i = 0; i < layout.stage_count; ++i) {
     const StageLayout& stage = layout.stages[i];
     if (stage.kind == schema::StageParams::StandardScaler) {
-      DIPPER_RETURN_IF_ERROR(StandardScaler::Create(layout.ScalerConfig(stage, tables), model.At(stage.section)));
+      DIPPER_RETURN_IF_ERROR(
+          StandardScaler::Create(layout.ScalerConfig(stage, tables), model.At(stage.section)));
     } else if (stage.kind == schema::StageParams::Lags) {
       DIPPER_RETURN_IF_ERROR(Lags::Create(layout.LagsConfigOf(stage, tables), model.At(stage.section)));
     }

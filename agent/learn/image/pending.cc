@@ -1,5 +1,5 @@
-// See model.h: the rings of samples that wait for a label, and of scores that wait for the truth about anomalies.
-// Places are taken in the order of the samples; ids rise along a ring.
+// See model.h: the rings of samples that wait for a label, and of scores that wait for the truth about
+// anomalies. Places are taken in the order of the samples; ids rise along a ring.
 #include "agent/learn/image/entry.h"
 #include "agent/learn/image/model.h"
 #include "agent/learn/math/nan.h"

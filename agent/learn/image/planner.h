@@ -41,7 +41,7 @@ class Planner {
   Plan& plan_;
   Layout& layout_;
   const char** why_;
-  uint32_t width_ = 0;                              // inputs at the current stage
+  uint32_t width_ = 0;                             // inputs at the current stage
   std::array<uint16_t, kMaxInputs> categories_{};  // of each of them, 0 = numeric
   std::array<uint16_t, kMaxInputs> selected_{};    // scratch
 };

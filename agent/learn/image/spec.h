@@ -23,7 +23,8 @@ class Spec {
   ///
   /// Cost: O(bytes), SHA-256 included; about 8 KiB of stack.
   /// @param bytes  Compiled spec, 8-byte aligned; copy received bytes to aligned memory first.
-  /// @param why    If given, set on failure to one English sentence (static storage) that names the key and the range.
+  /// @param why    If given, set on failure to one English sentence (static storage) that names the key and
+  /// the range.
   /// @returns kInvalidArgument: misaligned, or a value out of range; kDataLoss: no well-formed spec;
   ///          kUnimplemented: a kind that this build does not know (or the fault stage in a release build);
   ///          kResourceExhausted: the model does not fit in its own budget_bytes.

@@ -1,5 +1,6 @@
-// See linear.h. State: a head, then per output row the arrays weight and, if adaptive, rate, trace and peak, each
-// `stride` doubles long; the constant input 1 (the bias) follows the last input; an odd stride gets one zero more.
+// See linear.h. State: a head, then per output row the arrays weight and, if adaptive, rate, trace and peak,
+// each `stride` doubles long; the constant input 1 (the bias) follows the last input; an odd stride gets one
+// zero more.
 #include "agent/learn/learners/linear.h"
 
 #include <cmath>
@@ -17,9 +18,10 @@ constexpr uint32_t kMaxLinearInputs = 512;
 constexpr uint32_t kMaxLinearOutputs = 64;
 constexpr size_t kRoom = kMaxLinearInputs + 2;
 
-constexpr double kMetaRate = 0.05;         // of a coordinate's rate, per step and in relation to its largest gradient
-constexpr double kPeakDecay = 1e-4;        // how fast the largest gradient is forgotten, in units of learning
-constexpr double kLeastPeak = 1e-100;      // far below any gradient that matters, far above denormals
+constexpr double kMetaRate =
+    0.05;  // of a coordinate's rate, per step and in relation to its largest gradient
+constexpr double kPeakDecay = 1e-4;    // how fast the largest gradient is forgotten, in units of learning
+constexpr double kLeastPeak = 1e-100;  // far below any gradient that matters, far above denormals
 constexpr double kLeastRate = 1e-6, kLargestRate = 1e4;
 constexpr double kLargestCut = 1.0 / 1.1;  // of the rates after one step that would have overshot
 constexpr double kLeastCurvature = 1e-3;   // sure predictions still tell how far a step reaches
@@ -186,7 +188,8 @@ void Linear::Step(const Row& to, const double* x, double error, double curvature
   for (uint64_t i = 0; i < stride; i += 2) {
     Pair rate = LoadPair(to.rate + i);
     Pair peak = LoadPair(to.peak + i);
-    lanes.lane[(i / 2) % 4] += TuneRates(LoadPair(x + i), LoadPair(to.trace + i), Both(error), forgetting, &rate, &peak);
+    lanes.lane[(i / 2) % 4] +=
+        TuneRates(LoadPair(x + i), LoadPair(to.trace + i), Both(error), forgetting, &rate, &peak);
     StorePair(to.rate + i, rate);
     StorePair(to.peak + i, peak);
   }

@@ -1,9 +1,10 @@
-// Linear models learned by stochastic gradients: logistic and softmax classification, squared-loss regression.
-// Adaptive: every coordinate tunes its own rate from the correlation of its gradients (Autostep: Mahmood, Sutton, Degris
-// and Pilarski, "Tuning-free step-size adaptation", ICASSP 2012, with the logistic curvature for classification), so
-// that a drifting stream is followed and a stable one averaged. A step never overshoots its own sample (the sum of rate
-// times squared input is bounded), so nothing diverges. Regression targets are standardised inside. Missing inputs
-// contribute 0. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Linear models learned by stochastic gradients: logistic and softmax classification, squared-loss
+// regression. Adaptive: every coordinate tunes its own rate from the correlation of its gradients (Autostep:
+// Mahmood, Sutton, Degris and Pilarski, "Tuning-free step-size adaptation", ICASSP 2012, with the logistic
+// curvature for classification), so that a drifting stream is followed and a stable one averaged. A step
+// never overshoots its own sample (the sum of rate times squared input is bounded), so nothing diverges.
+// Regression targets are standardised inside. Missing inputs contribute 0. A view over caller memory; state
+// is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +32,12 @@ class Linear {
   static base::Status Validate(const LinearConfig& config, base::ByteView memory);
   Linear(const LinearConfig& config, base::MutableBytes memory) : config_(config), memory_(memory.data()) {}
 
-  /// Class probabilities (sum 1; uniform before the first label) or the value. Cost: O(inputs * outputs), no heap.
+  /// Class probabilities (sum 1; uniform before the first label) or the value. Cost: O(inputs * outputs), no
+  /// heap.
   void Predict(std::span<const float> x, std::span<double> out) const;
 
-  /// One gradient step from the stored inputs and outputs. y: class index < outputs, or a finite target; weight finite
-  /// and >= 0. Cost: O(inputs * outputs), no heap, 4.2 KiB of stack.
+  /// One gradient step from the stored inputs and outputs. y: class index < outputs, or a finite target;
+  /// weight finite and >= 0. Cost: O(inputs * outputs), no heap, 4.2 KiB of stack.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
  private:

@@ -1,6 +1,6 @@
-// Two doubles at a time: the widest vector that every target has (SSE2, aarch64; scalar VFP on armhf, where the compiler
-// takes the pairs apart). Elementwise + - * / and selections only, so the bits do not depend on it; sums keep the fixed
-// eight-lane order of math/lanes.h. Thread-safe: pure functions.
+// Two doubles at a time: the widest vector that every target has (SSE2, aarch64; scalar VFP on armhf, where
+// the compiler takes the pairs apart). Elementwise + - * / and selections only, so the bits do not depend on
+// it; sums keep the fixed eight-lane order of math/lanes.h. Thread-safe: pure functions.
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,6 @@
-// See rls.h. State: a head, D (stride doubles), the columns of U packed (column j: its j elements above the diagonal),
-// one weight row of stride doubles per output. The constant input 1 (the bias) follows the last input.
+// See rls.h. State: a head, D (stride doubles), the columns of U packed (column j: its j elements above the
+// diagonal), one weight row of stride doubles per output. The constant input 1 (the bias) follows the last
+// input.
 #include "agent/learn/learners/rls.h"
 
 #include <array>
@@ -17,8 +18,8 @@ constexpr uint32_t kMaxRlsOutputs = 64;
 constexpr size_t kRoom = kMaxRlsInputs + kLanes;
 
 constexpr double kLargestAnswer = 1e30;
-constexpr double kLeastVariance = 1e-200;   // of one direction: far above denormals
-constexpr double kPriorHeadroom = 1e3;      // D may not grow beyond the prior variance times this
+constexpr double kLeastVariance = 1e-200;  // of one direction: far above denormals
+constexpr double kPriorHeadroom = 1e3;     // D may not grow beyond the prior variance times this
 constexpr double kLeastProbability = 0.005;
 
 uint32_t Size(const RlsConfig& config) { return config.inputs + 1; }
@@ -59,7 +60,8 @@ base::Status ValidateCovariance(const double* d, const double* u, uint32_t size)
 
 double ToProbability(double answer) {
   const double p = 0.5 * (answer + 1.0);
-  return p < kLeastProbability ? kLeastProbability : (p > 1.0 - kLeastProbability ? 1.0 - kLeastProbability : p);
+  return p < kLeastProbability ? kLeastProbability
+                               : (p > 1.0 - kLeastProbability ? 1.0 - kLeastProbability : p);
 }
 
 }  // namespace
@@ -133,7 +135,8 @@ void Rls::Predict(std::span<const float> x, std::span<double> out) const {
     out[0] = 1.0 - out[1];
     return;
   }
-  for (uint32_t i = 0; i < config_.outputs; ++i) out[i] = ToProbability(DotRow(weights + i * stride, wide, stride));
+  for (uint32_t i = 0; i < config_.outputs; ++i)
+    out[i] = ToProbability(DotRow(weights + i * stride, wide, stride));
   const double scale = 1.0 / Sum(std::span<const double>(out));
   for (uint32_t i = 0; i < config_.outputs; ++i) out[i] *= scale;
 }
@@ -164,8 +167,8 @@ double Rls::Update(const double* x, double noise, double* gain) {
 }
 
 void Rls::Forget() {
-  // Dividing by the forgetting factor inflates every direction; the direction whose turn it is gets the information
-  // back that the prior holds in it, without moving a weight.
+  // Dividing by the forgetting factor inflates every direction; the direction whose turn it is gets the
+  // information back that the prior holds in it, without moving a weight.
   const Parts p = parts();
   const uint32_t size = Size(config_);
   const double growth = 1.0 / config_.forgetting;
@@ -197,8 +200,8 @@ void Rls::Learn(std::span<const float> x, std::span<const double> stored_out, do
   const uint32_t size = Size(config_);
   double* weights = parts().weights;
   for (uint32_t row = 0; row < Rows(config_); ++row, weights += stride) {
-    // The stored output was made by earlier weights when the label is late, and cut for classes; the exact recursion
-    // needs the answer of today's weights to the stored inputs.
+    // The stored output was made by earlier weights when the label is late, and cut for classes; the exact
+    // recursion needs the answer of today's weights to the stored inputs.
     const double answer = Cut(DotRow(weights, wide, stride), kLargestAnswer);
     const uint32_t positive = config_.outputs > 2 ? row : 1;
     const double truth =

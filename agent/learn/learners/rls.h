@@ -1,9 +1,10 @@
-// Recursive least squares with exponential forgetting, the covariance kept as U D U' (Bierman, "Factorization Methods for
-// Discrete Sequential Estimation", 1977, ch. V), so that it stays positive over any number of steps. Against wind-up
-// under low excitation one unit direction a step gets a pseudo-observation of the prior's strength (cyclic
-// regularisation: Gunnarsson, "Combining tracking and regularization in recursive least squares", CDC 1996).
-// Classification: one regression on +-1 per class over one covariance, cut to probabilities. Missing inputs contribute
-// 0. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Recursive least squares with exponential forgetting, the covariance kept as U D U' (Bierman, "Factorization
+// Methods for Discrete Sequential Estimation", 1977, ch. V), so that it stays positive over any number of
+// steps. Against wind-up under low excitation one unit direction a step gets a pseudo-observation of the
+// prior's strength (cyclic regularisation: Gunnarsson, "Combining tracking and regularization in recursive
+// least squares", CDC 1996). Classification: one regression on +-1 per class over one covariance, cut to
+// probabilities. Missing inputs contribute 0. A view over caller memory; state is a pure function of the
+// calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ class Rls {
   static base::Status Validate(const RlsConfig& config, base::ByteView memory);
   Rls(const RlsConfig& config, base::MutableBytes memory) : config_(config), memory_(memory.data()) {}
 
-  /// Class probabilities (sum 1; uniform before the first label) or the value. Cost: O(inputs * outputs), no heap.
+  /// Class probabilities (sum 1; uniform before the first label) or the value. Cost: O(inputs * outputs), no
+  /// heap.
   void Predict(std::span<const float> x, std::span<double> out) const;
 
   /// One step from the stored inputs. y: class index < outputs, or a finite target; weight finite and >= 0.

@@ -1,5 +1,5 @@
-// Fault stage: misbehaves on purpose at a given sample, so that crash and hang models are real packages on the real
-// path. Exists only in builds with DIPPER_TEST_FAULTS; others refuse such a spec. Not thread-safe.
+// Fault stage: misbehaves on purpose at a given sample, so that crash and hang models are real packages on
+// the real path. Exists only in builds with DIPPER_TEST_FAULTS; others refuse such a spec. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -39,7 +39,8 @@ base::Result<uint64_t> Lags::StateBytes(const LagsConfig& config) {
 
 base::Status Lags::Create(const LagsConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  return memory.size() == bytes ? base::Status::kOk : base::Status::kInvalidArgument;  // a fresh state is all zero
+  return memory.size() == bytes ? base::Status::kOk
+                                : base::Status::kInvalidArgument;  // a fresh state is all zero
 }
 
 base::Status Lags::Validate(const LagsConfig& config, base::ByteView memory) {
@@ -70,7 +71,8 @@ void Lags::Apply(StageMode mode, float* row) const {
       if (lag <= state.held) {
         const uint32_t at = state.next >= lag ? state.next - lag : state.next + depth - lag;
         value = ring[at * selected + i];
-        // A missing side makes the difference missing; the sum is not formed, its NaN would not be the canonical one.
+        // A missing side makes the difference missing; the sum is not formed, its NaN would not be the
+        // canonical one.
         if (config_.differences && !IsNan(value)) {
           value = IsNan(now) ? CanonicalNanFloat() : now - value;
         }

@@ -1,5 +1,6 @@
-// Lags: appends, for each selected input and each lag L, the value L samples ago, or the difference to it; missing until
-// there were that many samples. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// Lags: appends, for each selected input and each lag L, the value L samples ago, or the difference to it;
+// missing until there were that many samples. A view over caller memory; state is a pure function of the
+// calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// One-hot: replaces each selected categorical input by one 0/1 input per category and one for `other`; a missing value
-// gives zeros. It has no state. Thread-safe: pure function.
+// One-hot: replaces each selected categorical input by one 0/1 input per category and one for `other`; a
+// missing value gives zeros. It has no state. Thread-safe: pure function.
 #pragma once
 
 #include <cstdint>

@@ -21,48 +21,45 @@ constexpr double kFlatVariance = 1e-70;
 
 uint64_t Stride(const StandardScalerConfig& config) { return base::AlignUp(config.inputs.size(), kLanes); }
 
-// Three arrays of `stride` doubles: how many values, their mean, their variance.
+// Of two neighbouring inputs: how many values, their mean, their variance.
 struct Moments {
-  double* count;
-  double* mean;
-  double* variance;
+  Pair count;
+  Pair mean;
+  Pair variance;
 };
 
-Moments At(uint8_t* memory, uint64_t stride) {
-  double* first = PlaceOf<double>(memory);
-  return {first, first + stride, first + 2 * stride};
-}
-
-Pair SquareRoots(Pair x) { return Pair{std::sqrt(x[0]), std::sqrt(x[1])}; }
-
-// Two inputs learn their values; where `present` is 0 nothing changes.
-void LearnPair(Pair value, Pair present, double slowest, const Moments& at) {
-  const Pair mean = LoadPair(at.mean);
-  const Pair variance = LoadPair(at.variance);
-  const Pair seen = LoadPair(at.count);
-  Pair deviation = (value - mean) * present;
-  const Pair bound_squared = Both(kOutlierDeviations * kOutlierDeviations) * variance;
+// Values further than 20 deviations from the mean count as 20.
+Pair Tame(Pair deviation, Pair bound_squared, const Moments& m) {
   for (int i = 0; i < 2; ++i) {
-    if (!(deviation[i] * deviation[i] > bound_squared[i] && seen[i] >= kOutlierCount && variance[i] > 0.0)) continue;
+    if (!(deviation[i] * deviation[i] > bound_squared[i] && m.count[i] >= kOutlierCount &&
+          m.variance[i] > 0.0)) {
+      continue;
+    }
     const double bound = std::sqrt(bound_squared[i]);
     deviation[i] = deviation[i] > 0.0 ? bound : -bound;
   }
-  const Pair count = Smaller(seen + present, Both(kLargestCount));
-  const Pair own = Both(1.0) / Larger(count, Both(1.0));
-  const Pair rate = Larger(own, Both(slowest)) * present;
-  const Pair step = rate * deviation;
-  StorePair(at.count, count);
-  StorePair(at.mean, mean + step);
-  StorePair(at.variance, (Both(1.0) - rate) * (variance + step * deviation));
+  return deviation;
 }
 
-Pair ScalePair(Pair value, Pair present, double limit, const Moments& at) {
-  const Pair mean = LoadPair(at.mean);
-  const Pair variance = LoadPair(at.variance);
-  const Pair least = Larger(Both(kFlatRelativeVariance) * (mean * mean), Both(kFlatVariance));
-  const Pair scaled = (value - mean) / SquareRoots(Larger(variance, Both(kFlatVariance)));
-  const Pair cut = Larger(Smaller(scaled, Both(limit)), Both(-limit));
-  return variance > least ? cut * present : Both(0.0);
+// Two inputs learn their values; where `present` is 0 nothing changes.
+Moments LearnPair(Pair value, Pair present, Pair slowest, const Moments& m) {
+  Pair deviation = (value - m.mean) * present;
+  const Pair bound_squared = Both(kOutlierDeviations * kOutlierDeviations) * m.variance;
+  const auto far = deviation * deviation > bound_squared;
+  if ((far[0] | far[1]) != 0) deviation = Tame(deviation, bound_squared, m);
+  const Pair count = Smaller(m.count + present, Both(kLargestCount));
+  const Pair own = Both(1.0) / Larger(count, Both(1.0));
+  const Pair rate = Larger(own, slowest) * present;
+  const Pair step = rate * deviation;
+  return {count, m.mean + step, (Both(1.0) - rate) * (m.variance + step * deviation)};
+}
+
+Pair ScalePair(Pair value, Pair present, Pair limit, const Moments& m) {
+  const Pair least = Larger(Both(kFlatRelativeVariance) * (m.mean * m.mean), Both(kFlatVariance));
+  const Pair floored = Larger(m.variance, Both(kFlatVariance));
+  const Pair scaled = (value - m.mean) / Pair{std::sqrt(floored[0]), std::sqrt(floored[1])};
+  const Pair cut = Larger(Smaller(scaled, limit), -limit);
+  return m.variance > least ? cut * present : Both(0.0);
 }
 
 }  // namespace
@@ -79,7 +76,8 @@ base::Result<uint64_t> StandardScaler::StateBytes(const StandardScalerConfig& co
 
 base::Status StandardScaler::Create(const StandardScalerConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  return memory.size() == bytes ? base::Status::kOk : base::Status::kInvalidArgument;  // a fresh state is all zero
+  return memory.size() == bytes ? base::Status::kOk
+                                : base::Status::kInvalidArgument;  // a fresh state is all zero
 }
 
 base::Status StandardScaler::Validate(const StandardScalerConfig& config, base::ByteView memory) {
@@ -93,30 +91,37 @@ base::Status StandardScaler::Validate(const StandardScalerConfig& config, base::
     if (!(count[i] >= 0.0 && count[i] <= kLargestCount && std::floor(count[i]) == count[i])) {
       return base::Status::kDataLoss;
     }
-    if (!(mean >= -1e31 && mean <= 1e31) || !(variance >= 0.0 && variance <= 1e66)) return base::Status::kDataLoss;
+    if (!(mean >= -1e31 && mean <= 1e31) || !(variance >= 0.0 && variance <= 1e66))
+      return base::Status::kDataLoss;
   }
   return base::Status::kOk;
 }
 
 void StandardScaler::Apply(StageMode mode, float* row) const {
-  const Moments moments = At(memory_, Stride(config_));
+  const uint64_t stride = Stride(config_);
+  double* counts = PlaceOf<double>(memory_);
+  double* means = counts + stride;
+  double* variances = means + stride;
   const uint16_t* inputs = config_.inputs.data();
   const size_t count = config_.inputs.size();
   const bool learn = mode == StageMode::kLearn;
-  const double slowest = config_.decay > 0.0 ? 1.0 - config_.decay : 0.0;
-  const double limit = config_.clip > 0.0 ? config_.clip : static_cast<double>(3e38F);
+  const Pair slowest = Both(config_.decay > 0.0 ? 1.0 - config_.decay : 0.0);
+  const Pair limit = Both(config_.clip > 0.0 ? config_.clip : static_cast<double>(3e38F));
   for (size_t i = 0; i < count; i += 2) {
-    const bool both = i + 1 < count;
-    float& first = row[inputs[i]];
     float unused = CanonicalNanFloat();
-    float& second = both ? row[inputs[i + 1]] : unused;
-    const bool has_first = !IsNan(first);
-    const bool has_second = !IsNan(second);
-    const Pair present = {has_first ? 1.0 : 0.0, has_second ? 1.0 : 0.0};
-    const Pair value = {has_first ? static_cast<double>(first) : 0.0, has_second ? static_cast<double>(second) : 0.0};
-    const Moments at = {moments.count + i, moments.mean + i, moments.variance + i};
-    if (learn) LearnPair(value, present, slowest, at);
-    const Pair scaled = ScalePair(value, present, limit, at);
+    float& first = row[inputs[i]];
+    float& second = i + 1 < count ? row[inputs[i + 1]] : unused;
+    const Pair wide = {static_cast<double>(first), static_cast<double>(second)};
+    const Pair present = wide == wide ? Both(1.0) : Both(0.0);
+    const Pair value = wide == wide ? wide : Both(0.0);
+    Moments moments = {LoadPair(counts + i), LoadPair(means + i), LoadPair(variances + i)};
+    if (learn) {
+      moments = LearnPair(value, present, slowest, moments);
+      StorePair(counts + i, moments.count);
+      StorePair(means + i, moments.mean);
+      StorePair(variances + i, moments.variance);
+    }
+    const Pair scaled = ScalePair(value, present, limit, moments);
     first = static_cast<float>(scaled[0]);
     second = static_cast<float>(scaled[1]);
   }

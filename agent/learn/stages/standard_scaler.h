@@ -1,6 +1,6 @@
-// Standard scaler: (x - mean) / deviation by running moments (Welford 1962) or by exponentially weighted ones; missing
-// becomes 0, the mean. A value is learned before it is scaled. A view over caller memory; state is a pure function of
-// the calls. Not thread-safe.
+// Standard scaler: (x - mean) / deviation by running moments (Welford 1962) or by exponentially weighted
+// ones; missing becomes 0, the mean. A value is learned before it is scaled. A view over caller memory; state
+// is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,10 @@ class StandardScaler {
   StandardScaler(const StandardScalerConfig& config, base::MutableBytes memory)
       : config_(config), memory_(memory.data()) {}
 
-  /// Scales `row` in place. Once an input has 30 values, one further than 20 deviations from the mean is learned as 20,
-  /// so that one wild value does not flatten all later ones. An input that never varied beyond float32's resolution
-  /// becomes 0. Only StageMode::kLearn moves the moments. Cost: O(inputs), two divisions and a square root each.
+  /// Scales `row` in place. Once an input has 30 values, one further than 20 deviations from the mean is
+  /// learned as 20, so that one wild value does not flatten all later ones. An input that never varied beyond
+  /// float32's resolution becomes 0. Only StageMode::kLearn moves the moments. Cost: O(inputs), two divisions
+  /// and a square root each.
   void Apply(StageMode mode, float* row) const;
 
  private:

@@ -1,12 +1,15 @@
-// Counts heap allocations while every learner observes and learns a million samples: there must be none. Interposes
-// malloc and friends, so it links no sanitizer (those builds skip it with exit status 77). Single-threaded.
+// Counts heap allocations while every learner observes and learns a million samples: there must be none.
+// Interposes malloc and friends, so it links no sanitizer (those builds skip it with exit status 77).
+// Single-threaded.
 #include <cstdio>
 #include <cstdlib>
 
 #ifdef DIPPER_SANITIZED
 
 int main() {
-  std::puts("skipped: a sanitizer replaces malloc; build without DIPPER_SANITIZE (preset check) to count allocations");
+  std::puts(
+      "skipped: a sanitizer replaces malloc; build without DIPPER_SANITIZE (preset check) to count "
+      "allocations");
   return 77;
 }
 
@@ -90,7 +93,8 @@ unsigned long Count(const ModelCase& test) {
   const bool finite = model->AllFinite() && !model->ImageDigest().IsZero();
   const unsigned long during = allocations - before;
   std::printf("%-30s %lu allocations in %llu samples, %llu learned\n", test.name().c_str(), during,
-              static_cast<unsigned long long>(metrics.samples), static_cast<unsigned long long>(metrics.learned));
+              static_cast<unsigned long long>(metrics.samples),
+              static_cast<unsigned long long>(metrics.learned));
   // Truth about anomalies is not wanted where no score is kept; every other call must have worked.
   const bool truth_unwanted = spec.target_kind() == schema::TargetKind::FeatureAhead;
   if (!finite || metrics.samples != kSamples || metrics.learned + 1000 < kSamples * 9 / 10) return ~0UL;
@@ -113,7 +117,8 @@ int main() {
     return 1;
   }
   bool clean = true;
-  for (const auto& test : dipper::learn::testing::AllCases()) clean = dipper::learn::testing::Count(test) == 0 && clean;
+  for (const auto& test : dipper::learn::testing::AllCases())
+    clean = dipper::learn::testing::Count(test) == 0 && clean;
   std::puts(clean ? "ok" : "failed: learning must not allocate");
   return clean ? 0 : 1;
 }

@@ -1,5 +1,5 @@
-// Every learner with every kind of target: the specs that the contract suite, the allocation count and the digest probe
-// all run. Not thread-safe.
+// Every learner with every kind of target: the specs that the contract suite, the allocation count and the
+// digest probe all run. Not thread-safe.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@ struct ModelCase {
 inline std::vector<ModelCase> AllCases() {
   std::vector<ModelCase> cases;
   for (const char* learner : {"linear", "rls", "hoeffding_tree"}) {
-    for (const char* target : {"binary", "multiclass", "regression", "ahead", "ahead_late", "category_ahead", "anomaly"}) {
+    for (const char* target :
+         {"binary", "multiclass", "regression", "ahead", "ahead_late", "category_ahead", "anomaly"}) {
       cases.push_back({learner, target});
     }
   }
@@ -27,7 +28,8 @@ inline std::vector<ModelCase> AllCases() {
 
 /// f0, f1, f2 numeric and `kind` of three categories; `scaled` puts a scaler in (before the lags).
 inline schema::SpecT SpecOf(const ModelCase& test) {
-  const bool classes = test.target == "binary" || test.target == "multiclass" || test.target == "category_ahead";
+  const bool classes =
+      test.target == "binary" || test.target == "multiclass" || test.target == "category_ahead";
   schema::SpecT spec = MakeSpec(test.learner, 3, 0);
   AddFeature(&spec, "kind", {"a", "b", "c"});
   spec.task = classes ? schema::Task::Classification : schema::Task::Regression;
@@ -81,7 +83,9 @@ class Stream {
       sample.label = scale_ * truth;
     } else {
       const double place = (truth + 1.5) / 3.0 * static_cast<double>(classes);
-      sample.label = place < 0.0 ? 0.0 : (place >= classes ? classes - 1.0 : static_cast<double>(static_cast<int>(place)));
+      sample.label = place < 0.0
+                         ? 0.0
+                         : (place >= classes ? classes - 1.0 : static_cast<double>(static_cast<int>(place)));
     }
     return sample;
   }
@@ -97,7 +101,8 @@ inline uint32_t LabelClasses(const Spec& spec) {
   return spec.target_kind() == schema::TargetKind::FeatureAhead ? 2 : spec.class_count();
 }
 
-/// Observes `samples` samples and gives each its label `delay` samples later; statuses are the caller's affair.
+/// Observes `samples` samples and gives each its label `delay` samples later; statuses are the caller's
+/// affair.
 inline void RunStream(Model& model, const Spec& spec, Stream* stream, uint64_t samples, uint64_t delay = 0) {
   std::vector<double> labels;
   labels.reserve(samples);

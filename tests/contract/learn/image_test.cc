@@ -1,4 +1,5 @@
-// Damaged images: every flipped byte is refused, or the model stays finite and in bounds (run under ASan and UBSan).
+// Damaged images: every flipped byte is refused, or the model stays finite and in bounds (run under ASan and
+// UBSan).
 #include <gtest/gtest.h>
 
 #include "agent/learn/math/nan.h"

@@ -1,5 +1,5 @@
-// One contract for every learner and target: finite on hostile input, deterministic, exact bytes, no use of memory
-// beyond the image, indifferent to the scale of its inputs.
+// One contract for every learner and target: finite on hostile input, deterministic, exact bytes, no use of
+// memory beyond the image, indifferent to the scale of its inputs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -37,7 +37,18 @@ TEST_P(Contract, FiniteOnHostileInput) {
   const float values[] = {std::numeric_limits<float>::quiet_NaN(),
                           -std::numeric_limits<float>::quiet_NaN(),
                           std::numeric_limits<float>::signaling_NaN(),
-                          inf, -inf, 1e30F, -1e30F, 3.4e38F, -3.4e38F, 1e-40F, -1e-45F, 0.0F, -0.0F, 1.0F, 2.0F};
+                          inf,
+                          -inf,
+                          1e30F,
+                          -1e30F,
+                          3.4e38F,
+                          -3.4e38F,
+                          1e-40F,
+                          -1e-45F,
+                          0.0F,
+                          -0.0F,
+                          1.0F,
+                          2.0F};
   const double targets[] = {0.0, 1.0, 1e30, -1e30, 1e300, 5e-324};
   Numbers numbers(1);
   uint64_t id = 0;
@@ -139,7 +150,8 @@ TEST_P(Contract, LearnsAtAnyScale) {
   const double plain = FadedLoss(GetParam(), 1.0);
   const bool ahead = GetParam().target.find("ahead") != std::string::npos || GetParam().target == "anomaly";
   EXPECT_LT(plain, ahead ? 1.1 : 0.8);  // a random walk leaves a forecast little to win
-  for (const double scale : {1e6, 1e-6}) EXPECT_NEAR(FadedLoss(GetParam(), scale), plain, 0.15 * plain) << scale;
+  for (const double scale : {1e6, 1e-6})
+    EXPECT_NEAR(FadedLoss(GetParam(), scale), plain, 0.15 * plain) << scale;
 }
 
 TEST_P(Contract, LateLabelsDoNotDiverge) {

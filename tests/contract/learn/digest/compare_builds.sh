@@ -21,7 +21,7 @@ build() {
     object="$work/$name-$(basename "$(dirname "$file")")-$(basename "$file").o"
     # shellcheck disable=SC2086 # one word or none
     $cache "$compiler" -std=c++20 "$@" -ffp-contract=off -fno-exceptions -fno-rtti -DEIGEN_MAX_ALIGN_BYTES=16 \
-      -DEIGEN_DONT_VECTORIZE -I"$source_dir" -isystem "$generated" -isystem "$mbedtls_include" -c "$file" -o "$object"
+      -DEIGEN_DONT_VECTORIZE -I"$source_dir" -isystem "$generated" -idirafter "$mbedtls_include" -c "$file" -o "$object"
     objects="$objects $object"
   done
   # shellcheck disable=SC2086 # a list of files without blanks in their names

@@ -1,5 +1,5 @@
-// Runs one generated stream through every learner and prints the digest of each image. Compiled by compare_builds.sh
-// with several compilers and levels, whose lines must be equal. Single-threaded.
+// Runs one generated stream through every learner and prints the digest of each image. Compiled by
+// compare_builds.sh with several compilers and levels, whose lines must be equal. Single-threaded.
 #include <cstdio>
 
 #include "tests/contract/learn/cases.h"

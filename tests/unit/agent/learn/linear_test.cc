@@ -137,7 +137,8 @@ TEST(Linear, RefusesShapes) {
   config.outputs = 2;
   EXPECT_EQ(Linear::StateBytes(config).value(), 32U + 4U * 2U * 8U);
   config.outputs = 3;
-  EXPECT_EQ(Linear::StateBytes(config).status(), base::Status::kInvalidArgument);  // logistic with three classes
+  EXPECT_EQ(Linear::StateBytes(config).status(),
+            base::Status::kInvalidArgument);  // logistic with three classes
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ TEST(Model, DoorCountsMissingAndCutsHuge) {
   AddStage(&table, schema::OneHotT());
   Fixture model(table);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float samples[][3] = {{nan, kInf, -kInf}, {3e38F, -3e38F, 0.0F}, {1.0F, 1.0F, 1.5F}, {0.0F, 0.0F, 1e20F}};
+  const float samples[][3] = {
+      {nan, kInf, -kInf}, {3e38F, -3e38F, 0.0F}, {1.0F, 1.0F, 1.5F}, {0.0F, 0.0F, 1e20F}};
   uint64_t id = 0;
   for (const auto& x : samples) ASSERT_EQ(model->Observe(++id, 0, x, nullptr), Status::kOk);
   const Metrics metrics = model->ReadMetrics();

@@ -82,8 +82,10 @@ TEST(Pending, IdsWithGaps) {
   Fixture model(WithRing(8));
   const uint64_t ids[] = {3, 4, 9, 100, 1000, ~uint64_t{0}};
   for (const uint64_t id : ids) ASSERT_EQ(Observe(model, id), Status::kOk);
-  for (const uint64_t id : {5U, 8U, 99U, 101U, 1U}) EXPECT_EQ(model->Learn(id, 1.0, 1.0, nullptr), Status::kNotFound);
-  for (const uint64_t id : {100U, 3U, 9U, 1000U, 4U}) EXPECT_EQ(model->Learn(id, 1.0, 1.0, nullptr), Status::kOk) << id;
+  for (const uint64_t id : {5U, 8U, 99U, 101U, 1U})
+    EXPECT_EQ(model->Learn(id, 1.0, 1.0, nullptr), Status::kNotFound);
+  for (const uint64_t id : {100U, 3U, 9U, 1000U, 4U})
+    EXPECT_EQ(model->Learn(id, 1.0, 1.0, nullptr), Status::kOk) << id;
   EXPECT_EQ(model->Learn(~uint64_t{0}, 1.0, 1.0, nullptr), Status::kOk);
 }
 
@@ -145,7 +147,8 @@ TEST(Pending, TruthAboutAnomaliesIsScoredNotLearned) {
   Numbers numbers(3);
   for (uint64_t id = 1; id <= 600; ++id) {
     const bool strange = id % 200 >= 190;
-    const auto x = static_cast<float>(numbers.Normal() + (strange ? 60.0 * static_cast<double>(id % 2) : 0.0));
+    const auto x =
+        static_cast<float>(numbers.Normal() + (strange ? 60.0 * static_cast<double>(id % 2) : 0.0));
     ASSERT_EQ(model->Observe(id, 0, {&x, 1}, nullptr), Status::kOk);
     const uint64_t learned = model->labels_learned();
     if (id > 10) {

@@ -12,7 +12,8 @@
 namespace dipper::learn::testing {
 namespace {
 
-using Vector = std::vector<long double>;
+using Real = long double;
+using Vector = std::vector<Real>;
 using Matrix = std::vector<Vector>;
 
 /// Solves a x = b by elimination with pivoting.
@@ -84,10 +85,11 @@ TEST(Rls, EqualsBatchWeightedRidge) {
     const double weight = 0.5 + numbers.Uniform() * 3.0;
     const double y = numbers.Normal() + 2.0 * static_cast<double>(x[1]);
     rls.Learn(x, y, weight);
-    const Vector wide = {x[0], x[1], x[2], x[3], 1.0L};
+    const Vector wide = {static_cast<Real>(x[0]), static_cast<Real>(x[1]), static_cast<Real>(x[2]),
+                         static_cast<Real>(x[3]), 1.0L};
     for (size_t i = 0; i <= kInputs; ++i) {
-      for (size_t j = 0; j <= kInputs; ++j) a[i][j] += weight * wide[i] * wide[j];
-      b[i] += weight * wide[i] * y;
+      for (size_t j = 0; j <= kInputs; ++j) a[i][j] += static_cast<Real>(weight) * wide[i] * wide[j];
+      b[i] += static_cast<Real>(weight) * wide[i] * static_cast<Real>(y);
     }
     if (n % 50 != 0) continue;
     const Vector solution = Solve(a, b);
@@ -114,7 +116,7 @@ TEST(Rls, EqualsDenseRecursionWithForgettingAndCyclicPrior) {
     for (float& value : x) value = static_cast<float>(numbers.Normal());
     const double y = 1.0 + static_cast<double>(x[0]) * (n < 200 ? 2.0 : -2.0) + 0.1 * numbers.Normal();
     rls.Learn(x, y);
-    const Vector wide = {x[0], x[1], x[2], 1.0L};
+    const Vector wide = {static_cast<Real>(x[0]), static_cast<Real>(x[1]), static_cast<Real>(x[2]), 1.0L};
     for (auto& row : information) {
       for (auto& value : row) value *= kForgetting;
     }

@@ -25,7 +25,8 @@ class AlignedBytes {
   uint64_t size_;
 };
 
-inline void AddFeature(schema::SpecT* spec, const std::string& name, const std::vector<std::string>& categories = {}) {
+inline void AddFeature(schema::SpecT* spec, const std::string& name,
+                       const std::vector<std::string>& categories = {}) {
   auto feature = std::make_unique<schema::FeatureT>();
   feature->name = name;
   feature->type = categories.empty() ? schema::FeatureType::Numeric : schema::FeatureType::Categorical;
@@ -103,7 +104,9 @@ class Compiled {
 class Fixture {
  public:
   explicit Fixture(const schema::SpecT& spec)
-      : compiled_(spec), spec_(compiled_.Parse().value()), memory_(spec_.state_bytes()),
+      : compiled_(spec),
+        spec_(compiled_.Parse().value()),
+        memory_(spec_.state_bytes()),
         model_(Model::Create(spec_, memory_.span()).value()) {}
   const Spec& spec() const { return spec_; }
   Model& model() { return model_; }

@@ -59,27 +59,47 @@ const Case kCases[] = {
     {"model_id empty", [](auto* s) { s->model_id = ""; }, Status::kInvalidArgument, "model_id"},
     {"model_id path", [](auto* s) { s->model_id = "../x"; }, Status::kInvalidArgument, "model_id"},
     {"model_id wildcard", [](auto* s) { s->model_id = "a+"; }, Status::kInvalidArgument, "model_id"},
-    {"model_id long", [](auto* s) { s->model_id = std::string(33, 'a'); }, Status::kInvalidArgument, "model_id"},
+    {"model_id long", [](auto* s) { s->model_id = std::string(33, 'a'); }, Status::kInvalidArgument,
+     "model_id"},
     {"no features", [](auto* s) { s->features.clear(); }, Status::kInvalidArgument, "feature"},
-    {"257 features", [](auto* s) { for (int i = 0; i < 254; ++i) AddFeature(s, "x" + std::to_string(i)); },
+    {"257 features",
+     [](auto* s) {
+       for (int i = 0; i < 254; ++i) AddFeature(s, "x" + std::to_string(i));
+     },
      Status::kInvalidArgument, "256"},
     {"same names", [](auto* s) { s->features[1]->name = "f0"; }, Status::kInvalidArgument, "feature.name"},
-    {"control character", [](auto* s) { s->features[1]->name = "a\nb"; }, Status::kInvalidArgument, "feature.name"},
+    {"control character", [](auto* s) { s->features[1]->name = "a\nb"; }, Status::kInvalidArgument,
+     "feature.name"},
     {"numeric with categories", [](auto* s) { s->features[0]->categories = {"a"}; }, Status::kInvalidArgument,
      "categories"},
     {"categorical without", [](auto* s) { s->features[0]->type = schema::FeatureType::Categorical; },
      Status::kInvalidArgument, "categories"},
-    {"same categories", [](auto* s) { AddFeature(s, "k", {"a", "a"}); }, Status::kInvalidArgument, "categories"},
-    {"categorical input", [](auto* s) { AddFeature(s, "k", {"a", "b"}); }, Status::kInvalidArgument, "one_hot"},
+    {"same categories",
+     [](auto* s) {
+       AddFeature(s, "k", {"a", "a"});
+     },
+     Status::kInvalidArgument, "categories"},
+    {"categorical input",
+     [](auto* s) {
+       AddFeature(s, "k", {"a", "b"});
+     },
+     Status::kInvalidArgument, "one_hot"},
     {"one class", [](auto* s) { s->target->classes = {"a"}; }, Status::kInvalidArgument, "target.classes"},
-    {"65 classes", [](auto* s) { s->target->spare_classes = 63; }, Status::kInvalidArgument, "target.classes"},
-    {"same classes", [](auto* s) { s->target->classes = {"a", "a"}; }, Status::kInvalidArgument, "target.classes"},
+    {"65 classes", [](auto* s) { s->target->spare_classes = 63; }, Status::kInvalidArgument,
+     "target.classes"},
+    {"same classes",
+     [](auto* s) {
+       s->target->classes = {"a", "a"};
+     },
+     Status::kInvalidArgument, "target.classes"},
     {"regression with classes", [](auto* s) { s->task = schema::Task::Regression; }, Status::kInvalidArgument,
      "target.classes"},
-    {"anomaly on labels", [](auto* s) { s->task = schema::Task::Anomaly; }, Status::kInvalidArgument, "feature_ahead"},
-    {"no target", [](auto* s) { s->target->kind = schema::TargetKind::None; }, Status::kUnimplemented, "target.kind"},
-    {"unknown target", [](auto* s) { s->target->kind = static_cast<schema::TargetKind>(9); }, Status::kUnimplemented,
+    {"anomaly on labels", [](auto* s) { s->task = schema::Task::Anomaly; }, Status::kInvalidArgument,
+     "feature_ahead"},
+    {"no target", [](auto* s) { s->target->kind = schema::TargetKind::None; }, Status::kUnimplemented,
      "target.kind"},
+    {"unknown target", [](auto* s) { s->target->kind = static_cast<schema::TargetKind>(9); },
+     Status::kUnimplemented, "target.kind"},
     {"unknown task", [](auto* s) { s->task = static_cast<schema::Task>(7); }, Status::kUnimplemented, "task"},
     {"numeric feature ahead as classes",
      [](auto* s) {
@@ -99,13 +119,24 @@ const Case kCases[] = {
        s->target->ahead = 0;
      },
      Status::kInvalidArgument, "target.ahead"},
-    {"17 stages", [](auto* s) { for (int i = 0; i < 16; ++i) AddStage(s, schema::StandardScalerT()); },
+    {"17 stages",
+     [](auto* s) {
+       for (int i = 0; i < 16; ++i) AddStage(s, schema::StandardScalerT());
+     },
      Status::kInvalidArgument, "16 stages"},
     {"no lags", [](auto* s) { Lag(s, {}); }, Status::kInvalidArgument, "lags"},
     {"lag 0", [](auto* s) { Lag(s, {0}); }, Status::kInvalidArgument, "lags"},
     {"lag 4097", [](auto* s) { Lag(s, {4097}); }, Status::kInvalidArgument, "lags"},
-    {"lags not ascending", [](auto* s) { Lag(s, {2, 2}); }, Status::kInvalidArgument, "lags"},
-    {"too wide", [](auto* s) { for (int i = 0; i < 8; ++i) Lag(s, {1}); }, Status::kInvalidArgument, "512"},
+    {"lags not ascending",
+     [](auto* s) {
+       Lag(s, {2, 2});
+     },
+     Status::kInvalidArgument, "lags"},
+    {"too wide",
+     [](auto* s) {
+       for (int i = 0; i < 8; ++i) Lag(s, {1});
+     },
+     Status::kInvalidArgument, "512"},
     {"one_hot without categories", [](auto* s) { AddStage(s, schema::OneHotT()); }, Status::kInvalidArgument,
      "stage.inputs"},
     {"scaler input out of range",
@@ -129,10 +160,17 @@ const Case kCases[] = {
        AddStage(s, scaler);
      },
      Status::kInvalidArgument, "decay"},
-    {"scaler clip", [](auto* s) { schema::StandardScalerT t; t.clip = -1; AddStage(s, t); }, Status::kInvalidArgument,
-     "clip"},
-    {"rate 0", Learner<schema::LinearT>([](auto* p) { p->rate = 0; }), Status::kInvalidArgument, "linear.rate"},
-    {"rate NaN", Learner<schema::LinearT>([](auto* p) { p->rate = kNan; }), Status::kInvalidArgument, "linear.rate"},
+    {"scaler clip",
+     [](auto* s) {
+       schema::StandardScalerT t;
+       t.clip = -1;
+       AddStage(s, t);
+     },
+     Status::kInvalidArgument, "clip"},
+    {"rate 0", Learner<schema::LinearT>([](auto* p) { p->rate = 0; }), Status::kInvalidArgument,
+     "linear.rate"},
+    {"rate NaN", Learner<schema::LinearT>([](auto* p) { p->rate = kNan; }), Status::kInvalidArgument,
+     "linear.rate"},
     {"l2", Learner<schema::LinearT>([](auto* p) { p->l2 = 2; }), Status::kInvalidArgument, "linear.l2"},
     {"squared on classes", Learner<schema::LinearT>([](auto* p) { p->loss = schema::Loss::Squared; }),
      Status::kInvalidArgument, "linear.loss"},
@@ -140,17 +178,22 @@ const Case kCases[] = {
      Status::kUnimplemented, "linear.loss"},
     {"forgetting", Learner<schema::RlsT>([](auto* p) { p->forgetting = 0.5; }), Status::kInvalidArgument,
      "rls.forgetting"},
-    {"regularization", Learner<schema::RlsT>([](auto* p) { p->regularization = 0; }), Status::kInvalidArgument,
-     "rls.regularization"},
+    {"regularization", Learner<schema::RlsT>([](auto* p) { p->regularization = 0; }),
+     Status::kInvalidArgument, "rls.regularization"},
     {"grace", Learner<schema::HoeffdingTreeT>([](auto* p) { p->grace_labels = 0; }), Status::kInvalidArgument,
      "grace_labels"},
-    {"delta", Learner<schema::HoeffdingTreeT>([](auto* p) { p->delta = 1; }), Status::kInvalidArgument, "delta"},
+    {"delta", Learner<schema::HoeffdingTreeT>([](auto* p) { p->delta = 1; }), Status::kInvalidArgument,
+     "delta"},
     {"tie", Learner<schema::HoeffdingTreeT>([](auto* p) { p->tie = kNan; }), Status::kInvalidArgument, "tie"},
     {"depth", Learner<schema::HoeffdingTreeT>([](auto* p) { p->max_depth = 0; }), Status::kInvalidArgument,
      "max_depth"},
     {"pool above budget", Learner<schema::HoeffdingTreeT>([](auto* p) { p->pool_bytes = 200000; }),
      Status::kResourceExhausted, "budget"},
-    {"pending 0", [](auto* s) { s->pending = std::make_unique<schema::PendingT>(); s->pending->capacity = 0; },
+    {"pending 0",
+     [](auto* s) {
+       s->pending = std::make_unique<schema::PendingT>();
+       s->pending->capacity = 0;
+     },
      Status::kInvalidArgument, "pending.capacity"},
     {"pending huge",
      [](auto* s) {
@@ -160,11 +203,17 @@ const Case kCases[] = {
      Status::kInvalidArgument, "pending.capacity"},
     {"anomaly on classes", [](auto* s) { s->anomaly = std::make_unique<schema::AnomalyScoreT>(); },
      Status::kInvalidArgument, "anomaly"},
-    {"score drift without anomaly", [](auto* s) { AddDrift(s, schema::DriftInput::Score); }, Status::kInvalidArgument,
-     "drift.input"},
-    {"5 detectors", [](auto* s) { for (int i = 0; i < 4; ++i) AddDrift(s); }, Status::kInvalidArgument, "drift"},
+    {"score drift without anomaly", [](auto* s) { AddDrift(s, schema::DriftInput::Score); },
+     Status::kInvalidArgument, "drift.input"},
+    {"5 detectors",
+     [](auto* s) {
+       for (int i = 0; i < 4; ++i) AddDrift(s);
+     },
+     Status::kInvalidArgument, "drift"},
     {"threshold 0", [](auto* s) { Detector(s, 0.1, 0.0, 30); }, Status::kInvalidArgument, "page_hinkley"},
-    {"detector delta NaN", [](auto* s) { Detector(s, kNan, 50.0, 30); }, Status::kInvalidArgument, "page_hinkley"},
+    {"detector delta NaN", [](auto* s) { Detector(s, kNan, 50.0, 30); }, Status::kInvalidArgument,
+     "page_hinkley"},
+    {"loss bound NaN", [](auto* s) { s->loss_bound = kNan; }, Status::kInvalidArgument, "loss_bound"},
     {"budget too small", [](auto* s) { s->budget_bytes = 4096; }, Status::kResourceExhausted, "budget"},
     {"budget huge", [](auto* s) { s->budget_bytes = ~uint64_t{0}; }, Status::kInvalidArgument, "budget"},
 };
@@ -177,7 +226,8 @@ TEST(Spec, RefusesByName) {
     Compiled compiled(spec);
     const auto parsed = compiled.Parse();
     EXPECT_EQ(parsed.status(), test.status) << base::StatusName(parsed.status());
-    EXPECT_NE(std::string(compiled.why()).find(test.why), std::string::npos) << "reason was: " << compiled.why();
+    EXPECT_NE(std::string(compiled.why()).find(test.why), std::string::npos)
+        << "reason was: " << compiled.why();
   }
 }
 

@@ -40,7 +40,8 @@ TEST(StandardScaler, MatchesTwoPassMoments) {
       seen[j].push_back(static_cast<double>(before[j]));
       double mean = 0, variance = 0;
       for (const double x : seen[j]) mean += x / static_cast<double>(seen[j].size());
-      for (const double x : seen[j]) variance += (x - mean) * (x - mean) / static_cast<double>(seen[j].size());
+      for (const double x : seen[j])
+        variance += (x - mean) * (x - mean) / static_cast<double>(seen[j].size());
       const double expected = i == 0 ? 0.0 : (seen[j].back() - mean) / std::sqrt(variance);
       EXPECT_NEAR(static_cast<double>(row[2 * j]), expected, 1e-5 * (1.0 + std::fabs(expected)));
     }
@@ -136,7 +137,8 @@ TEST(Lags, MatchHistory) {
         for (const uint16_t lag : lags) {
           float expected = kMissing;
           if (lag <= i) expected = history[history.size() - lag][input];
-          if (differences && !IsNan(expected)) expected = IsNan(now[input]) ? kMissing : now[input] - expected;
+          if (differences && !IsNan(expected))
+            expected = IsNan(now[input]) ? kMissing : now[input] - expected;
           EXPECT_EQ(std::bit_cast<uint32_t>(row[at]), std::bit_cast<uint32_t>(expected)) << i << " " << at;
           ++at;
         }

@@ -118,7 +118,7 @@ TEST(SpecText, ReadsEveryKey) {
 }
 
 TEST(SpecText, PrintsWhatParsesToTheSame) {
-  for (const std::string text :
+  for (const std::string& text :
        {std::string(kFullSpec), std::string(kTwoClassSpec),
         Changed("\"linear\"", "\"hoeffding_tree\"\ngrace_labels = 50\ndelta = 1e-9")}) {
     const schema::SpecT spec = Parse(text);
