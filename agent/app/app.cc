@@ -64,9 +64,11 @@ class LoggedUpdates final : public update::UpdateObserver {
   void OnUpdateEvent(const update::UpdateEvent& event) override {
     std::string text = std::string("update ") + schema::EnumNameUpdateState(event.from) + " -> " +
                        schema::EnumNameUpdateState(event.to);
-    if (event.reason != schema::Reason::None) text += std::string(" (") + schema::EnumNameReason(event.reason) + ")";
+    if (event.reason != schema::Reason::None)
+      text += std::string(" (") + schema::EnumNameReason(event.reason) + ")";
     if (!event.package.IsZero()) text += " package " + std::string(base::ToHex(event.package).brief());
-    if (!event.name.empty()) text += " " + std::string(event.name.view()) + " " + std::string(event.version.view());
+    if (!event.name.empty())
+      text += " " + std::string(event.name.view()) + " " + std::string(event.version.view());
     Say(text);
     link_.OnUpdateEvent(event);
   }
@@ -121,8 +123,9 @@ bool MakeMqttConfig(const Config& config, const hal::DeviceIdentity& identity, u
 update::UpdaterConfig MakeUpdaterConfig(const Config& config) {
   update::UpdaterConfig updater;
   // LoadConfig has checked the lengths.
-  DIPPER_CHECK(Ok(updater.model_id.Assign(config.model.id)) && Ok(updater.device_id.Assign(config.device.id)) &&
-               Ok(updater.fleet.Assign(config.device.fleet)) && Ok(updater.hardware.Assign(config.device.hardware)));
+  DIPPER_CHECK(
+      Ok(updater.model_id.Assign(config.model.id)) && Ok(updater.device_id.Assign(config.device.id)) &&
+      Ok(updater.fleet.Assign(config.device.fleet)) && Ok(updater.hardware.Assign(config.device.hardware)));
   for (const std::string& group : config.device.groups) {
     base::FixedString<64> name;
     DIPPER_CHECK(Ok(name.Assign(group)) && Ok(updater.groups.PushBack(name)));
@@ -221,7 +224,8 @@ bool App::Start(std::string* message) {
   }
   std::vector<uint8_t> root;
   if (!ReadWhole(config.trust.root, store::RootStore::kMaxRootBytes, &root)) {
-    *message = "trust.root: cannot read a trust root from " + config.trust.root + "; make one with: dipper root new";
+    *message =
+        "trust.root: cannot read a trust root from " + config.trust.root + "; make one with: dipper root new";
     return false;
   }
   if (const Status status = trust.Open(root); !Ok(status)) {
@@ -231,20 +235,23 @@ bool App::Start(std::string* message) {
   }
   // Losing `data` loses no model and no trust state, so it stops nothing.
   for (const Status status : {log.Open(), backlog.Open()}) {
-    if (!Ok(status)) Say(std::string("the data partition is not usable (") + base::StatusName(status) + "); going on");
+    if (!Ok(status))
+      Say(std::string("the data partition is not usable (") + base::StatusName(status) + "); going on");
   }
   store::LastRun last;
   if (note.PreviousCrash(&last.digest)) {
     last.own_failure = true;
     last.reason = schema::Reason::Crash;
-    Say("the previous run crashed inside the model of package " + std::string(base::ToHex(last.digest).brief()));
+    Say("the previous run crashed inside the model of package " +
+        std::string(base::ToHex(last.digest).brief()));
   }
   reporter.Send(telemetry::Event{.kind = schema::EventKind::Started, .detail = kVersionText}, {});
   const Status started = updater.Start(last);
   if (!Ok(started)) {
     *message = std::string("storage cannot be used (") + base::StatusName(started) + "): " +
-               (started == Status::kUnimplemented ? "it was written by a newer agent; install that one again"
-                                                  : "check the sizes of boot and slots against model.max_image_bytes");
+               (started == Status::kUnimplemented
+                    ? "it was written by a newer agent; install that one again"
+                    : "check the sizes of boot and slots against model.max_image_bytes");
     return false;
   }
   note.Clear();
@@ -254,9 +261,10 @@ bool App::Start(std::string* message) {
   if (!OpenSource(config, first_row, &devices, message)) return false;
   const update::UpdateStatus status = updater.Status();
   Say(std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet + ", " +
-      (champion != nullptr ? "serving " + std::string(status.champion_name.view()) + " " +
-                                 std::string(status.champion_version.view()) + " from row " + std::to_string(first_row)
-                           : std::string("no model yet")));
+      (champion != nullptr
+           ? "serving " + std::string(status.champion_name.view()) + " " +
+                 std::string(status.champion_version.view()) + " from row " + std::to_string(first_row)
+           : std::string("no model yet")));
   return true;
 }
 

@@ -1,4 +1,5 @@
-// The composition root: owns every object of the agent as members of one struct and runs the loop. One call per process.
+// The composition root: owns every object of the agent as members of one struct and runs the loop. One call
+// per process.
 #pragma once
 
 #include "agent/app/config.h"
@@ -6,7 +7,8 @@
 namespace dipper::app {
 
 /// Opens the partitions, starts the agent, and runs it until SIGTERM or SIGINT.
-/// @returns the exit code: 0 after a clean stop, 1 when it could not start or storage failed; stderr says what, why and
+/// @returns the exit code: 0 after a clean stop, 1 when it could not start or storage failed; stderr says
+/// what, why and
 ///   what to do.
 int Run(const Config& config);
 

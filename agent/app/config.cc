@@ -1,4 +1,5 @@
-// TOML to Config: every key has a reader, every unknown key is a problem with a suggestion, every problem has a line.
+// TOML to Config: every key has a reader, every unknown key is a problem with a suggestion, every problem has
+// a line.
 #include "agent/app/config.h"
 
 #include <algorithm>
@@ -19,11 +20,13 @@ namespace {
 // Reads the keys of one table, remembers which names it knows, and complains about the rest at the end.
 class Section {
  public:
-  Section(const toml::table* table, std::string name, const std::string& file, std::vector<std::string>* problems)
+  Section(const toml::table* table, std::string name, const std::string& file,
+          std::vector<std::string>* problems)
       : table_(table), name_(std::move(name)), file_(file), problems_(problems) {}
 
   void Problem(const toml::node* at, const std::string& text) const {
-    const auto line = at != nullptr ? at->source().begin.line : (table_ != nullptr ? table_->source().begin.line : 0);
+    const auto line =
+        at != nullptr ? at->source().begin.line : (table_ != nullptr ? table_->source().begin.line : 0);
     problems_->push_back(file_ + ":" + std::to_string(line) + ": " + text);
   }
 
@@ -65,7 +68,8 @@ class Section {
     if (node == nullptr) return;
     const auto number = node->value_exact<int64_t>();
     if (!number || *number < least || *number > most) {
-      Problem(node, Name(key) + " must be a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+      Problem(node, Name(key) + " must be a whole number from " + std::to_string(least) + " to " +
+                        std::to_string(most));
       return;
     }
     *value = *number;
@@ -76,7 +80,8 @@ class Section {
     if (node == nullptr) return;
     const auto number = node->value<double>();
     if (!number || !(*number >= least && *number <= most)) {
-      Problem(node, Name(key) + " must be a number from " + std::string(base::FormatJsonNumber(least).view()) + " to " +
+      Problem(node, Name(key) + " must be a number from " +
+                        std::string(base::FormatJsonNumber(least).view()) + " to " +
                         std::string(base::FormatJsonNumber(most).view()));
       return;
     }
@@ -88,10 +93,11 @@ class Section {
     if (node == nullptr) return;
     base::Result<uint64_t> count = base::Status::kInvalidArgument;
     if (const auto text = node->value_exact<std::string>()) count = base::ParseByteCount(*text);
-    if (const auto number = node->value_exact<int64_t>(); number && *number >= 0) count = static_cast<uint64_t>(*number);
+    if (const auto number = node->value_exact<int64_t>(); number && *number >= 0)
+      count = static_cast<uint64_t>(*number);
     if (!count.ok() || *count < least || *count > most) {
-      Problem(node, Name(key) + " must be a byte count from " + std::to_string(least) + " to " + std::to_string(most) +
-                        ", for example \"256KiB\"");
+      Problem(node, Name(key) + " must be a byte count from " + std::to_string(least) + " to " +
+                        std::to_string(most) + ", for example \"256KiB\"");
       return;
     }
     *value = *count;
@@ -165,7 +171,8 @@ class Loader {
     const toml::node* node = root.get(name);
     const toml::table* table = node != nullptr ? node->as_table() : nullptr;
     Section section(table, name, file_, problems_);
-    if (node != nullptr && table == nullptr) section.Problem(node, std::string(name) + " must be a table, [" + name + "]");
+    if (node != nullptr && table == nullptr)
+      section.Problem(node, std::string(name) + " must be a table, [" + name + "]");
     return section;
   }
 
@@ -177,7 +184,8 @@ class Loader {
     Section section(table, name, file_, problems_);
     if (table == nullptr) section.Problem(node, std::string("one [[") + name + "]] table is needed");
     if (array != nullptr && array->size() > 1) {
-      section.Problem(array->get(1), std::string("this version runs one [[") + name + "]]; remove the others");
+      section.Problem(array->get(1),
+                      std::string("this version runs one [[") + name + "]]; remove the others");
     }
     return section;
   }
@@ -198,11 +206,13 @@ class Loader {
     ids.insert(ids.end(), config_.device.groups.begin(), config_.device.groups.end());
     for (const std::string& id : ids) {
       const bool good = id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-      });
+                          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                                 c == '_' || c == '-';
+                        });
       if (!good) {
-        section.Problem(nullptr, "\"" + id + "\": ids of devices, fleets and groups are topic levels: at most 64 of "
-                                 "letters, digits, '-' and '_'");
+        section.Problem(nullptr, "\"" + id +
+                                     "\": ids of devices, fleets and groups are topic levels: at most 64 of "
+                                     "letters, digits, '-' and '_'");
       }
     }
     section.Finish();
@@ -222,14 +232,16 @@ class Loader {
     section.Bool("json_mirror", &mqtt.json_mirror);
     section.Bool("publish_predictions", &mqtt.publish_predictions);
     section.Integer("backlog_bytes_per_s", &mqtt.backlog_bytes_per_s, 256, 100000000);
-    if (mqtt.version != 5 && mqtt.version != 311) section.Problem(nullptr, "mqtt.version must be 5, or 311 for MQTT 3.1.1");
+    if (mqtt.version != 5 && mqtt.version != 311)
+      section.Problem(nullptr, "mqtt.version must be 5, or 311 for MQTT 3.1.1");
     const bool tls = mqtt.url.rfind("mqtts://", 0) == 0 || mqtt.url.rfind("wss://", 0) == 0;
     const bool plain = mqtt.url.rfind("mqtt://", 0) == 0 || mqtt.url.rfind("ws://", 0) == 0;
     if (!mqtt.url.empty() && !tls && !plain) {
       section.Problem(nullptr, "mqtt.url must begin with mqtts://, mqtt://, wss:// or ws://");
     }
     if (tls && mqtt.ca_file.empty()) {
-      section.Problem(nullptr, "mqtt.ca_file is missing: with TLS the broker's certificate is always checked");
+      section.Problem(nullptr,
+                      "mqtt.ca_file is missing: with TLS the broker's certificate is always checked");
     }
     if (mqtt.cert_file.empty() != mqtt.key_file.empty()) {
       section.Problem(nullptr, "mqtt.cert_file and mqtt.key_file go together");
@@ -285,7 +297,8 @@ Config LoadConfig(const std::string& path, std::vector<std::string>* problems) {
     return Loader(path, problems).Load(toml::parse_file(path));
   } catch (const toml::parse_error& error) {
     const auto line = error.source().begin.line;
-    problems->push_back(path + (line > 0 ? ":" + std::to_string(line) : "") + ": " + std::string(error.description()));
+    problems->push_back(path + (line > 0 ? ":" + std::to_string(line) : "") + ": " +
+                        std::string(error.description()));
   }
   return {};
 }

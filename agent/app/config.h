@@ -1,5 +1,5 @@
-// Configuration of dipper-agent: one TOML file, read once at start. docs/reference/agent-config.md lists every key.
-// Not thread-safe; plain values after loading.
+// Configuration of dipper-agent: one TOML file, read once at start. docs/reference/agent-config.md lists
+// every key. Not thread-safe; plain values after loading.
 #pragma once
 
 #include <cstdint>
@@ -79,7 +79,8 @@ struct Config {
   HealthConfig health;
 };
 
-/// Reads `path`. Relative paths inside are relative to the file's folder. Every problem found adds one line to
+/// Reads `path`. Relative paths inside are relative to the file's folder. Every problem found adds one line
+/// to
 /// `*problems`, "file:line: what, why, what to do"; the result is usable only when there are none.
 Config LoadConfig(const std::string& path, std::vector<std::string>* problems);
 

@@ -15,18 +15,25 @@ constexpr std::string_view kByName = "PARTLABEL=";
 std::string Why(Status status, const hal::PartitionFile& partition) {
   const std::string system = partition.last_error() != 0 ? std::strerror(partition.last_error()) : "";
   switch (status) {
-    case Status::kNotFound: return "there is no such file or device; make it, or set storage.create = true";
-    case Status::kInvalidArgument: return "it is a link, not a file or block device, or not a whole number of 4096 bytes";
-    case Status::kResourceExhausted: return "it is too small, or the disk is full; give it more room";
-    case Status::kFailedPrecondition: return "another process has it open; is a dipper-agent running already?";
-    case Status::kPermissionDenied: return "no permission; run the agent as the partition's owner";
-    default: return "input or output error: " + system;
+    case Status::kNotFound:
+      return "there is no such file or device; make it, or set storage.create = true";
+    case Status::kInvalidArgument:
+      return "it is a link, not a file or block device, or not a whole number of 4096 bytes";
+    case Status::kResourceExhausted:
+      return "it is too small, or the disk is full; give it more room";
+    case Status::kFailedPrecondition:
+      return "another process has it open; is a dipper-agent running already?";
+    case Status::kPermissionDenied:
+      return "no permission; run the agent as the partition's owner";
+    default:
+      return "input or output error: " + system;
   }
 }
 
 bool OpenPartition(const char* what, const std::string& path, uint64_t create_bytes, uint64_t min_bytes,
                    hal::PartitionFile* partition, std::string* message) {
-  const bool by_name = path.rfind(kByName, 0) == 0 || path.find(std::string("/") + std::string(kByName)) != std::string::npos;
+  const bool by_name =
+      path.rfind(kByName, 0) == 0 || path.find(std::string("/") + std::string(kByName)) != std::string::npos;
   const std::string target = by_name ? path.substr(path.find(kByName) + kByName.size()) : path;
   if (create_bytes != 0 && !by_name) {
     std::error_code ignored;  // Open says what is wrong with the folder
@@ -59,7 +66,8 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
     const hal::PartitionFileOptions options{.path = config.model.factory.c_str(), .read_only = true};
     const Status status = devices->factory.Open(options);
     if (!Ok(status)) {
-      *message = "cannot open factory partition " + config.model.factory + ": " + Why(status, devices->factory);
+      *message =
+          "cannot open factory partition " + config.model.factory + ": " + Why(status, devices->factory);
       return false;
     }
     devices->has_factory = true;
@@ -78,10 +86,17 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
 bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message) {
   const SourceConfig& source = config.source;
   switch (devices->source->Open(source.path.c_str(), source.resume ? first_row : 0)) {
-    case Status::kOk: return true;
-    case Status::kNotFound: *message = "source.path: there is no file " + source.path; break;
-    case Status::kDataLoss: *message = "source.path: " + source.path + " has no header line"; break;
-    default: *message = "source.path: cannot read " + source.path + ": " + std::strerror(errno); break;
+    case Status::kOk:
+      return true;
+    case Status::kNotFound:
+      *message = "source.path: there is no file " + source.path;
+      break;
+    case Status::kDataLoss:
+      *message = "source.path: " + source.path + " has no header line";
+      break;
+    default:
+      *message = "source.path: cannot read " + source.path + ": " + std::strerror(errno);
+      break;
   }
   return false;
 }

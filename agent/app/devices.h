@@ -26,8 +26,8 @@ struct Devices {
   std::optional<hal::CsvReplay> source;
 };
 
-/// Opens partitions, identity and readings. False: `*message` says what, why and what to do; nothing was written but
-/// partition files that `storage.create` asked for.
+/// Opens partitions, identity and readings. False: `*message` says what, why and what to do; nothing was
+/// written but partition files that `storage.create` asked for.
 bool OpenDevices(const Config& config, Devices* devices, std::string* message);
 
 /// Opens the sample source, which gives `first_row` first (if the configuration says to resume). Same result.

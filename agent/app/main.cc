@@ -23,7 +23,8 @@ constexpr const char* kUsage =
     "  --version        print the version and end\n"
     "  --help           print this and end\n"
     "\n"
-    "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the model.\n";
+    "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the "
+    "model.\n";
 
 }  // namespace
 
@@ -39,11 +40,21 @@ int main(int argc, char** argv) {
   bool check_only = false;
   for (int choice = 0; (choice = ::getopt_long(argc, argv, "c:h", kOptions, nullptr)) != -1;) {
     switch (choice) {
-      case 'c': config_path = optarg; break;
-      case 'k': check_only = true; break;
-      case 'v': std::printf("dipper-agent %s\n", dipper::app::kVersionText); return 0;
-      case 'h': std::fputs(kUsage, stdout); return 0;
-      default: std::fputs(kUsage, stderr); return 2;
+      case 'c':
+        config_path = optarg;
+        break;
+      case 'k':
+        check_only = true;
+        break;
+      case 'v':
+        std::printf("dipper-agent %s\n", dipper::app::kVersionText);
+        return 0;
+      case 'h':
+        std::fputs(kUsage, stdout);
+        return 0;
+      default:
+        std::fputs(kUsage, stderr);
+        return 2;
     }
   }
   if (config_path.empty() || optind != argc) {

@@ -1,5 +1,5 @@
-// DIPPER_CHECK: programmer errors only, on in every build. It ends the process, which leads to a restart and so to the
-// fall-back path; input, files and network never reach it.
+// DIPPER_CHECK: programmer errors only, on in every build. It ends the process, which leads to a restart and
+// so to the fall-back path; input, files and network never reach it.
 #pragma once
 
 namespace dipper::base {
@@ -9,7 +9,7 @@ namespace dipper::base {
 
 }  // namespace dipper::base
 
-#define DIPPER_CHECK(condition)                                                   \
-  do {                                                                            \
+#define DIPPER_CHECK(condition)                                                    \
+  do {                                                                             \
     if (!(condition)) ::dipper::base::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)

@@ -1,8 +1,8 @@
 // Small out-of-line parts of agent/base: names of status codes and the failed-check exit.
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
-
-#include <unistd.h>
 
 #include "agent/base/assert.h"
 #include "agent/base/status.h"
@@ -11,20 +11,34 @@ namespace dipper::base {
 
 const char* StatusName(Status status) {
   switch (status) {
-    case Status::kOk: return "ok";
-    case Status::kInvalidArgument: return "invalid_argument";
-    case Status::kNotFound: return "not_found";
-    case Status::kDataLoss: return "data_loss";
-    case Status::kResourceExhausted: return "resource_exhausted";
-    case Status::kFailedPrecondition: return "failed_precondition";
-    case Status::kUnavailable: return "unavailable";
-    case Status::kUnimplemented: return "unimplemented";
-    case Status::kPermissionDenied: return "permission_denied";
-    case Status::kOutOfRange: return "out_of_range";
-    case Status::kAborted: return "aborted";
-    case Status::kDeadlineExceeded: return "deadline_exceeded";
-    case Status::kAlreadyExists: return "already_exists";
-    case Status::kInternal: return "internal";
+    case Status::kOk:
+      return "ok";
+    case Status::kInvalidArgument:
+      return "invalid_argument";
+    case Status::kNotFound:
+      return "not_found";
+    case Status::kDataLoss:
+      return "data_loss";
+    case Status::kResourceExhausted:
+      return "resource_exhausted";
+    case Status::kFailedPrecondition:
+      return "failed_precondition";
+    case Status::kUnavailable:
+      return "unavailable";
+    case Status::kUnimplemented:
+      return "unimplemented";
+    case Status::kPermissionDenied:
+      return "permission_denied";
+    case Status::kOutOfRange:
+      return "out_of_range";
+    case Status::kAborted:
+      return "aborted";
+    case Status::kDeadlineExceeded:
+      return "deadline_exceeded";
+    case Status::kAlreadyExists:
+      return "already_exists";
+    case Status::kInternal:
+      return "internal";
   }
   return "unknown";
 }

@@ -1,4 +1,5 @@
-// Bytes: views, little-endian loads and stores, 32-byte digests, hex. Thread-safe: pure functions over caller memory.
+// Bytes: views, little-endian loads and stores, 32-byte digests, hex. Thread-safe: pure functions over caller
+// memory.
 #pragma once
 
 #include <array>
@@ -46,26 +47,22 @@ Result<Digest> DigestFromHex(std::string_view hex);
 
 /// Copies an arithmetic value or enum from unaligned little-endian bytes.
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-T Load(const uint8_t* from) {
+requires std::is_trivially_copyable_v<T> T Load(const uint8_t* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
 }
 
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-void Store(uint8_t* to, T value) {
-  std::memcpy(to, &value, sizeof value);
-}
+requires std::is_trivially_copyable_v<T>
+void Store(uint8_t* to, T value) { std::memcpy(to, &value, sizeof value); }
 
 /// Writes fixed-width fields one after another; overflow is remembered, never written.
 class ByteWriter {
  public:
   explicit ByteWriter(MutableBytes out) : out_(out) {}
   template <typename T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void Put(T value) {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void Put(T value) {
     PutBytes({reinterpret_cast<const uint8_t*>(&value), sizeof value});
   }
   void PutDigest(const Digest& digest) { PutBytes(digest.bytes); }
@@ -91,8 +88,7 @@ class ByteReader {
  public:
   explicit ByteReader(ByteView in) : in_(in) {}
   template <typename T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  T Get() {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) T Get() {
     T value{};
     GetBytes({reinterpret_cast<uint8_t*>(&value), sizeof value});
     return value;

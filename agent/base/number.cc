@@ -9,7 +9,8 @@ namespace {
 
 std::string_view Trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r'))
+    text.remove_suffix(1);
   return text;
 }
 
@@ -50,8 +51,8 @@ Result<uint64_t> ParseByteCount(std::string_view text) {
     std::string_view name;
     uint64_t bytes;
   };
-  static constexpr Unit kUnits[] = {{"", 1},         {"B", 1},           {"kB", 1000},      {"MB", 1000000},
-                                    {"KiB", 1024},   {"MiB", 1U << 20U}, {"GiB", 1U << 30U}};
+  static constexpr Unit kUnits[] = {{"", 1},       {"B", 1},           {"kB", 1000},      {"MB", 1000000},
+                                    {"KiB", 1024}, {"MiB", 1U << 20U}, {"GiB", 1U << 30U}};
   for (const Unit& known : kUnits) {
     if (unit == known.name) {
       if (count > UINT64_MAX / known.bytes) return Status::kOutOfRange;

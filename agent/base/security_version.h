@@ -1,5 +1,5 @@
-// SecurityVersion: what the anti-rollback floor compares. A pair, so that a new trust root can raise the epoch after a
-// stolen release key signed the highest number.
+// SecurityVersion: what the anti-rollback floor compares. A pair, so that a new trust root can raise the
+// epoch after a stolen release key signed the highest number.
 #pragma once
 
 #include <compare>

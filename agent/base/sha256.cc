@@ -9,7 +9,9 @@ namespace {
 
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
 int Starts(mbedtls_sha256_context* c) { return mbedtls_sha256_starts_ret(c, 0); }
-int Updates(mbedtls_sha256_context* c, ByteView b) { return mbedtls_sha256_update_ret(c, b.data(), b.size()); }
+int Updates(mbedtls_sha256_context* c, ByteView b) {
+  return mbedtls_sha256_update_ret(c, b.data(), b.size());
+}
 int Finishes(mbedtls_sha256_context* c, uint8_t* out) { return mbedtls_sha256_finish_ret(c, out); }
 #else
 int Starts(mbedtls_sha256_context* c) { return mbedtls_sha256_starts(c, 0); }

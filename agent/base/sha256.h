@@ -1,5 +1,6 @@
-// SHA-256 over bytes. Learned images, slots, logs and packages all name their bytes by it, so it lives in base; the
-// implementation is mbedTLS (docs/decisions.md says why base may use it). Thread-safe: one object per thread.
+// SHA-256 over bytes. Learned images, slots, logs and packages all name their bytes by it, so it lives in
+// base; the implementation is mbedTLS (docs/decisions.md says why base may use it). Thread-safe: one object
+// per thread.
 #pragma once
 
 #include "agent/base/bytes.h"

@@ -1,5 +1,5 @@
-// Status codes and Result, the only error channel below link and app. No strings inside: detail goes to events and logs.
-// Thread-safe: plain values.
+// Status codes and Result, the only error channel below link and app. No strings inside: detail goes to
+// events and logs. Thread-safe: plain values.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,21 @@
 namespace dipper::base {
 
 /// Outcome of an operation. Each function documents what a code means for it.
-enum class [[nodiscard]] Status : uint8_t {
-  kOk = 0,
-  kInvalidArgument,     ///< The caller's input is not acceptable; nothing changed.
-  kNotFound,            ///< The named thing does not exist (any more).
-  kDataLoss,            ///< Stored or received bytes are damaged or inconsistent.
-  kResourceExhausted,   ///< A fixed capacity is too small for the request.
-  kFailedPrecondition,  ///< The state does not allow this now.
-  kUnavailable,         ///< An I/O partner failed; trying again may help.
-  kUnimplemented,       ///< Unknown layout, version or kind.
-  kPermissionDenied,    ///< Signature, role, floor or policy says no.
-  kOutOfRange,          ///< Past the end of a partition, stream or window.
-  kAborted,             ///< Cancelled or superseded.
-  kDeadlineExceeded,    ///< Too late, or expired.
-  kAlreadyExists,       ///< A duplicate; the first one counts.
-  kInternal,            ///< A broken invariant that was noticed in time.
+enum class [[nodiscard]] Status : uint8_t{
+    kOk = 0,
+    kInvalidArgument,     ///< The caller's input is not acceptable; nothing changed.
+    kNotFound,            ///< The named thing does not exist (any more).
+    kDataLoss,            ///< Stored or received bytes are damaged or inconsistent.
+    kResourceExhausted,   ///< A fixed capacity is too small for the request.
+    kFailedPrecondition,  ///< The state does not allow this now.
+    kUnavailable,         ///< An I/O partner failed; trying again may help.
+    kUnimplemented,       ///< Unknown layout, version or kind.
+    kPermissionDenied,    ///< Signature, role, floor or policy says no.
+    kOutOfRange,          ///< Past the end of a partition, stream or window.
+    kAborted,             ///< Cancelled or superseded.
+    kDeadlineExceeded,    ///< Too late, or expired.
+    kAlreadyExists,       ///< A duplicate; the first one counts.
+    kInternal,            ///< A broken invariant that was noticed in time.
 };
 
 /// Name as printed in events and messages, for example "data_loss".
@@ -100,17 +100,18 @@ class [[nodiscard]] Result {
 }  // namespace dipper::base
 
 // Evaluates `expr` (a Status) and returns it from the enclosing function unless it is kOk.
-#define DIPPER_RETURN_IF_ERROR(expr)                                                                         \
-  do {                                                                                                       \
-    const ::dipper::base::Status dipper_status_ = (expr);                                                    \
-    if (dipper_status_ != ::dipper::base::Status::kOk) return dipper_status_;                                \
+#define DIPPER_RETURN_IF_ERROR(expr)                                          \
+  do {                                                                        \
+    const ::dipper::base::Status dipper_status_ = (expr);                     \
+    if (dipper_status_ != ::dipper::base::Status::kOk) return dipper_status_; \
   } while (false)
 
 #define DIPPER_CONCAT_INNER(a, b) a##b
 #define DIPPER_CONCAT(a, b) DIPPER_CONCAT_INNER(a, b)
 
 // DIPPER_ASSIGN_OR_RETURN(auto x, F()): returns F's status on failure, otherwise moves its value into x.
-#define DIPPER_ASSIGN_OR_RETURN(declaration, expr)                                                           \
-  auto DIPPER_CONCAT(dipper_result_, __LINE__) = (expr);                                                     \
-  if (!DIPPER_CONCAT(dipper_result_, __LINE__).ok()) return DIPPER_CONCAT(dipper_result_, __LINE__).status(); \
+#define DIPPER_ASSIGN_OR_RETURN(declaration, expr)           \
+  auto DIPPER_CONCAT(dipper_result_, __LINE__) = (expr);     \
+  if (!DIPPER_CONCAT(dipper_result_, __LINE__).ok())         \
+    return DIPPER_CONCAT(dipper_result_, __LINE__).status(); \
   declaration = std::move(DIPPER_CONCAT(dipper_result_, __LINE__)).value()

@@ -11,12 +11,13 @@ using base::Status;
 namespace {
 
 constexpr int64_t kSecondNs = 1000000000;
-constexpr int64_t kLongestSleepNs = 100000000;    // the outbox wants a turn every 100 ms
-constexpr int64_t kSilenceNs = 30 * kSecondNs;    // after that a component counts as not answering
-constexpr int64_t kSyncIntervalNs = 2 * kSecondNs;  // event log and backlog reach the medium at least that often
-constexpr uint32_t kRecordsPerTurn = 64;          // so that a burst does not starve the wire
+constexpr int64_t kLongestSleepNs = 100000000;  // the outbox wants a turn every 100 ms
+constexpr int64_t kSilenceNs = 30 * kSecondNs;  // after that a component counts as not answering
+constexpr int64_t kSyncIntervalNs =
+    2 * kSecondNs;                        // event log and backlog reach the medium at least that often
+constexpr uint32_t kRecordsPerTurn = 64;  // so that a burst does not starve the wire
 constexpr uint32_t kEventsPerTurn = 128;
-constexpr uint64_t kTimedOneIn = 64;              // a clock read costs more than a prediction
+constexpr uint64_t kTimedOneIn = 64;  // a clock read costs more than a prediction
 
 bool Finite(const FeedAnswer& answer) {
   if (!answer.observed) return true;
@@ -62,8 +63,9 @@ int64_t Agent::Step() {
 
 void Agent::Stop() {
   if (!Ok(at_.updater.PlannedStop())) {
-    at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::StorageError, .detail = "stop was not recorded"},
-                      config_.model);
+    at_.reporter.Send(
+        telemetry::Event{.kind = schema::EventKind::StorageError, .detail = "stop was not recorded"},
+        config_.model);
   }
   at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::Stopped}, {});
   if (!at_.reporter.SendOnline(false)) online_due_ = false;  // the will says it then
@@ -90,10 +92,12 @@ void Agent::OnConnected() {
 
 void Agent::SubscribeWanted() {
   if (!subscribe_due_ || !at_.transport.connected()) return;
-  // All filters again: brokers send retained messages anew for each, and offers and roots that are known cost nothing.
+  // All filters again: brokers send retained messages anew for each, and offers and roots that are known cost
+  // nothing.
   bool good = true;
   const auto subscribe = [&](const telemetry::Topic& filter) {
-    if (!filter.empty()) good = Ok(at_.transport.Subscribe(filter.view(), telemetry::Qos::kAtLeastOnce)) && good;
+    if (!filter.empty())
+      good = Ok(at_.transport.Subscribe(filter.view(), telemetry::Qos::kAtLeastOnce)) && good;
   };
   const auto subscribe_node = [&](std::string_view node) {
     subscribe(telemetry::OfferTopic(config_.fleet, node));
@@ -129,16 +133,24 @@ void Agent::OnMessage(const telemetry::TransportEvent& message) {
       // The reason is reported by the updater's own event.
       if (at_.updater.OnOffer(message.payload) != schema::Reason::None) update_due_ = true;
       return;
-    case telemetry::TopicKind::kPkgManifest: at_.updater.OnManifest(topic->digest, message.payload); return;
-    case telemetry::TopicKind::kPkgBlock: at_.updater.OnBlock(topic->digest, topic->block, message.payload); return;
+    case telemetry::TopicKind::kPkgManifest:
+      at_.updater.OnManifest(topic->digest, message.payload);
+      return;
+    case telemetry::TopicKind::kPkgBlock:
+      at_.updater.OnBlock(topic->digest, topic->block, message.payload);
+      return;
     case telemetry::TopicKind::kRoot:
       if (at_.trust.OnRoot(message.payload) == schema::Reason::None) {
         at_.reporter.Send(
-            telemetry::Event{.kind = schema::EventKind::RootChanged, .count = at_.trust.root().version()}, {});
+            telemetry::Event{.kind = schema::EventKind::RootChanged, .count = at_.trust.root().version()},
+            {});
       }
       return;
-    case telemetry::TopicKind::kCommand: OnCommand(message.payload); return;
-    default: return;
+    case telemetry::TopicKind::kCommand:
+      OnCommand(message.payload);
+      return;
+    default:
+      return;
   }
 }
 
@@ -148,7 +160,8 @@ void Agent::FeedSamples(int64_t now_ns) {
     const Status status = at_.source.Poll(&record);
     if (status == Status::kOutOfRange) {
       source_ended_ = true;
-      at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::DataError, .detail = "the source has ended"}, {});
+      at_.reporter.Send(
+          telemetry::Event{.kind = schema::EventKind::DataError, .detail = "the source has ended"}, {});
       break;
     }
     if (status == Status::kNotFound) break;
@@ -163,9 +176,9 @@ void Agent::FeedSamples(int64_t now_ns) {
     const int64_t before_ns = timed ? at_.clock.MonotonicNs() : 0;
     FeedResult result;
     if (!Ok(feed_.OnRecord(record, &result))) {
-      at_.reporter.Send(
-          telemetry::Event{.kind = schema::EventKind::DataError, .detail = "no column of the source is a feature"},
-          config_.model);
+      at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::DataError,
+                                         .detail = "no column of the source is a feature"},
+                        config_.model);
     }
     if (timed) latency_.Add(at_.clock.MonotonicNs() - before_ns);
     if (result.is_sample) OnSample(result);
@@ -205,7 +218,8 @@ void Agent::ReportAlarms(const FeedResult& result) {
     const schema::Spec& spec = at_.updater.champion_spec()->table();
     telemetry::Contribution share;
     if (spec.target()->kind() == schema::TargetKind::FeatureAhead) {
-      share = {.feature = spec.features()->Get(spec.target()->feature())->name()->string_view(), .share = 1.0};
+      share = {.feature = spec.features()->Get(spec.target()->feature())->name()->string_view(),
+               .share = 1.0};
     }
     telemetry::Event event{
         .kind = out.anomaly_raised ? schema::EventKind::AnomalyRaised : schema::EventKind::AnomalyCleared,
@@ -217,11 +231,13 @@ void Agent::ReportAlarms(const FeedResult& result) {
     if (!share.feature.empty()) event.contributions = {&share, 1};
     at_.reporter.Send(event, config_.model);
   }
-  if (result.champion.learned && (result.champion.outcome.drift_alarm || result.champion.outcome.drift_warning)) {
-    at_.reporter.Send(telemetry::Event{.kind = result.champion.outcome.drift_alarm ? schema::EventKind::DriftAlarm
-                                                                                   : schema::EventKind::DriftWarning,
-                                       .sample_id = result.id},
-                      config_.model);
+  if (result.champion.learned &&
+      (result.champion.outcome.drift_alarm || result.champion.outcome.drift_warning)) {
+    at_.reporter.Send(
+        telemetry::Event{.kind = result.champion.outcome.drift_alarm ? schema::EventKind::DriftAlarm
+                                                                     : schema::EventKind::DriftWarning,
+                         .sample_id = result.id},
+        config_.model);
   }
 }
 

@@ -1,6 +1,6 @@
-// Agent: the main loop of a device over interfaces: samples to models, labels to the gate, everything that happens to
-// store and telemetry, messages to the updater. No main, no Paho, no Linux here; agent/app wires it.
-// One thread calls everything. No heap after construction.
+// Agent: the main loop of a device over interfaces: samples to models, labels to the gate, everything that
+// happens to store and telemetry, messages to the updater. No main, no Paho, no Linux here; agent/app wires
+// it. One thread calls everything. No heap after construction.
 #pragma once
 
 #include <array>
@@ -61,7 +61,8 @@ class Agent {
  public:
   Agent(const AgentConfig& config, const AgentParts& parts);
 
-  /// One turn: what has arrived, what is due. Never blocks on the network; writes to storage may wait for the medium.
+  /// One turn: what has arrived, what is due. Never blocks on the network; writes to storage may wait for the
+  /// medium.
   /// @returns monotonic time at which the next turn is due at the latest.
   int64_t Step();
 

@@ -15,15 +15,20 @@ constexpr size_t kMaxBirthFeatures = 64;  // what a birth buffer is sure to hold
 
 schema::SlotName SlotName(store::SlotId slot) {
   switch (slot) {
-    case store::SlotId::kA: return schema::SlotName::A;
-    case store::SlotId::kB: return schema::SlotName::B;
-    case store::SlotId::kFactory: return schema::SlotName::Factory;
-    case store::SlotId::kNone: break;
+    case store::SlotId::kA:
+      return schema::SlotName::A;
+    case store::SlotId::kB:
+      return schema::SlotName::B;
+    case store::SlotId::kFactory:
+      return schema::SlotName::Factory;
+    case store::SlotId::kNone:
+      break;
   }
   return schema::SlotName::None;
 }
 
-// The wire's report tells both losses and the interval of their difference; the gate's interval is that of the excess.
+// The wire's report tells both losses and the interval of their difference; the gate's interval is that of
+// the excess.
 telemetry::GateReport WireReport(const update::GateReport& gate) {
   const double margin = gate.challenger_loss - gate.rival_loss - gate.excess;
   return {.samples = gate.counted,
@@ -62,7 +67,8 @@ void Agent::OnUpdateEvent(const update::UpdateEvent& event) {
 }
 
 void Agent::OnCommand(base::ByteView document) {
-  const package::DeviceNames names{.fleet = config_.fleet, .device = config_.device, .groups = config_.groups};
+  const package::DeviceNames names{
+      .fleet = config_.fleet, .device = config_.device, .groups = config_.groups};
   const update::Trust::Ticket ticket = at_.trust.OnCommand(document, names);
   if (ticket.reason == schema::Reason::WrongTarget) return;  // somebody else's
   telemetry::CommandResponse response{
@@ -128,9 +134,8 @@ void Agent::SendDueStates() {
 
 bool Agent::SendBirth() {
   std::array<telemetry::FeatureInfo, kMaxBirthFeatures> features;
-  telemetry::ModelInfo model{.id = config_.model,
-                             .max_image_bytes = config_.max_image_bytes,
-                             .slot_bytes = config_.slot_bytes};
+  telemetry::ModelInfo model{
+      .id = config_.model, .max_image_bytes = config_.max_image_bytes, .slot_bytes = config_.slot_bytes};
   const update::UpdateStatus status = at_.updater.Status();
   if (const learn::Spec* spec = at_.updater.champion_spec(); spec != nullptr) {
     const schema::Spec& table = spec->table();
@@ -177,7 +182,8 @@ bool Agent::SendUpdateStatus() {
                                   .tries_left = static_cast<uint8_t>(status.tries_left),
                                   .rung = static_cast<uint8_t>(status.rung),
                                   .gate = gate.ok() ? &report : nullptr};
-  if (learn::Model* champion = at_.updater.champion(); champion != nullptr) message.frozen = champion->frozen();
+  if (learn::Model* champion = at_.updater.champion(); champion != nullptr)
+    message.frozen = champion->frozen();
   message.target = {.digest = status.challenger.IsZero() ? status.offered : status.challenger,
                     .name = status.challenger_name.view(),
                     .version = status.challenger_version.view()};
@@ -284,7 +290,8 @@ void Agent::AddDeviceMetrics(int64_t wall_ns, MetricBuffer* values) {
   count(MetricId::kBacklogSentTotal, outbox.backlog_sent);
   count(MetricId::kBacklogDroppedTotal, outbox.dropped);
   count(MetricId::kTelemetryRefusedTotal, outbox.refused);
-  const double age = outbox.oldest_time_ns == 0 ? 0 : static_cast<double>(wall_ns - outbox.oldest_time_ns) * 1e-9;
+  const double age =
+      outbox.oldest_time_ns == 0 ? 0 : static_cast<double>(wall_ns - outbox.oldest_time_ns) * 1e-9;
   add(MetricId::kBacklogOldestAgeSeconds, std::max(age, 0.0));
 }
 
@@ -295,7 +302,8 @@ void Agent::SendMetrics() {
   at_.reporter.Send(std::span<const telemetry::MetricValue>(values.begin(), values.size()), {});
   // Progress of a transfer or a trial is worth telling between its steps.
   const schema::UpdateState state = at_.updater.Status().state;
-  update_due_ = update_due_ || state == schema::UpdateState::Transferring || state == schema::UpdateState::Trial;
+  update_due_ =
+      update_due_ || state == schema::UpdateState::Transferring || state == schema::UpdateState::Trial;
   values.Clear();
   AddModelMetrics(wall_ns, &values);
   AddUpdateMetrics(wall_ns, &values);

@@ -1,5 +1,6 @@
-// AnomalyScorer: how well the device's anomaly scores match a truth column, where the data bring one. It is about the
-// device, not about one model: it goes on when the champion changes. Not thread-safe. Fixed memory, no heap.
+// AnomalyScorer: how well the device's anomaly scores match a truth column, where the data bring one. It is
+// about the device, not about one model: it goes on when the champion changes. Not thread-safe. Fixed memory,
+// no heap.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Health: when a start counts as healthy, and when a further healthy period has passed. Every component must have
-// answered recently, without a break, for the configured time. Not thread-safe.
+// Health: when a start counts as healthy, and when a further healthy period has passed. Every component must
+// have answered recently, without a break, for the configured time. Not thread-safe.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// LatencyHistogram: quantiles of call times in fixed memory, eight buckets an octave from 64 ns to 64 s. Not thread-safe.
+// LatencyHistogram: quantiles of call times in fixed memory, eight buckets an octave from 64 ns to 64 s. Not
+// thread-safe.
 #pragma once
 
 #include <array>

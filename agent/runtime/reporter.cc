@@ -7,7 +7,13 @@ using base::Status;
 
 Reporter::Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session,
                    hal::Clock& clock, telemetry::Outbox& outbox, store::EventLog& log)
-    : config_(config), identity_(identity), session_(session), clock_(clock), outbox_(outbox), log_(log), buffer_{} {}
+    : config_(config),
+      identity_(identity),
+      session_(session),
+      clock_(clock),
+      outbox_(outbox),
+      log_(log),
+      buffer_{} {}
 
 telemetry::Envelope Reporter::MakeEnvelope(std::string_view model, bool counted) {
   return {.boot = identity_.boot_id.view(),
@@ -38,10 +44,11 @@ void Reporter::Send(telemetry::Event event, std::string_view model) {
 
 void Reporter::Send(std::span<const telemetry::MetricValue> values, std::string_view model) {
   if (values.empty()) return;
-  const auto encoded =
-      telemetry::Encode(telemetry::MetricsBatch{.envelope = MakeEnvelope(model, true), .values = values}, buffer_);
+  const auto encoded = telemetry::Encode(
+      telemetry::MetricsBatch{.envelope = MakeEnvelope(model, true), .values = values}, buffer_);
   if (!encoded.ok()) ++encode_failures_;
-  if (!Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{}))) return;  // counted by the outbox as dropped
+  if (!Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{})))
+    return;  // counted by the outbox as dropped
 }
 
 bool Reporter::Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain) {
@@ -87,7 +94,8 @@ bool Reporter::SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t 
 bool Reporter::SendOnline(bool online) {
   std::array<uint8_t, telemetry::kStateBufferBytes> text;
   const auto state = telemetry::EncodeState(
-      {.online = online, .boot = identity_.boot_id.view(), .session = session_, .time_ns = clock_.WallNs()}, text);
+      {.online = online, .boot = identity_.boot_id.view(), .session = session_, .time_ns = clock_.WallNs()},
+      text);
   if (!state.ok()) {
     ++encode_failures_;
     return true;

@@ -1,6 +1,6 @@
-// Reporter: turns what happens on the device into messages, with the envelope every message carries. Events go to the
-// event log and out by the outbox; states are retained and sent again whenever they changed or a connection began.
-// Not thread-safe. No heap after construction.
+// Reporter: turns what happens on the device into messages, with the envelope every message carries. Events
+// go to the event log and out by the outbox; states are retained and sent again whenever they changed or a
+// connection began. Not thread-safe. No heap after construction.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ namespace dipper::runtime {
 struct ReporterConfig {
   std::string_view fleet;
   std::span<const std::string_view> groups;
-  std::string_view system;         ///< Operating system and machine, for people.
+  std::string_view system;  ///< Operating system and machine, for people.
   std::string_view agent_version;
   uint32_t interval_ms = 0;        ///< Of metrics batches.
   uint32_t max_message_bytes = 0;  ///< What the link accepts.
@@ -28,8 +28,8 @@ struct ReporterConfig {
 
 class Reporter {
  public:
-  Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session, hal::Clock& clock,
-           telemetry::Outbox& outbox, store::EventLog& log);
+  Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session,
+           hal::Clock& clock, telemetry::Outbox& outbox, store::EventLog& log);
 
   /// Fills boot, session, sequence (when `counted`), time and model.
   telemetry::Envelope MakeEnvelope(std::string_view model, bool counted);

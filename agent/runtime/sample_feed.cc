@@ -32,7 +32,8 @@ bool SampleFeed::Decode(Lane* lane, const hal::Record& record, stream::DecodedSa
   return Ok(lane->decoder->DecodeLine(base::AsText(record.payload), values, sample));
 }
 
-void SampleFeed::Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample, FeedAnswer* answer) {
+void SampleFeed::Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample,
+                     FeedAnswer* answer) {
   learn::Model& model = *lane->at.model;
   const std::span<const float> values(lane->values.data(), lane->decoder->feature_count());
   marker_.Enter(lane->at.package);

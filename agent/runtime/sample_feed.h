@@ -1,5 +1,5 @@
-// SampleFeed: takes records from a source to the champion and the challenger. Both see the same samples and labels in
-// the same order; what they answered goes back to the caller for the gate, alarms and telemetry.
+// SampleFeed: takes records from a source to the champion and the challenger. Both see the same samples and
+// labels in the same order; what they answered goes back to the caller for the gate, alarms and telemetry.
 // Not thread-safe. No heap after construction.
 #pragma once
 
@@ -15,7 +15,8 @@
 
 namespace dipper::runtime {
 
-/// One of the two models that a sample goes to. `model` is null when there is none; `spec` is the one it runs by.
+/// One of the two models that a sample goes to. `model` is null when there is none; `spec` is the one it runs
+/// by.
 struct FeedModel {
   learn::Model* model = nullptr;
   const learn::Spec* spec = nullptr;
@@ -24,14 +25,14 @@ struct FeedModel {
 
 /// What one model answered to one record.
 struct FeedAnswer {
-  bool observed = false;         ///< `output` holds the prediction for this sample.
+  bool observed = false;  ///< `output` holds the prediction for this sample.
   learn::Output output;
-  bool learned = false;          ///< `outcome` holds the scored label.
+  bool learned = false;  ///< `outcome` holds the scored label.
   learn::Outcome outcome;
 };
 
 struct FeedResult {
-  bool is_sample = false;        ///< The record was a usable sample.
+  bool is_sample = false;  ///< The record was a usable sample.
   uint64_t id = 0;
   FeedAnswer champion;
   FeedAnswer challenger;
@@ -41,7 +42,7 @@ struct FeedResult {
 
 struct FeedCounters {
   uint64_t samples = 0;
-  uint64_t skipped = 0;          ///< Records that could not be used.
+  uint64_t skipped = 0;  ///< Records that could not be used.
   uint64_t unusable_labels = 0;
 };
 

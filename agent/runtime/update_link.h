@@ -1,5 +1,6 @@
-// UpdateLink: what the updater says and asks for, handed to the agent: events to the reporter, wishes for package blocks
-// as topic filters. Not thread-safe. It exists because updater and agent each need the other at construction.
+// UpdateLink: what the updater says and asks for, handed to the agent: events to the reporter, wishes for
+// package blocks as topic filters. Not thread-safe. It exists because updater and agent each need the other
+// at construction.
 #pragma once
 
 #include "agent/runtime/agent.h"

@@ -67,7 +67,7 @@ constexpr auto kRows = std::to_array<MetricRow>({
     Model(M::kLatencyP50Seconds, "learner_latency_p50_seconds", "seconds",
           "median time of one observe and learn"),
     Model(M::kLatencyP99Seconds, "learner_latency_p99_seconds", "seconds", "99th percentile of the same"),
-    Model(M::kLatencyMaxSeconds, "learner_latency_max_seconds", "seconds", "longest since the last batch"),
+    Model(M::kLatencyMaxSeconds, "learner_latency_max_seconds", "seconds", "longest since the start"),
     Model(M::kImageBytes, "learner_image_bytes", "bytes", "model image"),
     Model(M::kCheckpointAgeSeconds, "learner_checkpoint_age_seconds", "seconds",
           "since the newest checkpoint"),

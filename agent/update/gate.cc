@@ -1,4 +1,5 @@
-// Implementation of gate.h: betting with fixed stakes, mixed over eight stakes. Formulas: docs/reference/update.md.
+// Implementation of gate.h: betting with fixed stakes, mixed over eight stakes. Formulas:
+// docs/reference/update.md.
 #include "agent/update/gate.h"
 
 #include <algorithm>
@@ -28,8 +29,8 @@ double Clip(double loss, double bound) {
 }
 
 bool IsFinite(const GateLane& lane) {
-  return std::isfinite(lane.count) && std::isfinite(lane.s1) && std::isfinite(lane.s2) && std::isfinite(lane.s3) &&
-         std::isfinite(lane.s4) && lane.count >= 0;
+  return std::isfinite(lane.count) && std::isfinite(lane.s1) && std::isfinite(lane.s2) &&
+         std::isfinite(lane.s3) && std::isfinite(lane.s4) && lane.count >= 0;
 }
 
 /// Sums of the first four powers of (threshold - X) over a lane.
@@ -48,9 +49,11 @@ Status CheckGateConfig(const GateConfig& config) {
   if (!finite || config.loss_bound < 0 || config.margin < 0) return Status::kInvalidArgument;
   if (config.loss_bound > 0 && config.margin > config.loss_bound) return Status::kInvalidArgument;
   if (config.margin_ratio < 0 || config.margin_ratio > 10) return Status::kInvalidArgument;
-  if (config.alpha < 1e-9 || config.alpha > 0.5 || config.recent > kMaxRecent) return Status::kInvalidArgument;
+  if (config.alpha < 1e-9 || config.alpha > 0.5 || config.recent > kMaxRecent)
+    return Status::kInvalidArgument;
   if (config.horizon == 0) return Status::kInvalidArgument;
-  return config.deadline_samples == 0 && config.deadline_seconds == 0 ? Status::kInvalidArgument : Status::kOk;
+  return config.deadline_samples == 0 && config.deadline_seconds == 0 ? Status::kInvalidArgument
+                                                                      : Status::kOk;
 }
 
 Gate::Gate(const GateConfig& config, const base::Digest& package) : config_(config) {
@@ -62,7 +65,8 @@ Gate::Gate(const GateConfig& config, const base::Digest& package) : config_(conf
 /// Fixed before the first counted sample, so that it is predictable and the bounds below hold.
 void Gate::FixBound() {
   const double bound = kAutoBound * state_.warmup_rival_sum / static_cast<double>(state_.seen);
-  if (state_.seen < std::max(config_.warmup_samples, kAutoWarmup) || !(bound > 0) || !std::isfinite(bound)) return;
+  if (state_.seen < std::max(config_.warmup_samples, kAutoWarmup) || !(bound > 0) || !std::isfinite(bound))
+    return;
   state_.loss_bound = std::max(bound, config_.margin);
 }
 
@@ -143,7 +147,8 @@ GateVerdict Gate::Verdict() const {
   return config_.confirm_at_deadline ? GateVerdict::kDeadlineConfirm : GateVerdict::kDeadlineFallBack;
 }
 
-/// Where the evidence against "beyond the limit" reaches 1 / alpha, between the mean and the end of the range.
+/// Where the evidence against "beyond the limit" reaches 1 / alpha, between the mean and the end of the
+/// range.
 double Gate::Limit(Side side) const {
   const bool below = side == Side::kBelow;
   double count = 0, sum = 0;
@@ -191,8 +196,10 @@ base::Result<uint32_t> Gate::Save(base::MutableBytes out) const {
 Status Gate::Restore(base::ByteView bytes) {
   if (bytes.size() < kGateStateBytes) return Status::kDataLoss;
   const auto state = base::Load<GateState>(bytes.data());
-  if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 1) return Status::kDataLoss;
-  if (state.package_digest != state_.package_digest || state.recent_count > config_.recent) return Status::kDataLoss;
+  if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 1)
+    return Status::kDataLoss;
+  if (state.package_digest != state_.package_digest || state.recent_count > config_.recent)
+    return Status::kDataLoss;
   bool good = std::isfinite(state.loss_bound) && state.loss_bound >= 0 && state.counted <= state.seen &&
               std::isfinite(state.warmup_rival_sum) && std::isfinite(state.challenger_sum) &&
               std::isfinite(state.rival_sum);

@@ -1,8 +1,9 @@
-// Gate: is the challenger worse than its rival? A sequential test on the running average of paired, clipped losses that
-// may be looked at after every label. docs/reference/update.md has the formulas and their proof.
+// Gate: is the challenger worse than its rival? A sequential test on the running average of paired, clipped
+// losses that may be looked at after every label. docs/reference/update.md has the formulas and their proof.
 // Not thread-safe. No heap; the state is a plain struct that is saved with the challenger's checkpoint.
-// Source: Choe and Ramdas 2023, Comparing Sequential Forecasters (running averages of conditional means, theorem 2;
-// lagged forecasts, section 4.4); Howard, Ramdas, McAuliffe and Sekhon 2021 (nonnegative supermartingales, mixtures).
+// Source: Choe and Ramdas 2023, Comparing Sequential Forecasters (running averages of conditional means,
+// theorem 2; lagged forecasts, section 4.4); Howard, Ramdas, McAuliffe and Sekhon 2021 (nonnegative
+// supermartingales, mixtures).
 #pragma once
 
 #include <array>
@@ -13,25 +14,27 @@
 
 namespace dipper::update {
 
-inline constexpr uint32_t kMaxLanes = 64;    ///< Interleaved tests; a longer label delay leaves samples out.
+inline constexpr uint32_t kMaxLanes = 64;  ///< Interleaved tests; a longer label delay leaves samples out.
 inline constexpr uint32_t kMaxRecent = 256;
 
 /// Losses are in the unit of the task: 0-1 error or absolute error.
 struct GateConfig {
-  bool paired = true;        ///< False: no loss test; the deadline's policy decides.
-  double loss_bound = 0;     ///< B: losses are clipped to [0, B]; 0: kAutoBound times the rival's mean loss in warm-up.
-  double margin = 0;         ///< Still "not worse": absolute part, >= 0
-  double margin_ratio = 0;   ///< and part of the rival's loss, 0 to 10.
-  double alpha = 0.05;       ///< Of each side: wrong confirm, wrong fall back.
+  bool paired = true;  ///< False: no loss test; the deadline's policy decides.
+  double loss_bound =
+      0;  ///< B: losses are clipped to [0, B]; 0: kAutoBound times the rival's mean loss in warm-up.
+  double margin = 0;        ///< Still "not worse": absolute part, >= 0
+  double margin_ratio = 0;  ///< and part of the rival's loss, 0 to 10.
+  double alpha = 0.05;      ///< Of each side: wrong confirm, wrong fall back.
   uint64_t warmup_samples = 0;
-  uint32_t recent = 0;       ///< 0 to kMaxRecent; 0: not asked.
+  uint32_t recent = 0;            ///< 0 to kMaxRecent; 0: not asked.
   uint64_t deadline_samples = 0;  ///< Labelled samples, warm-up included; 0: none.
   uint64_t deadline_seconds = 0;  ///< Powered-on; 0: none.
   bool confirm_at_deadline = false;
-  uint32_t horizon = 1;      ///< Samples between a prediction and its label.
+  uint32_t horizon = 1;  ///< Samples between a prediction and its label.
 };
 
-/// With no bound known, B = 4 times the rival's mean loss: above nearly all of an exponential tail (e^-4 = 2 %).
+/// With no bound known, B = 4 times the rival's mean loss: above nearly all of an exponential tail (e^-4 = 2
+/// %).
 inline constexpr double kAutoBound = 4.0;
 inline constexpr uint64_t kAutoWarmup = 32;  ///< Least warm-up when B comes from it.
 
@@ -48,13 +51,13 @@ enum class GateVerdict : uint8_t {
 
 /// What the decision rests on. "Excess" = challenger's loss - (1 + margin_ratio) * rival's loss - margin.
 struct GateReport {
-  uint64_t seen = 0;     ///< Labelled pairs, warm-up included.
-  uint64_t counted = 0;  ///< Pairs in the test.
+  uint64_t seen = 0;                           ///< Labelled pairs, warm-up included.
+  uint64_t counted = 0;                        ///< Pairs in the test.
   double challenger_loss = 0, rival_loss = 0;  ///< Means of the counted, clipped losses.
-  double excess = 0;          ///< Mean excess.
+  double excess = 0;                           ///< Mean excess.
   double lower = 0, upper = 0;  ///< Confidence sequence for the running average of the expected excess.
-  double recent_excess = 0;   ///< Mean over the recent window.
-  double loss_bound = 0;      ///< B in force; 0: not yet known.
+  double recent_excess = 0;     ///< Mean over the recent window.
+  double loss_bound = 0;        ///< B in force; 0: not yet known.
 };
 
 /// One interleaved test: sums of powers of the scaled excess.
@@ -88,14 +91,14 @@ class Gate {
   Gate(const GateConfig& config, const base::Digest& package);
   Gate() = default;
 
-  /// One labelled sample, each loss of a prediction that was fixed before the label. Negative or not finite losses are
-  /// clipped as B (a prediction that cannot be scored is as bad as can be).
-  /// Cost: O(1).
+  /// One labelled sample, each loss of a prediction that was fixed before the label. Negative or not finite
+  /// losses are clipped as B (a prediction that cannot be scored is as bad as can be). Cost: O(1).
   void Add(double challenger_loss, double rival_loss);
   /// Powered-on time since the last call.
   void AddPoweredTime(uint64_t ns) { state_.powered_ns += ns; }
 
-  /// Cost: O(lanes) exponentials. May be asked as often as wanted: the error bounds hold for all times together.
+  /// Cost: O(lanes) exponentials. May be asked as often as wanted: the error bounds hold for all times
+  /// together.
   GateVerdict Verdict() const;
   /// Cost: two bisections over Verdict's sums, about 100 times its cost.
   GateReport Report() const;

@@ -98,7 +98,8 @@ Reason LoadPayload(package::ByteSource& source, const package::Manifest& manifes
   const Reason reason = package::DecodeImage(source, manifest, scratch, to->image_memory());
   if (reason != Reason::None) return reason;
   const auto model = learn::Model::Attach(*to->spec, to->image_memory());
-  if (!model.ok()) return model.status() == Status::kUnimplemented ? Reason::UnknownLayout : Reason::NotFinite;
+  if (!model.ok())
+    return model.status() == Status::kUnimplemented ? Reason::UnknownLayout : Reason::NotFinite;
   to->model.emplace(*model);
   return Reason::None;
 }
@@ -131,7 +132,8 @@ GateConfig GateConfigOf(const package::Manifest& manifest, const learn::Spec& sp
   config.confirm_at_deadline = policy.at_deadline() == schema::AtDeadline::Confirm;
   config.horizon = policy.horizon();
   if (config.horizon == 0) {
-    config.horizon = spec.target_kind() == schema::TargetKind::FeatureAhead ? spec.table().target()->ahead() : 1;
+    config.horizon =
+        spec.target_kind() == schema::TargetKind::FeatureAhead ? spec.table().target()->ahead() : 1;
   }
   return config;
 }

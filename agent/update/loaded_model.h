@@ -1,5 +1,6 @@
-// LoadedModel: a model in one of the updater's image memories, with its spec and names; and the checks that a package
-// must pass before its model may run. Not thread-safe. Heap: the spec's memory, at construction; zstd's inside loading.
+// LoadedModel: a model in one of the updater's image memories, with its spec and names; and the checks that a
+// package must pass before its model may run. Not thread-safe. Heap: the spec's memory, at construction;
+// zstd's inside loading.
 #pragma once
 
 #include <memory>
@@ -46,8 +47,8 @@ schema::Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to);
 
 /// Decodes the payload and attaches it (after TakeSpec). None; BadBlock, BadDigest, StorageError, TooLarge;
 /// UnknownLayout; NotFinite: an index, count or number in it is out of range.
-schema::Reason LoadPayload(package::ByteSource& source, const package::Manifest& manifest, base::MutableBytes scratch,
-                           LoadedModel* to);
+schema::Reason LoadPayload(package::ByteSource& source, const package::Manifest& manifest,
+                           base::MutableBytes scratch, LoadedModel* to);
 
 /// Runs the self-test on the loaded payload, which is used up by it: load it afresh afterwards.
 /// None; SelfTest: a step is refused or the digest after the last one differs; NotFinite.

@@ -1,4 +1,5 @@
-// Slots as package sources, and what the store asks about packages. Not thread-safe. Heap: as package::VerifyWhole.
+// Slots as package sources, and what the store asks about packages. Not thread-safe. Heap: as
+// package::VerifyWhole.
 #pragma once
 
 #include "agent/package/verify.h"
@@ -10,7 +11,8 @@ namespace dipper::update {
 /// The package in a slot with a header.
 class SlotSource final : public package::ByteSource {
  public:
-  SlotSource(store::ModelStore& store, store::SlotId slot, uint64_t bytes) : store_(store), slot_(slot), bytes_(bytes) {}
+  SlotSource(store::ModelStore& store, store::SlotId slot, uint64_t bytes)
+      : store_(store), slot_(slot), bytes_(bytes) {}
   base::Status ReadAt(uint64_t offset, base::MutableBytes to) override;
   uint64_t size() const override { return bytes_; }
 
@@ -24,7 +26,9 @@ class SlotSource final : public package::ByteSource {
 class StageSource final : public package::ByteSource {
  public:
   StageSource(store::ModelStore& store, uint64_t bytes) : store_(store), bytes_(bytes) {}
-  base::Status ReadAt(uint64_t offset, base::MutableBytes to) override { return store_.ReadStage(offset, to); }
+  base::Status ReadAt(uint64_t offset, base::MutableBytes to) override {
+    return store_.ReadStage(offset, to);
+  }
   uint64_t size() const override { return bytes_; }
 
  private:
@@ -32,7 +36,8 @@ class StageSource final : public package::ByteSource {
   uint64_t bytes_;
 };
 
-/// Every byte of a slot against the package's own hashes, without signatures (docs/reference/storage.md, rule 9).
+/// Every byte of a slot against the package's own hashes, without signatures (docs/reference/storage.md, rule
+/// 9).
 class PackageVerifier final : public store::SlotVerifier {
  public:
   /// `memory`: 16-aligned, kWholeMemoryBytes; used inside Verify only.

@@ -1,5 +1,5 @@
-// StageWriter: any range of a staged package over media that only take whole write units: the units at the edges are
-// read, patched and written back. Not thread-safe. No heap.
+// StageWriter: any range of a staged package over media that only take whole write units: the units at the
+// edges are read, patched and written back. Not thread-safe. No heap.
 #pragma once
 
 #include <array>

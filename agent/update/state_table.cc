@@ -1,4 +1,5 @@
-// The table. Rows are states in the order of schema::UpdateState, columns events in the order of update::Event.
+// The table. Rows are states in the order of schema::UpdateState, columns events in the order of
+// update::Event.
 #include "agent/update/state_table.h"
 
 #include "agent/base/assert.h"
@@ -102,17 +103,16 @@ Transition Next(schema::UpdateState state, Event event) {
 }
 
 std::string_view EventName(Event event) {
-  constexpr std::array<std::string_view, kEventCount> kNames = {"offer",    "install",       "start",
-                                                                "received", "verified",      "trial_started",
-                                                                "confirm",  "fall_back",     "refuse",
-                                                                "fail"};
+  constexpr std::array<std::string_view, kEventCount> kNames = {
+      "offer",         "install", "start",     "received", "verified",
+      "trial_started", "confirm", "fall_back", "refuse",   "fail"};
   return kNames[static_cast<size_t>(event)];
 }
 
 std::string_view ActionName(Action action) {
-  constexpr std::array<std::string_view, 11> kNames = {"ignore",         "wait_for_turn", "supersede", "queue",
-                                                       "begin_transfer", "verify",        "stage",     "run_trial",
-                                                       "promote",        "drop_challenger", "give_up"};
+  constexpr std::array<std::string_view, 11> kNames = {
+      "ignore", "wait_for_turn", "supersede", "queue",           "begin_transfer", "verify",
+      "stage",  "run_trial",     "promote",   "drop_challenger", "give_up"};
   return kNames[static_cast<size_t>(action)];
 }
 

@@ -1,5 +1,5 @@
-// The update state machine as one readable table: state x event -> next state and action. The table decides, the
-// Updater does (docs/reference/update.md shows it). Thread-safe: constants and a pure function.
+// The update state machine as one readable table: state x event -> next state and action. The table decides,
+// the Updater does (docs/reference/update.md shows it). Thread-safe: constants and a pure function.
 #pragma once
 
 #include <array>
@@ -26,17 +26,17 @@ inline constexpr size_t kEventCount = 10;
 inline constexpr size_t kStateCount = 10;
 
 enum class Action : uint8_t {
-  kIgnore = 0,       ///< The event means nothing in this state; nothing changes, nothing is reported.
-  kWaitForTurn,      ///< Remember the offer until its place in the window.
-  kSupersede,        ///< Give up what is going on for the newer offer, then as kWaitForTurn.
-  kQueue,            ///< Keep the newest offer until the trial has ended.
+  kIgnore = 0,   ///< The event means nothing in this state; nothing changes, nothing is reported.
+  kWaitForTurn,  ///< Remember the offer until its place in the window.
+  kSupersede,    ///< Give up what is going on for the newer offer, then as kWaitForTurn.
+  kQueue,        ///< Keep the newest offer until the trial has ended.
   kBeginTransfer,
   kVerify,
-  kStage,            ///< The package is staged: prepare its trial.
+  kStage,  ///< The package is staged: prepare its trial.
   kRunTrial,
-  kPromote,          ///< The challenger becomes the champion.
-  kDropChallenger,   ///< The champion goes on with what it has learned.
-  kGiveUp,           ///< Abandon the transfer or stage and report the reason.
+  kPromote,         ///< The challenger becomes the champion.
+  kDropChallenger,  ///< The champion goes on with what it has learned.
+  kGiveUp,          ///< Abandon the transfer or stage and report the reason.
 };
 
 struct Transition {

@@ -82,8 +82,8 @@ TransferResult Transfer::Bad(Reason reason, int64_t now_ns) {
   return {};
 }
 
-TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView head, const package::TrustRoot& root,
-                                    int64_t now_ns) {
+TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView head,
+                                    const package::TrustRoot& root, int64_t now_ns) {
   if (phase_ != Phase::kManifest || package != offer_.package) {
     ++(phase_ == Phase::kBlocks && package == offer_.package ? counts_.duplicates : counts_.foreign);
     return {};
@@ -106,7 +106,8 @@ TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView 
 TransferResult Transfer::OpenStage(base::ByteView head) {
   const uint64_t bytes = manifest_.header().package_bytes();
   if (bytes != offer_.package_bytes) return Finish(TransferResult::kRefused, Reason::BadFormat);
-  if (manifest_.block_count() > store::kMaxTransferBlocks) return Finish(TransferResult::kRefused, Reason::TooLarge);
+  if (manifest_.block_count() > store::kMaxTransferBlocks)
+    return Finish(TransferResult::kRefused, Reason::TooLarge);
   writer_.SetPackageBytes(bytes);
   state_ = counters_store_.transfer(model_index_);
   const bool known = state_.digest == offer_.package && state_.block_count == manifest_.block_count();
@@ -135,11 +136,13 @@ TransferResult Transfer::OpenStage(base::ByteView head) {
 TransferResult Transfer::Persist() {
   unsaved_ = 0;
   // Barrier first: the bitmap never promises a block that is not durable.
-  const bool stored = base::Ok(store_.SyncStage()) && base::Ok(counters_store_.SetTransfer(model_index_, state_));
+  const bool stored =
+      base::Ok(store_.SyncStage()) && base::Ok(counters_store_.SetTransfer(model_index_, state_));
   return stored ? TransferResult{} : Finish(TransferResult::kFailed, Reason::StorageError);
 }
 
-TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored, int64_t now_ns) {
+TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored,
+                                 int64_t now_ns) {
   if (phase_ != Phase::kBlocks || package != offer_.package) {
     ++counts_.foreign;
     return {};
@@ -183,7 +186,8 @@ TransferResult Transfer::NextGroup(int64_t now_ns) {
     }
   }
   const TransferResult persisted = Persist();
-  return persisted.kind == TransferResult::kGoingOn ? Finish(TransferResult::kComplete, Reason::None) : persisted;
+  return persisted.kind == TransferResult::kGoingOn ? Finish(TransferResult::kComplete, Reason::None)
+                                                    : persisted;
 }
 
 TransferResult Transfer::Poll(int64_t now_ns) {

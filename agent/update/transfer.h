@@ -1,5 +1,6 @@
-// Transfer: brings one offered package into the inactive slot, block by block, each hash checked before a byte of it is
-// written; what is there survives a restart. Not thread-safe. No heap, but mbedTLS's while a head is verified.
+// Transfer: brings one offered package into the inactive slot, block by block, each hash checked before a
+// byte of it is written; what is there survives a restart. Not thread-safe. No heap, but mbedTLS's while a
+// head is verified.
 #pragma once
 
 #include "agent/package/document.h"
@@ -16,8 +17,9 @@ struct TransferConfig {
   uint32_t max_quiet_ms = 60000;  ///< up to this;
   uint32_t attempts = 7;          ///< after so many in a row the blocks are unavailable.
   uint32_t bad_retry_ms = 500;    ///< Pause after a delivery that did not verify.
-  uint32_t bad_limit = 3;         ///< So many bad deliveries of one thing without a good one: it is bad at the source.
-  uint32_t persist_blocks = 64;   ///< Blocks between two barriers with the bitmap behind them.
+  uint32_t bad_limit =
+      3;  ///< So many bad deliveries of one thing without a good one: it is bad at the source.
+  uint32_t persist_blocks = 64;  ///< Blocks between two barriers with the bitmap behind them.
 };
 
 /// What a call brought about. Anything but kGoingOn is said once; the transfer is then over.
@@ -32,9 +34,11 @@ struct TransferCounts {
 
 class Transfer {
  public:
-  /// All must outlive this; `head_memory` (16-aligned, kHeadMemoryBytes) holds the manifest until the next Begin.
-  Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters, uint32_t model_index,
-           BlockTransport& transport, base::MutableBytes head_memory, uint32_t write_unit_bytes);
+  /// All must outlive this; `head_memory` (16-aligned, kHeadMemoryBytes) holds the manifest until the next
+  /// Begin.
+  Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
+           uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
+           uint32_t write_unit_bytes);
 
   /// Asks for the head of `package`. The store is healthy and has no trial.
   void Begin(const package::OfferFacts& offer, int64_t now_ns);

@@ -1,5 +1,5 @@
-// What the updater needs from, and says to, the rest of the agent. Called on the updater's own thread, from inside its
-// calls; implementations must not call back into the updater.
+// What the updater needs from, and says to, the rest of the agent. Called on the updater's own thread, from
+// inside its calls; implementations must not call back into the updater.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace dipper::update {
 
-/// Where blocks come from. Wishes, not requests: asking again is allowed and means "subscribe anew". What arrives goes to
-/// Updater::OnManifest and OnBlock, in any order, any number of times.
+/// Where blocks come from. Wishes, not requests: asking again is allowed and means "subscribe anew". What
+/// arrives goes to Updater::OnManifest and OnBlock, in any order, any number of times.
 class BlockTransport {
  public:
   virtual void WantManifest(const base::Digest& package) = 0;
@@ -31,17 +31,18 @@ struct UpdateEvent {
   schema::UpdateState from = schema::UpdateState::Idle;
   schema::UpdateState to = schema::UpdateState::Idle;
   schema::Reason reason = schema::Reason::None;
-  base::Digest package;                ///< The package that the step is about; zero: none.
-  base::FixedString<64> name, version; ///< Empty before the manifest is known.
+  base::Digest package;                 ///< The package that the step is about; zero: none.
+  base::FixedString<64> name, version;  ///< Empty before the manifest is known.
   base::SecurityVersion security_version;
-  uint64_t offer_number = 0;           ///< 0: no offer (install, start).
+  uint64_t offer_number = 0;  ///< 0: no offer (install, start).
   uint32_t blocks_have = 0, blocks_total = 0;
-  base::Digest champion_package;       ///< After the step.
-  base::Digest champion_image;         ///< Digest of the champion's image in memory, on trial start and every end of one.
-  base::Digest challenger_image;       ///< The same of the challenger's, before it is dropped.
+  base::Digest champion_package;  ///< After the step.
+  base::Digest
+      champion_image;  ///< Digest of the champion's image in memory, on trial start and every end of one.
+  base::Digest challenger_image;  ///< The same of the challenger's, before it is dropped.
   bool has_gate = false;
-  GateReport gate;                     ///< On every end of a trial.
-  bool denied = false;                 ///< The package's digest is now denied.
+  GateReport gate;      ///< On every end of a trial.
+  bool denied = false;  ///< The package's digest is now denied.
 };
 
 class UpdateObserver {

@@ -1,5 +1,5 @@
-// Trust: the trust root in force, trusted time and command numbers of a device; shared by the updaters of its models.
-// Not thread-safe. Heap: mbedTLS inside signature checks only.
+// Trust: the trust root in force, trusted time and command numbers of a device; shared by the updaters of its
+// models. Not thread-safe. Heap: mbedTLS inside signature checks only.
 #pragma once
 
 #include "agent/base/bytes.h"
@@ -15,16 +15,17 @@ namespace dipper::update {
 
 class Trust {
  public:
-  /// All must outlive this; `counters` and `roots` are opened by Open. `build_time_s`: seconds since 1970, a lower bound.
+  /// All must outlive this; `counters` and `roots` are opened by Open. `build_time_s`: seconds since 1970, a
+  /// lower bound.
   Trust(store::RootStore& roots, store::Counters& counters, hal::Clock& clock, int64_t build_time_s);
 
-  /// Loads the stored root; without a readable one stores `initial` (the local configuration is trusted once, at the
-  /// first start). A failed store of it is returned; it is in force nevertheless.
-  /// kNotFound: nothing stored and `initial` is empty: nothing can be verified. kDataLoss: `initial` is not a root.
+  /// Loads the stored root; without a readable one stores `initial` (the local configuration is trusted once,
+  /// at the first start). A failed store of it is returned; it is in force nevertheless. kNotFound: nothing
+  /// stored and `initial` is empty: nothing can be verified. kDataLoss: `initial` is not a root.
   base::Status Open(base::ByteView initial);
 
-  /// A candidate for the next root. None: it is in force and durable. OldNumber: this version or older, ignore it.
-  /// RootInvalid: not a successor of ours. StorageError: valid, could not be stored; not in force.
+  /// A candidate for the next root. None: it is in force and durable. OldNumber: this version or older,
+  /// ignore it. RootInvalid: not a successor of ours. StorageError: valid, could not be stored; not in force.
   schema::Reason OnRoot(base::ByteView document);
 
   const package::TrustRoot& root() const { return root_; }
@@ -36,10 +37,11 @@ class Trust {
   struct Ticket {
     schema::Reason reason = schema::Reason::None;  ///< Why it is refused; None: see `lookup`.
     store::CommandLookup lookup = store::CommandLookup::kOld;
-    uint16_t stored_result = 0;                    ///< kDone: answer it again (a schema::Reason).
+    uint16_t stored_result = 0;  ///< kDone: answer it again (a schema::Reason).
     package::CommandFacts facts;
   };
-  /// Verifies a command and, when it is new, stores its number. Act only when reason is None and lookup is kNew.
+  /// Verifies a command and, when it is new, stores its number. Act only when reason is None and lookup is
+  /// kNew.
   Ticket OnCommand(base::ByteView document, const package::DeviceNames& device);
   /// Stores the answer of the command that was begun.
   base::Status FinishCommand(uint64_t number, schema::Reason result);

@@ -1,4 +1,5 @@
-// Updater: start, models, checkpoints, commands and events. Offers are in updater_offer.cc, trials in updater_trial.cc.
+// Updater: start, models, checkpoints, commands and events. Offers are in updater_offer.cc, trials in
+// updater_trial.cc.
 #include "agent/update/updater.h"
 
 #include <algorithm>
@@ -63,12 +64,13 @@ Status Updater::Start(const store::LastRun& last) {
     } else if (decision.trial) {
       EndTrial(Event::kFallBack, reason);
     } else {
-      state_ = UpdateState::Staged;  // the try could not be counted: begun by Poll when the medium works again
+      state_ =
+          UpdateState::Staged;  // the try could not be counted: begun by Poll when the medium works again
     }
     return Status::kOk;
   }
-  // What was being transferred goes on when its retained offer comes again. A package whose checks ended the process
-  // twice is not tried a third time; once may have been the power.
+  // What was being transferred goes on when its retained offer comes again. A package whose checks ended the
+  // process twice is not tried a third time; once may have been the power.
   if (offer.state == UpdateState::Verifying) {
     if (offer.reason == Reason::PowerLoss) {
       state_ = UpdateState::Failed;
@@ -165,9 +167,15 @@ void Updater::Poll(int64_t now_ns) {
         transfer_.Begin(offer_, now_ns);
       }
       break;
-    case UpdateState::Transferring: OnTransfer(transfer_.Poll(now_ns)); break;
-    case UpdateState::Verifying: Verify(); break;
-    case UpdateState::Staged: StartTrial(); break;
+    case UpdateState::Transferring:
+      OnTransfer(transfer_.Poll(now_ns));
+      break;
+    case UpdateState::Verifying:
+      Verify();
+      break;
+    case UpdateState::Staged:
+      StartTrial();
+      break;
     case UpdateState::Trial:
       gate_.AddPoweredTime(static_cast<uint64_t>(passed_ns));
       Decide();
@@ -182,7 +190,8 @@ void Updater::Poll(int64_t now_ns) {
   SaveWhenDue();
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- events
+// -----------------------------------------------------------------------------------------------------
 
 void Updater::Move(Event event, Reason reason) {
   const UpdateState from = state_;
@@ -198,7 +207,8 @@ void Updater::StoreOffer(Reason reason) {
   reason_ = reason;
   if (offer_.number == 0) return;
   static_cast<void>(deps_.trust->counters().SetOffer(
-      config_.model_index, {.number = offer_.number, .digest = offer_.package, .state = state_, .reason = reason}));
+      config_.model_index,
+      {.number = offer_.number, .digest = offer_.package, .state = state_, .reason = reason}));
 }
 
 void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, const base::Digest& package) {
@@ -223,7 +233,8 @@ void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, cons
     event.version.AssignTruncated(manifest->version());
     event.security_version = manifest->security_version();
   }
-  const bool around_trial = from == UpdateState::Trial || state_ == UpdateState::Trial || from == UpdateState::Idle;
+  const bool around_trial =
+      from == UpdateState::Trial || state_ == UpdateState::Trial || from == UpdateState::Idle;
   if (around_trial && champion_.model) event.champion_image = champion_.model->ImageDigest();
   if (around_trial && challenger_.model) event.challenger_image = challenger_.model->ImageDigest();
   event.has_gate = gate;
@@ -232,7 +243,8 @@ void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, cons
   deps_.observer->OnUpdateEvent(event);
 }
 
-// ---- health and commands ----------------------------------------------------------------------------------------
+// ---- health and commands
+// ----------------------------------------------------------------------------------------
 
 Status Updater::HealthyMark() {
   DIPPER_RETURN_IF_ERROR(store_.HealthyMark());
@@ -286,18 +298,25 @@ Reason Updater::Freeze(bool frozen) {
 Reason Updater::Checkpoint() {
   if (!champion_.model) return Reason::NoModel;
   switch (Save(&champion_, {})) {
-    case Status::kOk: return Reason::None;
-    case Status::kFailedPrecondition: return Reason::TooSoon;
-    case Status::kDataLoss: return Reason::NotFinite;
-    default: return Reason::StorageError;
+    case Status::kOk:
+      return Reason::None;
+    case Status::kFailedPrecondition:
+      return Reason::TooSoon;
+    case Status::kDataLoss:
+      return Reason::NotFinite;
+    default:
+      return Reason::StorageError;
   }
 }
 
 Reason Updater::OverrideDenied(const base::Digest& package) {
   switch (store_.OverrideDenied(package)) {
-    case Status::kOk: return Reason::None;
-    case Status::kNotFound: return Reason::NotDenied;
-    default: return Reason::StorageError;
+    case Status::kOk:
+      return Reason::None;
+    case Status::kNotFound:
+      return Reason::NotDenied;
+    default:
+      return Reason::StorageError;
   }
 }
 
@@ -306,7 +325,8 @@ UpdateStatus Updater::Status() {
     undo_known_ = true;
     undo_package_ = {};
     undo_target_ = store_.UndoTarget();
-    const auto bytes = undo_target_ != store::SlotId::kNone ? store_.PackageBytes(undo_target_) : base::Result<uint64_t>(base::Status::kNotFound);
+    const auto bytes = undo_target_ != store::SlotId::kNone ? store_.PackageBytes(undo_target_)
+                                                            : base::Result<uint64_t>(base::Status::kNotFound);
     package::PackageFacts facts;
     if (bytes.ok()) {
       SlotSource source(store_, undo_target_, *bytes);

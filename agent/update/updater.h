@@ -1,7 +1,7 @@
-// Updater: one model of a device, from offer to confirm or fall back, with its champion and challenger. It ties store,
-// package, transfer and gate together; the state table says what follows what (docs/reference/update.md).
-// Not thread-safe: one thread calls everything. No heap after construction, but mbedTLS's and zstd's while a package is
-// verified. Calls that write wait for the medium.
+// Updater: one model of a device, from offer to confirm or fall back, with its champion and challenger. It
+// ties store, package, transfer and gate together; the state table says what follows what
+// (docs/reference/update.md). Not thread-safe: one thread calls everything. No heap after construction, but
+// mbedTLS's and zstd's while a package is verified. Calls that write wait for the medium.
 #pragma once
 
 #include <memory>
@@ -23,15 +23,15 @@ struct UpdaterConfig {
   base::FixedVector<base::FixedString<64>, 16> groups;
   uint16_t agent_major = 0, agent_minor = 0, agent_patch = 0;
   uint64_t max_image_bytes = 0;
-  uint32_t model_index = 0;                    ///< Place in the boot partition's records and counters.
-  uint32_t checkpoint_seconds = 3600;          ///< Powered-on time between checkpoints of one model, wear permitting.
-  uint32_t trial_checkpoint_seconds = 600;     ///< The same of a challenger on trial.
-  uint32_t healthy_seconds = 60;               ///< Between further healthy periods, after the mark.
+  uint32_t model_index = 0;            ///< Place in the boot partition's records and counters.
+  uint32_t checkpoint_seconds = 3600;  ///< Powered-on time between checkpoints of one model, wear permitting.
+  uint32_t trial_checkpoint_seconds = 600;  ///< The same of a challenger on trial.
+  uint32_t healthy_seconds = 60;            ///< Between further healthy periods, after the mark.
   TransferConfig transfer;
 };
 
-/// Given by the caller, 16-aligned, each exactly max_image_bytes (a multiple of 16). Champion and challenger live in
-/// them and swap roles on a confirm.
+/// Given by the caller, 16-aligned, each exactly max_image_bytes (a multiple of 16). Champion and challenger
+/// live in them and swap roles on a confirm.
 struct UpdaterMemory {
   base::MutableBytes first_image, second_image;
 };
@@ -66,9 +66,10 @@ class Updater {
   Updater(const Updater&) = delete;
   Updater& operator=(const Updater&) = delete;
 
-  /// Once, first: repairs and chooses (ModelStore::Start), loads champion and, when one is pending, challenger; reports
-  /// both, and what became of a trial that was under way. kUnimplemented: storage of a newer agent. Other errors:
-  /// unusable partitions. A device without any model starts with kOk and no champion.
+  /// Once, first: repairs and chooses (ModelStore::Start), loads champion and, when one is pending,
+  /// challenger; reports both, and what became of a trial that was under way. kUnimplemented: storage of a
+  /// newer agent. Other errors: unusable partitions. A device without any model starts with kOk and no
+  /// champion.
   base::Status Start(const store::LastRun& last);
 
   // ---- models ----
@@ -79,17 +80,20 @@ class Updater {
   const learn::Spec* challenger_spec() const { return challenger_.spec ? &*challenger_.spec : nullptr; }
 
   // ---- input ----
-  /// A retained offer, as it came. Returns what became of it: None: accepted, resumed or queued; otherwise the refusal.
+  /// A retained offer, as it came. Returns what became of it: None: accepted, resumed or queued; otherwise
+  /// the refusal.
   schema::Reason OnOffer(base::ByteView document);
   void OnManifest(const base::Digest& package, base::ByteView head);
   void OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored);
-  /// Starts, resubscribes, verifies, checkpoints, deadlines. Call at least once a second. At most one long step a call.
+  /// Starts, resubscribes, verifies, checkpoints, deadlines. Call at least once a second. At most one long
+  /// step a call.
   /// @param now_ns  Monotonic time; what passes counts as powered-on time.
   void Poll(int64_t now_ns);
-  /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one sample; with
-  /// no champion its outcome is not looked at.
+  /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one
+  /// sample; with no champion its outcome is not looked at.
   void OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger);
-  /// The challenger did something no model may: NotFinite, OverBudget, LinkRequired... ends its trial for that reason.
+  /// The challenger did something no model may: NotFinite, OverBudget, LinkRequired... ends its trial for
+  /// that reason.
   void OnChallengerFailed(schema::Reason reason);
   /// The champion's output was not finite or over budget: counted, the third time one rung down.
   void OnChampionFailed();
@@ -132,7 +136,8 @@ class Updater {
   void SaveWhenDue();
   void Forget(LoadedModel* model);
   void Move(Event event, schema::Reason reason);
-  void Emit(schema::UpdateState from, schema::Reason reason, bool gate, bool denied, const base::Digest& package);
+  void Emit(schema::UpdateState from, schema::Reason reason, bool gate, bool denied,
+            const base::Digest& package);
   void StoreOffer(schema::Reason reason);
   // offer, transfer and verification: updater_offer.cc
   schema::Reason Accept(const package::OfferFacts& offer);

@@ -22,13 +22,15 @@ Reason Updater::OnOffer(base::ByteView document) {
                                    .device = config_.device_id.view(),
                                    .groups = std::span(groups).first(config_.groups.size())};
   package::OfferFacts offer;
-  const Reason reason = package::VerifyOffer(document, deps_.trust->root(), names, deps_.trust->Now(), &offer);
+  const Reason reason =
+      package::VerifyOffer(document, deps_.trust->root(), names, deps_.trust->Now(), &offer);
   if (reason == Reason::WrongTarget || (reason == Reason::None && offer.model != config_.model_id)) {
     return Reason::WrongTarget;
   }
   const store::Counters& counters = deps_.trust->counters();
   if (reason != Reason::None) {
-    // Retained offers come again with every connection; each is reported once. What cannot be trusted moves no state.
+    // Retained offers come again with every connection; each is reported once. What cannot be trusted moves
+    // no state.
     const base::Digest digest = base::Sha256Of(document);
     if (digest != refused_document_ && offer.number > counters.offer(config_.model_index).number) {
       refused_document_ = digest;
@@ -41,7 +43,8 @@ Reason Updater::OnOffer(base::ByteView document) {
   }
   deps_.trust->RaiseTime(offer.issued);
   switch (counters.CheckOffer(config_.model_index, offer.number, offer.package)) {
-    case base::Status::kOk: break;
+    case base::Status::kOk:
+      break;
     case base::Status::kAlreadyExists: {
       const store::OfferState& stored = counters.offer(config_.model_index);
       // Known: it has ended, or it is being worked on now, or a restart interrupted it and it goes on here.
@@ -49,7 +52,8 @@ Reason Updater::OnOffer(base::ByteView document) {
       if (!IsResting(state_) || store_.record().HasTrial()) return Reason::None;
       break;
     }
-    default: return Reason::OldNumber;
+    default:
+      return Reason::OldNumber;
   }
   if (offer.cancel) return Cancel(offer);
   switch (Next(state_, Event::kOffer).action) {
@@ -62,8 +66,10 @@ Reason Updater::OnOffer(base::ByteView document) {
       transfer_.Stop();
       Move(Event::kFail, Reason::Superseded);
       return Accept(offer);
-    case Action::kIgnore: return Reason::None;
-    default: return Accept(offer);
+    case Action::kIgnore:
+      return Reason::None;
+    default:
+      return Accept(offer);
   }
 }
 
@@ -82,9 +88,10 @@ Reason Updater::Cancel(const package::OfferFacts& offer) {
     }
     return Reason::None;
   }
-  static_cast<void>(deps_.trust->counters().SetOffer(
-      config_.model_index,
-      {.number = offer.number, .digest = offer.package, .state = UpdateState::Failed, .reason = Reason::Cancelled}));
+  static_cast<void>(deps_.trust->counters().SetOffer(config_.model_index, {.number = offer.number,
+                                                                           .digest = offer.package,
+                                                                           .state = UpdateState::Failed,
+                                                                           .reason = Reason::Cancelled}));
   return Reason::None;
 }
 
@@ -140,10 +147,17 @@ void Updater::OnBlock(const base::Digest& package, uint32_t index, base::ByteVie
 
 void Updater::OnTransfer(const TransferResult& result) {
   switch (result.kind) {
-    case TransferResult::kGoingOn: return;
-    case TransferResult::kComplete: Move(Event::kReceived, Reason::None); return;
-    case TransferResult::kRefused: Refuse(result.reason); return;
-    case TransferResult::kFailed: Move(Event::kFail, result.reason); return;
+    case TransferResult::kGoingOn:
+      return;
+    case TransferResult::kComplete:
+      Move(Event::kReceived, Reason::None);
+      return;
+    case TransferResult::kRefused:
+      Refuse(result.reason);
+      return;
+    case TransferResult::kFailed:
+      Move(Event::kFail, result.reason);
+      return;
   }
 }
 

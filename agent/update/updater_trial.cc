@@ -9,7 +9,8 @@ namespace dipper::update {
 using schema::Reason;
 using schema::UpdateState;
 
-/// Loads the package of the trial slot as challenger, self-test first; goes on from its checkpoint when there is one.
+/// Loads the package of the trial slot as challenger, self-test first; goes on from its checkpoint when there
+/// is one.
 Reason Updater::LoadChallenger(store::SlotId slot) {
   challenger_.Unload();
   const auto bytes = store_.PackageBytes(slot);
@@ -27,8 +28,8 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   gate_ = Gate(GateConfigOf(facts.manifest, *challenger_.spec), challenger_.package);
   link_required_ = facts.manifest.gate().link_required();
   bool resumed = false;
-  const auto saved =
-      store_.ReadCheckpoint(slot, store::ImageSource::kNewestCheckpoint, challenger_.image_memory(), gate_bytes_);
+  const auto saved = store_.ReadCheckpoint(slot, store::ImageSource::kNewestCheckpoint,
+                                           challenger_.image_memory(), gate_bytes_);
   if (saved.ok()) {
     const auto model = learn::Model::Attach(*challenger_.spec, challenger_.image_memory());
     resumed = model.ok() && base::Ok(gate_.Restore(base::ByteView(gate_bytes_).first(saved->gate_bytes)));
@@ -46,9 +47,13 @@ void Updater::StartTrial() {
   // The try is counted before any of the challenger's code runs.
   switch (store_.BeginTrial()) {
     case base::Status::kOk:
-    case base::Status::kFailedPrecondition: break;  // running: its try was counted at the start of this run
-    case base::Status::kUnavailable: return;        // tried again by the next Poll
-    default: Move(Event::kFail, Reason::OutOfTries); return;
+    case base::Status::kFailedPrecondition:
+      break;  // running: its try was counted at the start of this run
+    case base::Status::kUnavailable:
+      return;  // tried again by the next Poll
+    default:
+      Move(Event::kFail, Reason::OutOfTries);
+      return;
   }
   const Reason reason = LoadChallenger(store_.record().trial_slot);
   if (reason != Reason::None) {
@@ -78,11 +83,20 @@ void Updater::Decide() {
   }
   if (!challenger_.model) return;
   switch (gate_.Verdict()) {
-    case GateVerdict::kContinue: return;
-    case GateVerdict::kConfirm: ConfirmTrial(Reason::ShownNotWorse); return;
-    case GateVerdict::kDeadlineConfirm: ConfirmTrial(Reason::PolicyAtDeadline); return;
-    case GateVerdict::kFallBack: EndTrial(Event::kFallBack, Reason::ShownWorse); return;
-    case GateVerdict::kDeadlineFallBack: EndTrial(Event::kFallBack, Reason::Deadline); return;
+    case GateVerdict::kContinue:
+      return;
+    case GateVerdict::kConfirm:
+      ConfirmTrial(Reason::ShownNotWorse);
+      return;
+    case GateVerdict::kDeadlineConfirm:
+      ConfirmTrial(Reason::PolicyAtDeadline);
+      return;
+    case GateVerdict::kFallBack:
+      EndTrial(Event::kFallBack, Reason::ShownWorse);
+      return;
+    case GateVerdict::kDeadlineFallBack:
+      EndTrial(Event::kFallBack, Reason::Deadline);
+      return;
   }
 }
 
@@ -111,7 +125,8 @@ void Updater::ConfirmTrial(Reason reason) {
 
 void Updater::EndTrial(Event event, Reason reason) {
   const base::Digest package = store_.record().trial_digest;
-  if (!base::Ok(store_.EndTrial(reason))) return;  // not durable: the trial goes on, and ends with the next verdict
+  if (!base::Ok(store_.EndTrial(reason)))
+    return;  // not durable: the trial goes on, and ends with the next verdict
   const bool denied = store_.IsDenied(package);
   const UpdateState from = state_;
   state_ = Next(state_, event).next;

@@ -1,4 +1,5 @@
-// SampleSource: where a device's own data come from. One thread polls; implementations may use threads inside.
+// SampleSource: where a device's own data come from. One thread polls; implementations may use threads
+// inside.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ struct Record {
 class SampleSource {
  public:
   /// Never blocks. kOk: `*record` is filled. kNotFound: nothing due now. kOutOfRange: the source has ended.
-  /// kDataLoss: one unusable record was skipped and counted. kUnavailable: the source failed; try again later.
+  /// kDataLoss: one unusable record was skipped and counted. kUnavailable: the source failed; try again
+  /// later.
   virtual base::Status Poll(Record* record) = 0;
   /// Monotonic time when the next record can be due, so that the caller may sleep; 0 when not known.
   virtual int64_t NextDueNs() = 0;

@@ -9,12 +9,12 @@ namespace dipper::hal {
 
 /// What a metric cannot tell is not-a-number (doubles) or 0 (counters).
 struct SystemReading {
-  double cpu_ratio = 0;              ///< Of all cores since the last call, 0 to 1.
-  double process_cpu_seconds = 0;    ///< Of this process since its start.
+  double cpu_ratio = 0;            ///< Of all cores since the last call, 0 to 1.
+  double process_cpu_seconds = 0;  ///< Of this process since its start.
   uint64_t process_rss_bytes = 0;
   uint64_t memory_total_bytes = 0;
   uint64_t memory_available_bytes = 0;
-  double temperature_celsius = 0;    ///< Hottest thermal zone.
+  double temperature_celsius = 0;  ///< Hottest thermal zone.
   double load_1m = 0;
   uint64_t uptime_seconds = 0;
   uint64_t disk_free_bytes = 0;

@@ -21,10 +21,13 @@ Status CsvReplay::Open(const char* path, uint64_t first_row) {
   if (fd_ < 0) return errno == ENOENT ? Status::kNotFound : Status::kUnavailable;
   base::ByteView line;
   switch (ReadLine(&line)) {
-    case Line::kOk: break;
-    case Line::kError: return Status::kUnavailable;
+    case Line::kOk:
+      break;
+    case Line::kError:
+      return Status::kUnavailable;
     case Line::kTooLong:
-    case Line::kEnd: return Status::kDataLoss;
+    case Line::kEnd:
+      return Status::kDataLoss;
   }
   std::memcpy(header_.data(), line.data(), line.size());
   header_bytes_ = line.size();

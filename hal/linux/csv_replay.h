@@ -1,5 +1,5 @@
-// CsvReplay: a CSV file as a paced stream of samples, for measuring, demonstrations and devices that log to files.
-// Not thread-safe. No heap after Open: one fixed line buffer.
+// CsvReplay: a CSV file as a paced stream of samples, for measuring, demonstrations and devices that log to
+// files. Not thread-safe. No heap after Open: one fixed line buffer.
 #pragma once
 
 #include <array>
@@ -12,8 +12,8 @@ namespace dipper::hal {
 
 /// Lines of a CSV file, header first, as kCsvLine records.
 ///
-/// Row 0 is the first line after the header; its `sequence` is 0. A line longer than kMaxLineBytes is skipped and
-/// reported once as kDataLoss; its row number is used up, so that later rows keep theirs.
+/// Row 0 is the first line after the header; its `sequence` is 0. A line longer than kMaxLineBytes is skipped
+/// and reported once as kDataLoss; its row number is used up, so that later rows keep theirs.
 class CsvReplay final : public SampleSource {
  public:
   static constexpr size_t kMaxLineBytes = 16 * 1024;

@@ -92,7 +92,8 @@ Status LinuxSystemMetrics::Read(SystemReading* reading) {
   char buffer[4096];
   bool any = false;
 
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/stat"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/stat"), buffer, sizeof buffer);
+      !text.empty()) {
     any = true;
     uint64_t total = 0;
     // user nice system idle iowait irq softirq steal
@@ -105,15 +106,18 @@ Status LinuxSystemMetrics::Read(SystemReading* reading) {
     last_total_ticks_ = total;
     last_busy_ticks_ = busy;
   }
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/meminfo"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/meminfo"), buffer, sizeof buffer);
+      !text.empty()) {
     any = true;
     reading->memory_total_bytes = KiloBytes(text, "MemTotal:");
     reading->memory_available_bytes = KiloBytes(text, "MemAvailable:");
   }
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/status"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/status"), buffer, sizeof buffer);
+      !text.empty()) {
     reading->process_rss_bytes = KiloBytes(text, "VmRSS:");
   }
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/stat"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/self/stat"), buffer, sizeof buffer);
+      !text.empty()) {
     // The program name may hold blanks, so count fields from its closing bracket: state is field 3.
     const size_t bracket = text.rfind(')');
     if (bracket != std::string_view::npos) {
@@ -122,10 +126,12 @@ Status LinuxSystemMetrics::Read(SystemReading* reading) {
       reading->process_cpu_seconds = ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
     }
   }
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/loadavg"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/loadavg"), buffer, sizeof buffer);
+      !text.empty()) {
     reading->load_1m = DoubleOrNan(Word(text, 0));
   }
-  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/uptime"), buffer, sizeof buffer); !text.empty()) {
+  if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/uptime"), buffer, sizeof buffer);
+      !text.empty()) {
     const double seconds = DoubleOrNan(Word(text, 0));
     if (seconds >= 0) reading->uptime_seconds = static_cast<uint64_t>(seconds);
   }

@@ -10,8 +10,8 @@
 
 namespace dipper::hal {
 
-/// Readings from /proc, /sys/class/thermal and statvfs of `disk_path`. `root` is put before "/proc" and "/sys", so that
-/// tests can bring a tree of files. No heap; one small stack buffer a file.
+/// Readings from /proc, /sys/class/thermal and statvfs of `disk_path`. `root` is put before "/proc" and
+/// "/sys", so that tests can bring a tree of files. No heap; one small stack buffer a file.
 class LinuxSystemMetrics final : public SystemMetrics {
  public:
   explicit LinuxSystemMetrics(std::string_view disk_path, std::string_view root = "");

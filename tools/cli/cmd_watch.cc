@@ -124,8 +124,9 @@ void RegisterWatch(CLI::App& app, int&) {
   AddMqttOptions(*command, options->mqtt);
   command->add_option("--devices", options->devices, "Only these devices, separated by commas")
       ->delimiter(',');
-  command->add_option("--session", options->mqtt.session,
-                      "Client id of a lasting session: what is sent while watching is interrupted comes afterwards");
+  command->add_option(
+      "--session", options->mqtt.session,
+      "Client id of a lasting session: what is sent while watching is interrupted comes afterwards");
   command->add_option("--for", options->for_s, "End after so many seconds")->check(CLI::NonNegativeNumber);
   command->add_flag("--predictions", options->predictions, "Predictions too");
   command->add_flag("--json", options->json, "One JSON object a message, also on a terminal");

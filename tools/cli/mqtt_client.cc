@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <random>
 
 #include "agent/telemetry/topics.h"
 #include "tools/lab/error.h"
@@ -30,6 +29,13 @@ std::string ReadPassword(const std::string& path) {
   return text;
 }
 
+// Two commands at once, also on machines that share a broker, are two clients.
+uint32_t Nonce() {
+  uint32_t nonce = 0;
+  if (getentropy(&nonce, sizeof nonce) != 0) nonce = static_cast<uint32_t>(NowMs());
+  return nonce;
+}
+
 link::MqttConfig MakeConfig(const MqttOptions& options) {
   if (!telemetry::IsTopicId(options.fleet)) {
     throw Error(ExitCode::kUsage,
@@ -37,9 +43,8 @@ link::MqttConfig MakeConfig(const MqttOptions& options) {
   }
   link::MqttConfig config;
   config.url = options.broker;
-  config.client_id = options.session.empty()
-                         ? fmt::format("dipper-cli-{}-{:08x}", getpid(), std::random_device{}())
-                         : options.session;
+  config.client_id =
+      options.session.empty() ? fmt::format("dipper-cli-{}-{:08x}", getpid(), Nonce()) : options.session;
   config.username = options.user;
   if (!options.password_file.empty()) config.password = ReadPassword(options.password_file);
   config.ca_file = options.ca;

@@ -59,7 +59,9 @@ class Eyes:
         self.devices = {name: Device(name) for name in MOTES}
         self.changed = threading.Condition()
         self.processes = processes
-        process = processes.start("eyes", program, "watch", "--fleet", FLEET, *broker.access("eyes"), "--session", "dipper-demo-eyes", "--json", stdout=subprocess.PIPE)
+        # A lasting session: what devices say while the broker restarts comes afterwards.
+        process = processes.start("eyes", program, "watch", "--fleet", FLEET, *broker.access("eyes"),
+                                  "--session", "dipper-demo-eyes", "--json", stdout=subprocess.PIPE)
         self.transcript = open(processes.logs / "watch.jsonl", "w", encoding="utf-8")
         threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
         for _ in range(100):

@@ -1,6 +1,6 @@
-// What a Hoeffding tree's leaf remembers of each input, and the splits that these memories suggest: Gaussians per class,
-// counts per nominal value, and for regression a histogram of 16 bins whose range doubles by folding pairs of bins.
-// Internal to hoeffding_tree*. Not thread-safe.
+// What a Hoeffding tree's leaf remembers of each input, and the splits that these memories suggest: Gaussians
+// per class, counts per nominal value, and for regression a histogram of 16 bins whose range doubles by
+// folding pairs of bins. Internal to hoeffding_tree*. Not thread-safe.
 #pragma once
 
 #include <cstdint>

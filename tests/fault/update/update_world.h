@@ -1,0 +1,96 @@
+// A whole device around the real updater, store, package and learn code: simulated partitions, real
+// signatures, and a loop that plays broker and sensor. Used by the update fault tests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/package/build.h"
+#include "agent/update/updater.h"
+#include "hal/sim/partition_sim.h"
+
+namespace dipper::update::test {
+
+using package::Bytes;
+
+/// Three partitions on one power supply.
+struct Media {
+  Media();
+  /// Power returns; what was not synced is decided by the seed (PartitionSim::Outcome).
+  void Restart(uint64_t seed);
+  std::vector<Bytes> Copy();
+  void Load(const std::vector<Bytes>& bytes);
+
+  hal::SimPower power;
+  hal::PartitionSim boot, slot_a, slot_b;
+};
+
+/// A signed package of a small forecasting model, and an offer of it.
+struct Release {
+  Bytes package;
+  base::Digest digest;
+  Bytes Offer(uint64_t number) const;
+};
+Release MakeRelease(const std::string& version, uint32_t security_version);
+Bytes RootDocument();
+
+/// What a run of the agent reported, and what it must not contradict later.
+struct Reports {
+  bool confirmed = false;
+  bool fell_back = false;
+  bool rejected = false;
+  bool failed = false;
+  schema::Reason reason = schema::Reason::None;
+  uint64_t trial_starts = 0;
+};
+
+/// One run of an agent, from start to power cut or to the end of the offer.
+class Device final : public BlockTransport, public UpdateObserver {
+ public:
+  explicit Device(Media& media);
+  ~Device();
+
+  base::Status Start();
+  /// Plays broker, sensor and clock until `number` has ended, the power is gone, or nothing more happens.
+  /// @param challenger_loss  Loss that the challenger is given per label; the champion always has 0.5.
+  /// @returns true when the update has ended.
+  bool Play(const Release& release, uint64_t number, double challenger_loss);
+  Updater& updater() { return *updater_; }
+  const Reports& reports() const { return reports_; }
+  /// Samples in the champion's newest checkpoint that was written in this run; 0: none.
+  uint64_t saved_samples() const { return saved_samples_; }
+  base::Digest saved_package() const { return saved_package_; }
+
+  void WantManifest(const base::Digest& package) override;
+  void WantGroup(const base::Digest& package, uint32_t group) override;
+  void Done(const base::Digest& package) override;
+  void OnUpdateEvent(const UpdateEvent& event) override;
+  void OnModelsChanged() override {}
+
+ private:
+  class StillClock;
+  void Deliver(const Release& release);
+  void Feed(double challenger_loss);
+
+  Media& media_;
+  std::unique_ptr<StillClock> clock_;
+  store::RootStore roots_;
+  store::Counters counters_;
+  std::unique_ptr<Trust> trust_;
+  struct alignas(16) Block {
+    uint8_t bytes[16];
+  };
+  std::vector<Block> first_, second_;
+  std::unique_ptr<Updater> updater_;
+  Reports reports_;
+  bool want_manifest_ = false;
+  int64_t want_group_ = -1;
+  uint64_t next_id_ = 0;
+  int64_t now_ns_ = 0;
+  uint64_t checkpoints_ = 0;
+  uint64_t saved_samples_ = 0;
+  base::Digest saved_package_;
+};
+
+}  // namespace dipper::update::test
