@@ -35,7 +35,7 @@ constexpr std::array<uint8_t, kEraseChunk> kErased = ErasedBytes();
 int SyncDirectoryOf(const char* path) {
   std::array<char, PATH_MAX> copy;
   if (std::strlen(path) >= copy.size()) return ENAMETOOLONG;
-  std::strcpy(copy.data(), path);
+  std::memcpy(copy.data(), path, std::strlen(path) + 1);
   const int fd = ::open(::dirname(copy.data()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno;
   const int error = ::fsync(fd) == 0 ? 0 : errno;

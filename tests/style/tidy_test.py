@@ -1,9 +1,9 @@
 """Runs clang-tidy with the project's .clang-tidy over the sources in a build's compile_commands.json.
 
-usage: tidy_test.py BUILD_DIR [--tests]
+usage: tidy_test.py BUILD_DIR [--tests] [--under=FOLDER,...]
 
 A file is checked again only when it, a header of ours that it includes, its flags or .clang-tidy changed: passes are
-remembered in BUILD_DIR/tidy. With --tests it checks the tests' own sources and nothing else, without it all others.
+remembered in BUILD_DIR/tidy. With --under only files below these folders. With --tests it checks the tests' own sources and nothing else, without it all others.
 """
 import concurrent.futures
 import hashlib
@@ -28,6 +28,9 @@ def sources(build, with_tests):
         if not path.is_relative_to(source_tree.ROOT) or path.is_relative_to(build):
             continue
         name = path.relative_to(source_tree.ROOT).as_posix()
+        under = [a.removeprefix("--under=").split(",") for a in sys.argv if a.startswith("--under=")]
+        if under and not name.startswith(tuple(under[0])):
+            continue
         if with_tests == name.startswith("tests/"):
             yield name, entry["command"]
 

@@ -138,7 +138,7 @@ TEST_P(CutUpdate, AtEveryOperation) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ConfirmAndFallBack, CutUpdate, testing::Bool(),
-                         [](const auto& info) { return info.param ? "Confirm" : "FallBack"; });
+                         [](const auto& kind) { return kind.param ? "Confirm" : "FallBack"; });
 
 TEST(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
   const Stage& stage = ReadyDevice();
