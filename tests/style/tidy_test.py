@@ -3,7 +3,8 @@
 usage: tidy_test.py BUILD_DIR [--tests] [--under=FOLDER,...]
 
 A file is checked again only when it, a header of ours that it includes, its flags or .clang-tidy changed: passes are
-remembered in BUILD_DIR/tidy. With --under only files below these folders. With --tests it checks the tests' own sources and nothing else, without it all others.
+remembered in BUILD_DIR/tidy. With --under only files below these folders.
+With --tests it checks the tests' own sources and nothing else, without it all others.
 """
 import concurrent.futures
 import hashlib
