@@ -1,7 +1,7 @@
 // One whole update with the real code, the power cut at every write, erase and sync of it, every unsynced
 // sector old, new or torn; then each operation failing in turn. After each: the invariants I1 to I8 of
 // docs/reference/storage.md, and the update can still be brought to its end. DIPPER_CRASH_SAMPLES=n takes n
-// outcomes a cut (default 3).
+// outcomes a cut (default 6).
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -76,7 +76,7 @@ void CheckInvariants(Media& media, Device& device, const Reports& before, const 
 
 uint64_t Samples() {
   const char* text = std::getenv("DIPPER_CRASH_SAMPLES");
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : 3;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 6;
 }
 
 class CutUpdate : public testing::TestWithParam<bool> {};
