@@ -245,7 +245,8 @@ TEST_F(FleetCommands, CommandsAreSignedAndAnswered) {
 TEST_F(FleetCommands, WatchPrintsALineAMessage) {
   AnsweringDevice device(broker_.Url(), schema::CommandStatus::Done);
   std::thread other([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    // Well after the watcher has subscribed, also on a busy machine.
+    std::this_thread::sleep_for(std::chrono::milliseconds(3000));
     link::MqttConfig config;
     config.url = broker_.Url();
     config.client_id = "mote-2";
@@ -271,7 +272,7 @@ TEST_F(FleetCommands, WatchPrintsALineAMessage) {
     }
   });
   EXPECT_EQ(
-      Dipper({"watch", "--broker", broker_.Url(), "--for", "3", "--json", "--devices", "mote-2,mote-3"}), 0)
+      Dipper({"watch", "--broker", broker_.Url(), "--for", "8", "--json", "--devices", "mote-2,mote-3"}), 0)
       << error_;
   other.join();
   std::istringstream lines(out_);
