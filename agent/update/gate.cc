@@ -147,20 +147,26 @@ GateVerdict Gate::Verdict() const {
   return config_.confirm_at_deadline ? GateVerdict::kDeadlineConfirm : GateVerdict::kDeadlineFallBack;
 }
 
-/// Where the evidence against "beyond the limit" reaches 1 / alpha, between the mean and the end of the
-/// range.
+/// The threshold nearest to the mean at which the evidence reaches 1 / alpha. The polynomial bound of the
+/// evidence is loose far from the mean, so it is not monotone: walk outwards first, then bisect.
 double Gate::Limit(Side side) const {
+  constexpr int kWalk = 64;
   const bool below = side == Side::kBelow;
   double count = 0, sum = 0;
   for (uint32_t i = 0; i < LaneCount(); ++i) {
     count += state_.lanes[i].count;
     sum += state_.lanes[i].s1;
   }
-  double inside = sum / count;
-  const double end = below ? 1 : -Ratio();
-  double outside = end + (inside - end) * 1e-6;
-  if (Evidence(side, outside) < 1 / config_.alpha) return end;
-  for (int step = 0; step < 40; ++step) {
+  const double mean = sum / count, end = below ? 1 : -Ratio();
+  double inside = mean, outside = end;
+  bool found = false;
+  for (int step = 1; step < kWalk && !found; ++step) {
+    outside = mean + (end - mean) * step / kWalk;
+    found = Evidence(side, outside) >= 1 / config_.alpha;
+    if (!found) inside = outside;
+  }
+  if (!found) return end;
+  for (int step = 0; step < 24; ++step) {
     const double middle = (inside + outside) / 2;
     (Evidence(side, middle) >= 1 / config_.alpha ? outside : inside) = middle;
   }
