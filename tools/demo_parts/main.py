@@ -60,7 +60,7 @@ def prepare(options, processes, screen):
     devices = Devices(work / "devices", processes, broker, desk.root, binaries, options.rate)
     devices.prepare()
     screen.say(f"four motes at {options.rate:g} readings a second, {options.rate * 5:g} times as fast as they were taken")
-    screen.say(f"broker on localhost:{broker.port}, TLS; each device its own password; access list {broker.acl}:")
+    screen.say(f"broker on 127.0.0.1:{broker.port}, TLS; each device its own password; access list {broker.acl}:")
     print("".join(f"           {line}\n" for line in broker.acl.read_text().splitlines()[:14]) + "           ...", flush=True)
     for name in MODELS:
         desk.make_package(name)

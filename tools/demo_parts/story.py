@@ -117,6 +117,7 @@ class Story:
         self._kill(in_trial, "in the trial of v7")
         self.fleet.start(in_trial)
         self.expect_end(MOTES, "v7", "confirmed", timeout_s=30)
+        self.expect(MOTES, "v7 serves", lambda d: d.serving == "v7", 10)  # said in a message of its own
         for name, what in ((in_transfer, "kill in transfer"), (in_trial, "kill in trial")):
             self.outcome[name]["recovered"].append(what)
 

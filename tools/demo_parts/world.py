@@ -164,13 +164,13 @@ class Broker:
 
     def access(self, user):
         """Options of a dipper command that talks to the main broker as `user`."""
-        return ["--broker", f"mqtts://localhost:{self.port}", "--ca", self.ca, "--user", user, "--password-file", self.passwords[user]]
+        return ["--broker", f"mqtts://127.0.0.1:{self.port}", "--ca", self.ca, "--user", user, "--password-file", self.passwords[user]]
 
     def forward(self, messages):
         """Puts retained messages, (topic, payload) pairs, on the main broker as the desk would."""
         secret = self.passwords["desk"].read_text().strip()
         for topic, payload in messages:
-            run("mosquitto_pub", "-h", "localhost", "-p", self.port, "--cafile", self.ca, "-u", "desk", "-P", secret, "-q", 1, "-r",
+            run("mosquitto_pub", "-h", "127.0.0.1", "-p", self.port, "--cafile", self.ca, "-u", "desk", "-P", secret, "-q", 1, "-r",
                 "-t", topic, "-s", data=payload)
 
     def taken_from_desk(self, count):
@@ -217,7 +217,7 @@ fleet = "{FLEET}"
 groups = {groups}
 
 [mqtt]
-url = "mqtts://localhost:{self.broker.port}"
+url = "mqtts://127.0.0.1:{self.broker.port}"
 username = "{mote}"
 password_file = "{self.broker.passwords[mote]}"
 ca_file = "{self.broker.ca}"
