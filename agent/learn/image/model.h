@@ -1,4 +1,4 @@
-// A model: views over one block of bytes, the model image, that holds everything it has learned (DESIGN: the
+// A model: views over one block of bytes, the model image, that holds everything it has learned (the
 // model is its memory image; byte for byte in docs/reference/model-image.md). Not thread-safe; several models
 // may live in several threads. No heap, no exceptions, no I/O; every call takes time bounded by the spec.
 #pragma once

@@ -91,7 +91,7 @@ class CrashHarness {
   std::string violation_;
 };
 
-/// The scenarios of faults.md: install and confirm (with and without a raised floor), install and fall back,
+/// The scenarios: install and confirm (with and without a raised floor), install and fall back,
 /// undo, checkpoint, ladder, stage after confirm, first start on blank media.
 std::vector<Scenario> MakeScenarios();
 
