@@ -85,7 +85,9 @@ bool IsGoodGate(const schema::GatePolicy& gate) {
   if (gate.kind() > schema::GateKind::MAX || gate.at_deadline() > schema::AtDeadline::MAX) return false;
   if (!std::isfinite(gate.loss_bound()) || !std::isfinite(gate.margin()) || !std::isfinite(gate.alpha()))
     return false;
-  if (gate.loss_bound() <= 0 || gate.margin() < 0 || gate.margin() > gate.loss_bound()) return false;
+  // Bound 0: the device finds one.
+  if (gate.loss_bound() < 0 || gate.margin() < 0) return false;
+  if (gate.loss_bound() > 0 && gate.margin() > gate.loss_bound()) return false;
   if (gate.alpha() <= 0 || gate.alpha() >= 1) return false;
   // A trial must end.
   return gate.deadline_samples() != 0 || gate.deadline_seconds() != 0;

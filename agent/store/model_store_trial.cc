@@ -55,9 +55,10 @@ Status ModelStore::ResumeStage(const base::Digest& digest, base::SecurityVersion
 Status ModelStore::WriteStage(uint64_t offset, base::ByteView bytes) {
   // The LKG can have moved into this slot by now (a step down the ladder): it is never written again then.
   if (!stage_open_ || stage_slot_ == record_.lkg_slot) return Status::kFailedPrecondition;
-  if (offset > stage_.package_bytes || bytes.size() > stage_.package_bytes - offset)
-    return Status::kOutOfRange;
   Slot& slot = *SlotOf(stage_slot_);
+  // The last write unit is written whole; what is behind the package in it means nothing.
+  const uint64_t end = base::AlignUp(stage_.package_bytes, slot.partition().geometry().write_unit_bytes);
+  if (offset > end || bytes.size() > end - offset) return Status::kOutOfRange;
   return slot.partition().Write(slot.layout().package_offset + offset, bytes);
 }
 

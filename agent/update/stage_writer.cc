@@ -30,11 +30,12 @@ Status StageWriter::Write(uint64_t offset, base::ByteView bytes) {
 }
 
 Status StageWriter::WriteInUnit(uint64_t offset, base::ByteView bytes) {
+  if (offset > package_bytes_ || bytes.size() > package_bytes_ - offset) return Status::kOutOfRange;
   const uint64_t begin = offset / unit_ * unit_;
-  const uint64_t length = std::min<uint64_t>(unit_, package_bytes_ - std::min(begin, package_bytes_));
-  if (offset - begin + bytes.size() > length) return Status::kOutOfRange;
-  const base::MutableBytes unit = base::MutableBytes(buffer_).first(length);
-  DIPPER_RETURN_IF_ERROR(store_.ReadStage(begin, unit));
+  const base::MutableBytes unit = base::MutableBytes(buffer_).first(unit_);
+  // The package may end within the unit.
+  DIPPER_RETURN_IF_ERROR(
+      store_.ReadStage(begin, unit.first(std::min<uint64_t>(unit_, package_bytes_ - begin))));
   std::copy(bytes.begin(), bytes.end(), unit.begin() + static_cast<std::ptrdiff_t>(offset - begin));
   return store_.WriteStage(begin, unit);
 }

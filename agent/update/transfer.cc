@@ -30,14 +30,15 @@ Reason StageRefusal(Status status) {
 
 Transfer::Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
                    uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
-                   uint32_t write_unit_bytes)
+                   uint32_t write_unit_bytes, const DeviceFit& fit)
     : config_(config),
       store_(store),
       counters_store_(counters),
       model_index_(model_index),
       transport_(transport),
       head_memory_(head_memory),
-      writer_(store, write_unit_bytes) {}
+      writer_(store, write_unit_bytes),
+      fit_(fit) {}
 
 void Transfer::Begin(const package::OfferFacts& offer, int64_t now_ns) {
   offer_ = offer;
@@ -94,6 +95,10 @@ TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView 
   if (manifest.package_digest() != offer_.package) return Bad(Reason::BadDigest, now_ns);
   manifest_ = manifest;
   has_manifest_ = true;
+  // What the manifest alone can rule out costs neither a block nor the undo target in the inactive slot.
+  if (const Reason misfit = CheckFit(manifest_, fit_); misfit != Reason::None) {
+    return Finish(TransferResult::kRefused, misfit);
+  }
   const TransferResult opened = OpenStage(head);
   if (opened.kind != TransferResult::kGoingOn) return opened;
   phase_ = Phase::kBlocks;

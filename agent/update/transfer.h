@@ -7,6 +7,7 @@
 #include "agent/package/verify.h"
 #include "agent/store/counters.h"
 #include "agent/store/model_store.h"
+#include "agent/update/loaded_model.h"
 #include "agent/update/stage_writer.h"
 #include "agent/update/transport.h"
 
@@ -38,7 +39,7 @@ class Transfer {
   /// Begin.
   Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
            uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
-           uint32_t write_unit_bytes);
+           uint32_t write_unit_bytes, const DeviceFit& fit);
 
   /// Asks for the head of `package`. The store is healthy and has no trial.
   void Begin(const package::OfferFacts& offer, int64_t now_ns);
@@ -75,6 +76,7 @@ class Transfer {
   BlockTransport& transport_;
   base::MutableBytes head_memory_;
   StageWriter writer_;
+  DeviceFit fit_;
 
   Phase phase_ = Phase::kNone;
   package::OfferFacts offer_;

@@ -34,7 +34,7 @@ Updater::Updater(const UpdaterConfig& config, const UpdaterMemory& memory, const
       verifier_(whole_memory_.bytes()),
       store_(StoreConfig(config, deps.store), verifier_),
       transfer_(config.transfer, store_, deps.trust->counters(), config.model_index, *deps.transport,
-                head_memory_.bytes(), WriteUnit(deps.store)),
+                head_memory_.bytes(), WriteUnit(deps.store), Fit(config_)),
       champion_(memory.first_image),
       challenger_(memory.second_image) {
   DIPPER_CHECK(config.max_image_bytes % 16 == 0 && memory.first_image.size() == config.max_image_bytes &&
@@ -46,7 +46,7 @@ Updater::~Updater() = default;
 Status Updater::Start(const store::LastRun& last) {
   DIPPER_ASSIGN_OR_RETURN(const store::StartDecision decision, store_.Start(last));
   LoadChampion(decision);
-  const store::OfferState& offer = deps_.trust->counters().offer(config_.model_index);
+  const store::OfferState offer = deps_.trust->counters().offer(config_.model_index);
   offer_.number = offer.number;
   offer_.package = offer.digest;
   if (decision.trial_ended) {
@@ -62,13 +62,14 @@ Status Updater::Start(const store::LastRun& last) {
     if (reason == Reason::None) {
       Emit(UpdateState::Staged, Reason::None, true, false, challenger_.package);
     } else if (decision.trial) {
-      EndTrial(Event::kFallBack, reason);
+      static_cast<void>(EndTrial(Event::kFallBack, reason));  // Poll tries again
     } else {
       state_ =
           UpdateState::Staged;  // the try could not be counted: begun by Poll when the medium works again
     }
     return Status::kOk;
   }
+  if (TellLostEnd(offer)) return Status::kOk;
   // What was being transferred goes on when its retained offer comes again. A package whose checks ended the
   // process twice is not tried a third time; once may have been the power.
   if (offer.state == UpdateState::Verifying) {
@@ -140,7 +141,7 @@ void Updater::SaveWhenDue() {
     next_champion_save_ns_ = now_ns_ + config_.checkpoint_seconds * kSecondNs;
     static_cast<void>(Save(&champion_, {}));  // counted; the next one is tried at its time
   }
-  if (state_ == UpdateState::Trial && challenger_.model && now_ns_ >= next_trial_save_ns_) {
+  if (state_ == UpdateState::Trial && challenger() != nullptr && now_ns_ >= next_trial_save_ns_) {
     next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * kSecondNs;
     const auto saved = gate_.Save(gate_bytes_);
     DIPPER_CHECK(saved.ok());
@@ -153,6 +154,7 @@ void Updater::Poll(int64_t now_ns) {
   if (!polled_) {
     next_champion_save_ns_ = now_ns + config_.checkpoint_seconds * kSecondNs;
     next_trial_save_ns_ = now_ns + config_.trial_checkpoint_seconds * kSecondNs;
+    begin_at_ns_ += now_ns;  // of an offer that came before the time was known
   }
   polled_ = true;
   now_ns_ = now_ns;
@@ -254,7 +256,7 @@ Status Updater::HealthyMark() {
 
 Status Updater::PlannedStop() {
   static_cast<void>(Save(&champion_, {}));
-  if (state_ == UpdateState::Trial && challenger_.model) {
+  if (state_ == UpdateState::Trial && challenger() != nullptr) {
     const auto saved = gate_.Save(gate_bytes_);
     DIPPER_CHECK(saved.ok());
     static_cast<void>(Save(&challenger_, base::ByteView(gate_bytes_).first(*saved)));
@@ -272,8 +274,7 @@ void Updater::OnChampionFailed() {
 
 Reason Updater::FallBack() {
   if (state_ != UpdateState::Trial && state_ != UpdateState::Staged) return Reason::NoTrial;
-  EndTrial(Event::kFallBack, Reason::Command);
-  return Reason::None;
+  return base::Ok(EndTrial(Event::kFallBack, Reason::Command)) ? Reason::None : Reason::StorageError;
 }
 
 Reason Updater::Undo() {

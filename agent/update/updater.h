@@ -74,7 +74,7 @@ class Updater {
 
   // ---- models ----
   learn::Model* champion() { return champion_.model ? &*champion_.model : nullptr; }
-  learn::Model* challenger() { return challenger_.model ? &*challenger_.model : nullptr; }
+  learn::Model* challenger() { return challenger_.model && !end_unfinished_ ? &*challenger_.model : nullptr; }
   /// Null without the model; valid as long as it.
   const learn::Spec* champion_spec() const { return champion_.spec ? &*champion_.spec : nullptr; }
   const learn::Spec* challenger_spec() const { return challenger_.spec ? &*challenger_.spec : nullptr; }
@@ -144,6 +144,7 @@ class Updater {
   schema::Reason JudgeOffer(const package::OfferFacts& offer);
   schema::Reason Cancel(const package::OfferFacts& offer);
   void OnTransfer(const TransferResult& result);
+  static DeviceFit Fit(const UpdaterConfig& config);
   void Verify();
   schema::Reason CheckStaged();
   void Refuse(schema::Reason reason);
@@ -152,7 +153,9 @@ class Updater {
   void StartTrial();
   void Decide();
   void ConfirmTrial(schema::Reason reason);
-  void EndTrial(Event event, schema::Reason reason);
+  base::Status EndTrial(Event event, schema::Reason reason);
+  base::Status StoreTrialEnd(schema::Reason reason);
+  bool TellLostEnd(const store::OfferState& offer);
 
   UpdaterConfig config_;
   UpdaterDeps deps_;
@@ -170,6 +173,11 @@ class Updater {
   package::OfferFacts offer_, queued_;
   bool has_queued_ = false, link_reached_ = false, link_required_ = false, confirm_unfinished_ = false;
   schema::Reason confirm_reason_ = schema::Reason::None;
+  /// The trial is over, and the medium has not taken it yet: the challenger does not run, Poll tries again.
+  bool end_unfinished_ = false;
+  Event end_event_ = Event::kFail;
+  schema::Reason end_reason_ = schema::Reason::None;
+  base::Digest end_package_;
   bool polled_ = false, undo_known_ = false;
   int64_t now_ns_ = 0, begin_at_ns_ = 0, next_period_ns_ = 0;
   int64_t next_champion_save_ns_ = 0, next_trial_save_ns_ = 0;

@@ -15,6 +15,15 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 
 }  // namespace
 
+DeviceFit Updater::Fit(const UpdaterConfig& config) {
+  return {.model_id = config.model_id.view(),
+          .hardware = config.hardware.view(),
+          .agent_major = config.agent_major,
+          .agent_minor = config.agent_minor,
+          .agent_patch = config.agent_patch,
+          .max_image_bytes = config.max_image_bytes};
+}
+
 Reason Updater::OnOffer(base::ByteView document) {
   std::array<std::string_view, 16> groups;
   for (size_t i = 0; i < config_.groups.size(); ++i) groups[i] = config_.groups[i].view();
@@ -82,7 +91,7 @@ Reason Updater::Cancel(const package::OfferFacts& offer) {
     offer_.number = offer.number;
     transfer_.Stop();
     if (in_trial) {
-      EndTrial(Event::kFail, Reason::Cancelled);
+      return base::Ok(EndTrial(Event::kFail, Reason::Cancelled)) ? Reason::None : Reason::StorageError;
     } else {
       Move(Event::kFail, Reason::Cancelled);
     }
@@ -122,23 +131,7 @@ Reason Updater::Accept(const package::OfferFacts& offer) {
 
 void Updater::OnManifest(const base::Digest& package, base::ByteView head) {
   if (state_ != UpdateState::Transferring) return;
-  const auto result = transfer_.OnManifest(package, head, deps_.trust->root(), now_ns_);
-  if (state_ == UpdateState::Transferring && result.kind == TransferResult::kGoingOn &&
-      transfer_.manifest() != nullptr && package == offer_.package) {
-    // What the manifest alone can rule out costs no block.
-    const DeviceFit fit{.model_id = config_.model_id.view(),
-                        .hardware = config_.hardware.view(),
-                        .agent_major = config_.agent_major,
-                        .agent_minor = config_.agent_minor,
-                        .agent_patch = config_.agent_patch,
-                        .max_image_bytes = config_.max_image_bytes};
-    if (const Reason reason = CheckFit(*transfer_.manifest(), fit); reason != Reason::None) {
-      transfer_.Stop();
-      Refuse(reason);
-      return;
-    }
-  }
-  OnTransfer(result);
+  OnTransfer(transfer_.OnManifest(package, head, deps_.trust->root(), now_ns_));
 }
 
 void Updater::OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored) {
@@ -173,6 +166,8 @@ void Updater::Verify() {
   if (const Reason reason = CheckStaged(); reason != Reason::None) {
     if (store::IsOwnFailure(reason)) static_cast<void>(store_.Deny(offer_.package, reason));
     if (reason == Reason::StorageError) {
+      store_.AbandonStage();
+      static_cast<void>(deps_.trust->counters().ClearTransfer(config_.model_index));
       Forget(&challenger_);
       Move(Event::kFail, reason);
     } else {
@@ -200,9 +195,13 @@ Reason Updater::CheckStaged() {
   StageSource source(store_, bytes);
   package::PackageFacts facts;
   Reason reason = package::VerifyWhole(source, &deps_.trust->root(), whole_memory_.bytes(), &facts);
+  // Each block was right when it came: what is wrong now was lost on the way through the medium (a torn write
+  // beside it, a bit flip), which says nothing about the package.
+  if (reason == Reason::BadBlock || reason == Reason::BadFormat) return Reason::StorageError;
   if (reason != Reason::None) return reason;
-  if (facts.digest != offer_.package) return Reason::BadDigest;
-  reason = TakeSpec(facts.manifest, &challenger_);
+  if (facts.digest != offer_.package) return Reason::StorageError;
+  reason = CheckFit(facts.manifest, Fit(config_));
+  if (reason == Reason::None) reason = TakeSpec(facts.manifest, &challenger_);
   if (reason == Reason::None) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
   if (reason == Reason::None) reason = RunSelfTest(facts.manifest, &challenger_);
   // Until its trial starts there is no challenger: the self-test has used the image up.

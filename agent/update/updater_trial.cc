@@ -37,11 +37,20 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   }
   // The self-test has used the payload up.
   if (!resumed) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
+  const bool inherits = facts.manifest.gate().start_from_champion() && champion_.model &&
+                        champion_.spec->digest() == challenger_.spec->digest();
+  if (!resumed && reason == Reason::None && inherits) {
+    std::ranges::copy(champion_.image_memory(), challenger_.image_memory().begin());
+  }
   if (reason == Reason::None) deps_.observer->OnModelsChanged();
   return reason;
 }
 
 void Updater::StartTrial() {
+  if (end_unfinished_) {
+    static_cast<void>(EndTrial(end_event_, end_reason_));
+    return;
+  }
   // So that a fall back after a crash finds what the champion knows now; rule 7 may say that it is too early.
   static_cast<void>(Save(&champion_, {}));
   // The try is counted before any of the challenger's code runs.
@@ -57,7 +66,7 @@ void Updater::StartTrial() {
   }
   const Reason reason = LoadChallenger(store_.record().trial_slot);
   if (reason != Reason::None) {
-    EndTrial(reason == Reason::StorageError ? Event::kFail : Event::kFallBack, reason);
+    static_cast<void>(EndTrial(reason == Reason::StorageError ? Event::kFail : Event::kFallBack, reason));
     return;
   }
   next_trial_save_ns_ = now_ns_ + int64_t{config_.trial_checkpoint_seconds} * 1'000'000'000;
@@ -69,7 +78,9 @@ void Updater::StartTrial() {
 }
 
 void Updater::OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger) {
-  if (state_ != UpdateState::Trial || !challenger_.model || !challenger.valid || confirm_unfinished_) return;
+  if (state_ != UpdateState::Trial || this->challenger() == nullptr || !challenger.valid ||
+      confirm_unfinished_)
+    return;
   if (champion_.model && (!champion.valid || champion.id != challenger.id)) return;
   // Without a champion the rival is the trivial predictor.
   gate_.Add(challenger.loss, champion_.model ? champion.loss : challenger.trivial_loss);
@@ -77,6 +88,10 @@ void Updater::OnOutcomes(const learn::Outcome& champion, const learn::Outcome& c
 }
 
 void Updater::Decide() {
+  if (end_unfinished_) {
+    static_cast<void>(EndTrial(end_event_, end_reason_));
+    return;
+  }
   if (confirm_unfinished_) {
     ConfirmTrial(confirm_reason_);
     return;
@@ -92,21 +107,22 @@ void Updater::Decide() {
       ConfirmTrial(Reason::PolicyAtDeadline);
       return;
     case GateVerdict::kFallBack:
-      EndTrial(Event::kFallBack, Reason::ShownWorse);
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::ShownWorse));
       return;
     case GateVerdict::kDeadlineFallBack:
-      EndTrial(Event::kFallBack, Reason::Deadline);
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::Deadline));
       return;
   }
 }
 
 void Updater::ConfirmTrial(Reason reason) {
   if (link_required_ && !link_reached_) {
-    if (reason == Reason::PolicyAtDeadline) EndTrial(Event::kFallBack, Reason::LinkRequired);
+    if (reason == Reason::PolicyAtDeadline)
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::LinkRequired));
     return;
   }
   if (!confirm_unfinished_ && !challenger_.model->AllFinite()) {
-    EndTrial(Event::kFallBack, Reason::NotFinite);
+    static_cast<void>(EndTrial(Event::kFallBack, Reason::NotFinite));
     return;
   }
   confirm_unfinished_ = !base::Ok(store_.Confirm());
@@ -123,22 +139,57 @@ void Updater::ConfirmTrial(Reason reason) {
   Emit(from, reason, true, false, champion_.package);
 }
 
-void Updater::EndTrial(Event event, Reason reason) {
-  const base::Digest package = store_.record().trial_digest;
-  if (!base::Ok(store_.EndTrial(reason)))
-    return;  // not durable: the trial goes on, and ends with the next verdict
-  const bool denied = store_.IsDenied(package);
+/// What a repeated call finds done is not done again; a denial is in both copies before it is reported.
+base::Status Updater::StoreTrialEnd(Reason reason) {
+  if (store_.record().HasTrial()) return store_.EndTrial(reason);
+  return store::IsOwnFailure(reason) ? store_.Deny(end_package_, reason) : base::Status::kOk;
+}
+
+base::Status Updater::EndTrial(Event event, Reason reason) {
+  // The record already names the challenger as champion: only Confirm may go on.
+  if (confirm_unfinished_ && !store_.record().HasTrial()) return base::Status::kFailedPrecondition;
+  if (!end_unfinished_) {
+    end_event_ = event;
+    end_reason_ = reason;
+    end_package_ = store_.record().trial_digest;
+  }
+  const base::Status stored = StoreTrialEnd(end_reason_);
+  if (!base::Ok(stored)) {
+    const bool first = !end_unfinished_;
+    end_unfinished_ = true;
+    if (first) deps_.observer->OnModelsChanged();
+    return stored;
+  }
+  const bool denied = store_.IsDenied(end_package_);
   const UpdateState from = state_;
-  state_ = Next(state_, event).next;
+  state_ = Next(state_, end_event_).next;
   undo_known_ = false;
-  confirm_unfinished_ = false;
-  StoreOffer(reason);
-  Emit(from, reason, from == UpdateState::Trial, denied, package);
+  confirm_unfinished_ = end_unfinished_ = false;
+  StoreOffer(end_reason_);
+  Emit(from, end_reason_, from == UpdateState::Trial, denied, end_package_);
   Forget(&challenger_);
+  return base::Status::kOk;
+}
+
+/// A cut between the record of a trial's end and the offer's leaves the end untold: the record knows it.
+bool Updater::TellLostEnd(const store::OfferState& offer) {
+  if (offer.digest.IsZero() || IsResting(offer.state)) return false;
+  const auto denied = std::ranges::find(store_.record().denied, offer.digest, &store::DeniedEntry::digest);
+  if (champion_.package == offer.digest) {
+    state_ = UpdateState::Confirmed;
+    StoreOffer(Reason::None);
+  } else if (denied != store_.record().denied.end()) {
+    state_ = offer.state == UpdateState::Trial ? UpdateState::FellBack : UpdateState::Rejected;
+    StoreOffer(denied->reason);
+  } else {
+    return false;
+  }
+  Emit(offer.state, reason_, false, state_ != UpdateState::Confirmed, offer.digest);
+  return true;
 }
 
 void Updater::OnChallengerFailed(Reason reason) {
-  if (state_ == UpdateState::Trial) EndTrial(Event::kFallBack, reason);
+  if (state_ == UpdateState::Trial && !end_unfinished_) static_cast<void>(EndTrial(Event::kFallBack, reason));
 }
 
 }  // namespace dipper::update

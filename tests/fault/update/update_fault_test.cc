@@ -140,7 +140,12 @@ TEST_P(CutUpdate, AtEveryOperation) {
 INSTANTIATE_TEST_SUITE_P(ConfirmAndFallBack, CutUpdate, testing::Bool(),
                          [](const auto& kind) { return kind.param ? "Confirm" : "FallBack"; });
 
-TEST(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
+class FailingMedia : public testing::TestWithParam<bool> {};
+
+TEST_P(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
+  const bool confirms = GetParam();
+  const double loss = confirms ? kBetter : kWorse;
+  const auto expected_end = confirms ? schema::UpdateState::Confirmed : schema::UpdateState::FellBack;
   const Stage& stage = ReadyDevice();
   uint64_t tried = 0;
   for (int which = 0; which < 3; ++which) {
@@ -155,13 +160,14 @@ TEST(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
         partition->SetFault({.call = call, .first = done + k, .count = 1, .partial = true});
         Device device(media);
         ASSERT_EQ(device.Start(), base::Status::kOk);
-        device.Play(stage.v2, 2, kBetter);
+        device.Play(stage.v2, 2, loss);
         ASSERT_NE(device.updater().champion(), nullptr);  // the champion still serves
         const bool reached = partition->calls(call) > done + k;
-        if (device.updater().Status().champion != stage.v2.digest) {
-          ASSERT_TRUE(device.Play(stage.v2, 3, kBetter)) << "a later update works";
+        if (device.updater().Status().state != expected_end) {
+          ASSERT_TRUE(device.Play(stage.v2, 3, loss)) << "a later update works";
         }
-        EXPECT_EQ(device.updater().Status().champion, stage.v2.digest);
+        EXPECT_EQ(device.updater().Status().champion, confirms ? stage.v2.digest : stage.v1.digest);
+        EXPECT_EQ(device.updater().store().IsDenied(stage.v2.digest), !confirms);
         ++tried;
         if (HasFatalFailure() || HasNonfatalFailure()) return;
         if (!reached) break;
@@ -170,6 +176,9 @@ TEST(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
   }
   std::printf("%llu failing calls tried\n", static_cast<unsigned long long>(tried));
 }
+
+INSTANTIATE_TEST_SUITE_P(ConfirmAndFallBack, FailingMedia, testing::Bool(),
+                         [](const auto& kind) { return kind.param ? "Confirm" : "FallBack"; });
 
 TEST(DeniedModel, IsNotTakenAgain) {
   const Stage& stage = ReadyDevice();

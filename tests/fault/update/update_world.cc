@@ -29,13 +29,14 @@ capacity = 8
 constexpr uint64_t kMaxImage = 64 * 1024;
 
 struct Keys {
-  package::PrivateKey root, release, rollout, command;
+  package::PrivateKey root, release, rollout, command, stranger;
 };
 
 const Keys& TestKeys() {
   static const Keys* keys = [] {
     auto* made = new Keys;
-    for (package::PrivateKey* key : {&made->root, &made->release, &made->rollout, &made->command}) {
+    for (package::PrivateKey* key :
+         {&made->root, &made->release, &made->rollout, &made->command, &made->stranger}) {
       auto generated = package::GenerateKey();
       DIPPER_CHECK(generated.ok());
       *key = *generated;
@@ -94,9 +95,9 @@ Bytes RootDocument() {
   return *document;
 }
 
-Release MakeRelease(const std::string& version, uint32_t security_version) {
+Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change) {
   const schema::SpecT spec = lab::ParseSpecText(kSpec, "test.toml");
-  const lab::ImageFile image = lab::FreshImage(spec);
+  Bytes image = lab::FreshImage(spec).image;
   schema::ManifestT manifest;
   manifest.model = "main";
   manifest.name = "level";
@@ -109,16 +110,18 @@ Release MakeRelease(const std::string& version, uint32_t security_version) {
   manifest.gate->margin = 0.2;
   manifest.gate->warmup_samples = 4;
   manifest.gate->deadline_samples = 2000;
-  const auto built = package::BuildPackage(manifest, image.image);
+  if (change.edit) change.edit(manifest, image);
+  const auto built = package::BuildPackage(manifest, image);
   DIPPER_CHECK(built.ok());
-  const auto signed_package = package::SignPackage(*built, TestKeys().release);
+  const auto signed_package =
+      package::SignPackage(*built, change.by_stranger ? TestKeys().stranger : TestKeys().release);
   DIPPER_CHECK(signed_package.ok());
   package::Header header;
   DIPPER_CHECK(package::ParseHeader(*signed_package, &header) == schema::Reason::None);
   return {*signed_package, package::PackageDigest(header, *signed_package)};
 }
 
-Bytes Release::Offer(uint64_t number) const {
+Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change) const {
   package::Header header;
   DIPPER_CHECK(package::ParseHeader(package, &header) == schema::Reason::None);
   schema::OfferT offer;
@@ -134,6 +137,7 @@ Bytes Release::Offer(uint64_t number) const {
   offer.package_bytes = header.package_bytes();
   offer.head_bytes = static_cast<uint32_t>(header.head_bytes());
   offer.image_bytes = header.image_bytes;
+  if (change) change(offer);
   const auto built = package::BuildOffer(offer, {&TestKeys().rollout, 1});
   DIPPER_CHECK(built.ok());
   return *built;
@@ -219,7 +223,7 @@ void Device::Deliver(const Release& release) {
     want_manifest_ = false;
     updater_->OnManifest(release.digest, package.first(static_cast<size_t>(header.head_bytes())));
   }
-  if (want_group_ < 0) return;
+  if (want_group_ < 0 || blocks_lost_) return;
   std::vector<uint64_t> memory(package::kHeadMemoryBytes / 8 + 2);
   auto* aligned = reinterpret_cast<uint8_t*>(base::AlignUp(reinterpret_cast<uintptr_t>(memory.data()), 16));
   package::Manifest manifest;
@@ -251,15 +255,23 @@ void Device::Feed(double challenger_loss) {
   updater_->OnOutcomes(served.outcome, tried.outcome);
 }
 
+void Device::PlayTurn(const Release& release, uint64_t number, double challenger_loss) {
+  if (number != offer_number_) {
+    offer_number_ = number;
+    offer_ = release.Offer(number);
+  }
+  now_ns_ += 1'000'000'000;
+  updater_->Poll(now_ns_);
+  if (!updater_->store().healthy() && turn_ >= 2) (void)updater_->HealthyMark();
+  if (turn_ % 10 == 3) (void)updater_->OnOffer(offer_);  // a retained offer comes again and again
+  ++turn_;
+  Deliver(release);
+  for (int i = 0; i < 4; ++i) Feed(challenger_loss);
+}
+
 bool Device::Play(const Release& release, uint64_t number, double challenger_loss) {
-  const Bytes offer = release.Offer(number);
   for (int turn = 0; turn < 400 && media_.power.on; ++turn) {
-    now_ns_ += 1'000'000'000;
-    updater_->Poll(now_ns_);
-    if (turn == 2 && !Ok(updater_->HealthyMark())) continue;
-    if (turn % 10 == 3) (void)updater_->OnOffer(offer);  // a retained offer comes again and again
-    Deliver(release);
-    for (int i = 0; i < 4; ++i) Feed(challenger_loss);
+    PlayTurn(release, number, challenger_loss);
     const UpdateStatus status = updater_->Status();
     if (status.checkpoints != checkpoints_ && updater_->champion() != nullptr && media_.power.on) {
       checkpoints_ = status.checkpoints;

@@ -2,6 +2,7 @@
 // signatures, and a loop that plays broker and sensor. Used by the update fault tests.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,9 +31,15 @@ struct Media {
 struct Release {
   Bytes package;
   base::Digest digest;
-  Bytes Offer(uint64_t number) const;
+  /// `change` edits the offer before it is signed; null: nothing.
+  Bytes Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change = nullptr) const;
 };
-Release MakeRelease(const std::string& version, uint32_t security_version);
+/// What differs from the usual release; applied before it is signed.
+struct ReleaseChange {
+  std::function<void(schema::ManifestT&, Bytes& image)> edit;
+  bool by_stranger = false;  ///< Signed by a key that the root does not know.
+};
+Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change = {});
 Bytes RootDocument();
 
 /// What a run of the agent reported, and what it must not contradict later.
@@ -56,7 +63,11 @@ class Device final : public BlockTransport, public UpdateObserver {
   /// @param challenger_loss  Loss that the challenger is given per label; the champion always has 0.5.
   /// @returns true when the update has ended.
   bool Play(const Release& release, uint64_t number, double challenger_loss);
+  /// One second of it: poll, health, offer, blocks, four samples.
+  void PlayTurn(const Release& release, uint64_t number, double challenger_loss);
   Updater& updater() { return *updater_; }
+  /// Blocks stay away from now on.
+  void LoseBlocks() { blocks_lost_ = true; }
   const Reports& reports() const { return reports_; }
   /// Samples in the champion's newest checkpoint that was written in this run; 0: none.
   uint64_t saved_samples() const { return saved_samples_; }
@@ -86,8 +97,12 @@ class Device final : public BlockTransport, public UpdateObserver {
   Reports reports_;
   bool want_manifest_ = false;
   int64_t want_group_ = -1;
+  bool blocks_lost_ = false;
   uint64_t next_id_ = 0;
   int64_t now_ns_ = 0;
+  int turn_ = 0;
+  Bytes offer_;
+  uint64_t offer_number_ = 0;
   uint64_t checkpoints_ = 0;
   uint64_t saved_samples_ = 0;
   base::Digest saved_package_;

@@ -110,8 +110,10 @@ TEST(ManifestTest, SelfTestValuesAreChecked) {
 TEST(ManifestTest, GateValuesAreChecked) {
   const double nan = std::nan("");
   const double infinity = std::numeric_limits<double>::infinity();
-  for (const double bad : {nan, infinity, -infinity, 0.0, -1.0}) {
+  for (const double bad : {nan, infinity, -infinity, -1.0}) {
     EXPECT_EQ(ChangedManifest([&](ManifestT& m) { m.gate->loss_bound = bad; }), Reason::BadFormat);
+  }
+  for (const double bad : {nan, infinity, -infinity, 0.0, -1.0}) {
     EXPECT_EQ(ChangedManifest([&](ManifestT& m) { m.gate->alpha = bad; }), Reason::BadFormat);
   }
   for (const double bad : {nan, infinity, -0.1, 1.5}) {

@@ -1,0 +1,243 @@
+// Transfer against a real store on simulated partitions: order, duplicates, strangers, bad bytes, silence,
+// restart.
+#include "agent/update/transfer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "agent/update/slot_source.h"
+#include "hal/sim/partition_sim.h"
+#include "tests/fault/update/update_world.h"
+
+namespace dipper::update {
+namespace {
+
+using package::Bytes;
+using schema::Reason;
+
+constexpr int64_t kMs = 1'000'000;
+constexpr uint64_t kImageBytes = uint64_t{package::kBlockBytes} * 130;  // three groups, the last one short
+
+struct alignas(16) Word {
+  uint8_t bytes[16];
+};
+
+class Memory {
+ public:
+  explicit Memory(uint64_t bytes) : words_(bytes / 16 + 1) {}
+  base::MutableBytes bytes() { return {words_[0].bytes, words_.size() * 16}; }
+
+ private:
+  std::vector<Word> words_;
+};
+
+const test::Release& BigRelease() {
+  static const test::Release* release =
+      new test::Release(test::MakeRelease("1", 1, {.edit = [](schema::ManifestT&, Bytes& image) {
+                                            std::mt19937 random(7);
+                                            image.resize(kImageBytes);
+                                            for (uint8_t& byte : image) byte = static_cast<uint8_t>(random());
+                                          }}));
+  return *release;
+}
+
+hal::Geometry Shape(uint64_t bytes, uint32_t write_unit) {
+  return {.size_bytes = bytes, .write_unit_bytes = write_unit, .erase_unit_bytes = 4096};
+}
+
+/// Boot and slots, and what of the agent lives as long as a process.
+struct Device final : BlockTransport {
+  struct Media {
+    explicit Media(uint32_t write_unit)
+        : boot(Shape(64 * 1024, 1), nullptr),
+          a(Shape(8 << 20, write_unit), nullptr),
+          b(Shape(8 << 20, write_unit), nullptr) {}
+    hal::PartitionSim boot, a, b;
+  };
+
+  Device(Media& media, const TransferConfig& config)
+      : verifier(whole.bytes()),
+        store({.boot = &media.boot, .slot_a = &media.a, .slot_b = &media.b, .max_image_bytes = 64 * 1024},
+              verifier),
+        counters(media.boot),
+        transfer(config, store, counters, 0, *this, head.bytes(), media.a.geometry().write_unit_bytes,
+                 {.model_id = "main", .hardware = "h", .agent_minor = 1, .max_image_bytes = kImageBytes}) {
+    EXPECT_EQ(counters.Load(), base::Status::kOk);
+    EXPECT_TRUE(store.Start({}).ok());
+    EXPECT_EQ(store.HealthyMark(), base::Status::kOk);
+    EXPECT_EQ(package::TrustRoot::Parse(test::RootDocument(), &root), Reason::None);
+  }
+
+  void WantManifest(const base::Digest&) override { ++manifest_wishes; }
+  void WantGroup(const base::Digest&, uint32_t group) override { group_wishes.push_back(group); }
+  void Done(const base::Digest&) override { ++done; }
+
+  void Begin() {
+    package::Header header;
+    ASSERT_EQ(package::ParseHeader(BigRelease().package, &header), Reason::None);
+    package::OfferFacts offer;
+    offer.package = BigRelease().digest;
+    offer.package_bytes = header.package_bytes();
+    transfer.Begin(offer, now_ns);
+    head_bytes = header.head_bytes();
+  }
+  TransferResult GiveHead() {
+    return transfer.OnManifest(BigRelease().digest, base::ByteView(BigRelease().package).first(head_bytes),
+                               root, now_ns);
+  }
+  Bytes Block(uint32_t index) const {
+    const package::BlockInfo block = transfer.manifest()->block(index);
+    const auto begin = BigRelease().package.begin() + static_cast<std::ptrdiff_t>(block.package_offset);
+    return {begin, begin + block.stored_bytes};
+  }
+  TransferResult Give(uint32_t index) {
+    return transfer.OnBlock(BigRelease().digest, index, Block(index), now_ns);
+  }
+  bool StageIsWhole() {
+    Bytes staged(BigRelease().package.size());
+    return base::Ok(store.ReadStage(0, staged)) && staged == BigRelease().package;
+  }
+
+  Memory whole{package::kWholeMemoryBytes}, head{package::kHeadMemoryBytes};
+  PackageVerifier verifier;
+  store::ModelStore store;
+  store::Counters counters;
+  Transfer transfer;
+  package::TrustRoot root;
+  uint64_t head_bytes = 0;
+  int64_t now_ns = 0;
+  uint32_t manifest_wishes = 0, done = 0;
+  std::vector<uint32_t> group_wishes;
+};
+
+class WriteUnits : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(WriteUnits, PermutedAndDoubledBlocksArriveWhole) {
+  Device::Media media(GetParam());
+  Device device(media, {});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  std::vector<uint32_t> order(device.transfer.blocks_total());
+  ASSERT_EQ(order.size(), 130U);
+  std::iota(order.begin(), order.end(), 0U);
+  std::ranges::shuffle(order, std::mt19937(3));
+  TransferResult result;
+  for (const uint32_t index : order) {
+    ASSERT_EQ(result.kind, TransferResult::kGoingOn);
+    result = device.Give(index);
+    if (result.kind == TransferResult::kGoingOn) {
+      EXPECT_EQ(device.Give(index).kind, TransferResult::kGoingOn);
+    }
+  }
+  EXPECT_EQ(result.kind, TransferResult::kComplete);
+  EXPECT_EQ(device.transfer.counts().duplicates, 129U);
+  EXPECT_EQ(device.done, 1U);
+  EXPECT_TRUE(std::ranges::is_sorted(device.group_wishes));
+  EXPECT_TRUE(device.StageIsWhole());
+}
+
+INSTANTIATE_TEST_SUITE_P(Bytes, WriteUnits, testing::Values(1U, 512U));
+
+TEST(Transfer, RestartAsksOnlyForGroupsThatLackABlock) {
+  Device::Media media(1);
+  {
+    Device device(media, {});
+    device.Begin();
+    ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+    for (uint32_t i = 0; i < 100; ++i) ASSERT_EQ(device.Give(i).kind, TransferResult::kGoingOn);
+  }
+  Device device(media, {});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  EXPECT_EQ(device.transfer.blocks_have(), 64U);  // persisted by whole groups
+  EXPECT_EQ(device.group_wishes, std::vector<uint32_t>{1});
+  TransferResult result;
+  for (uint32_t i = 64; i < 130; ++i) result = device.Give(i);
+  EXPECT_EQ(result.kind, TransferResult::kComplete);
+  EXPECT_TRUE(device.StageIsWhole());
+}
+
+TEST(Transfer, ForeignBlocksAndHeadsDoNothing) {
+  Device::Media media(1);
+  Device device(media, {});
+  device.Begin();
+  base::Digest foreign = BigRelease().digest;
+  foreign.bytes[0] ^= 1;
+  const Bytes junk(100, 7);
+  EXPECT_EQ(device.transfer.OnManifest(foreign, junk, device.root, 0).kind, TransferResult::kGoingOn);
+  EXPECT_EQ(device.transfer.OnBlock(BigRelease().digest, 0, junk, 0).kind, TransferResult::kGoingOn);
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(device.transfer.OnBlock(foreign, 0, junk, 0).kind, TransferResult::kGoingOn);
+  }
+  EXPECT_EQ(device.transfer.counts().foreign, 12U);
+  EXPECT_EQ(device.transfer.blocks_have(), 0U);
+}
+
+TEST(Transfer, ABadBlockIsAskedForAgainAndThenRefused) {
+  Device::Media media(1);
+  Device device(media, {.bad_retry_ms = 500, .bad_limit = 3});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  Bytes bad = device.Block(0);
+  bad[0] ^= 1;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(device.transfer.OnBlock(BigRelease().digest, 0, bad, device.now_ns).kind,
+              TransferResult::kGoingOn);
+  }
+  const size_t wishes = device.group_wishes.size();
+  device.now_ns += 500 * kMs;
+  EXPECT_EQ(device.transfer.Poll(device.now_ns).kind, TransferResult::kGoingOn);
+  EXPECT_EQ(device.group_wishes.size(), wishes + 1);
+  // A good one in between shows that the source is not to blame.
+  ASSERT_EQ(device.Give(0).kind, TransferResult::kGoingOn);
+  TransferResult result;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(result.kind, TransferResult::kGoingOn);
+    result = device.transfer.OnBlock(BigRelease().digest, 1, bad, device.now_ns);
+  }
+  EXPECT_EQ(result.kind, TransferResult::kRefused);
+  EXPECT_EQ(result.reason, Reason::BadBlock);
+  EXPECT_FALSE(device.transfer.active());
+}
+
+TEST(Transfer, SilenceBacksOffAndThenFails) {
+  Device::Media media(1);
+  Device device(media, {.quiet_ms = 1000, .max_quiet_ms = 4000, .attempts = 5});
+  device.Begin();
+  std::vector<int64_t> wishes_at;
+  TransferResult result;
+  for (; result.kind == TransferResult::kGoingOn && device.now_ns < 100'000 * kMs;
+       device.now_ns += 100 * kMs) {
+    const uint32_t before = device.manifest_wishes;
+    result = device.transfer.Poll(device.now_ns);
+    if (device.manifest_wishes != before) wishes_at.push_back(device.now_ns / kMs);
+  }
+  EXPECT_EQ(result.kind, TransferResult::kFailed);
+  EXPECT_EQ(result.reason, Reason::BlocksUnavailable);
+  EXPECT_EQ(wishes_at, (std::vector<int64_t>{1000, 3000, 7000, 11000}));
+}
+
+TEST(Transfer, AWrongHeadCostsNeitherSlotNorBitmap) {
+  Device::Media media(1);
+  Device device(media, {});
+  const Bytes before(media.a.bytes().begin(), media.a.bytes().end());
+  device.Begin();
+  Bytes head(BigRelease().package.begin(),
+             BigRelease().package.begin() + static_cast<std::ptrdiff_t>(device.head_bytes));
+  head[head.size() / 2] ^= 4;
+  TransferResult result;
+  for (int i = 0; i < 3; ++i) {
+    result = device.transfer.OnManifest(BigRelease().digest, head, device.root, device.now_ns);
+  }
+  EXPECT_EQ(result.kind, TransferResult::kRefused);
+  EXPECT_NE(result.reason, Reason::None);
+  EXPECT_TRUE(std::ranges::equal(before, media.a.bytes()));
+  EXPECT_TRUE(device.counters.transfer(0).digest.IsZero());
+}
+
+}  // namespace
+}  // namespace dipper::update
