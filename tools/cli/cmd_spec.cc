@@ -49,18 +49,18 @@ std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
   const learn::Layout& layout = spec.plan().layout;
   std::vector<std::pair<std::string, uint64_t>> parts;
   for (uint32_t i = 0; i < layout.stage_count; ++i) {
-    const auto kind = static_cast<size_t>(layout.stages[i].kind) - 1;
+    const auto kind = static_cast<size_t>(spec.table().stages()->Get(i)->params_type()) - 1;
     parts.emplace_back("stage " + lab::words::kStages[kind], layout.stages[i].section.bytes);
   }
-  parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(layout.learner) - 1],
-                     layout.learner_section.bytes);
+  parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(spec.table().learner_type()) - 1],
+                     layout.learner.section.bytes);
   parts.emplace_back("pending", layout.pending_section.bytes);
   parts.emplace_back("truth", layout.truth_section.bytes);
   parts.emplace_back("metrics", layout.metrics_section.bytes);
   parts.emplace_back("auc", layout.auc_section.bytes);
   parts.emplace_back("anomaly", layout.anomaly_section.bytes);
-  for (uint32_t i = 0; i < layout.drift_count; ++i)
-    parts.emplace_back("drift", layout.drift_sections[i].bytes);
+  for (uint32_t i = 0; i < layout.detector_count; ++i)
+    parts.emplace_back("drift", layout.detectors[i].section.bytes);
   uint64_t sum = 0;
   for (const auto& part : parts) sum += part.second;
   parts.emplace_back("header and tables", spec.state_bytes() - sum);

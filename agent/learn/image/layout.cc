@@ -183,9 +183,16 @@ Status Planner::SelectInputs(const flatbuffers::Vector<uint16_t>* wanted, Kind k
   return AddTable({selected_.data(), count}, &stage->inputs);
 }
 
+Status Planner::PlanScaler(const schema::StandardScaler& in, StageLayout* stage) {
+  if (!(in.decay() >= 0.0 && in.decay() < 1.0)) return Refuse("standard_scaler.decay: 0 or below 1");
+  if (!(in.clip() >= 0.0 && in.clip() <= 1e6)) return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
+  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), Kind::kNumeric, stage));
+  stage->config = StandardScalerConfig{width_, {}, in.decay(), in.clip()};
+  return Status::kOk;
+}
+
 Status Planner::PlanLags(const schema::Lags& in, StageLayout* stage) {
-  stage->differences = in.differences();
-  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), stage->differences ? Kind::kNumeric : Kind::kAny, stage));
+  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), in.differences() ? Kind::kNumeric : Kind::kAny, stage));
   if (in.lags() == nullptr || in.lags()->size() == 0) return Refuse("lags.lags: at least one lag");
   for (uint32_t i = 0; i < in.lags()->size(); ++i) {
     const uint16_t lag = in.lags()->Get(i);
@@ -195,6 +202,7 @@ Status Planner::PlanLags(const schema::Lags& in, StageLayout* stage) {
   }
   const uint64_t added = uint64_t{stage->inputs.count} * in.lags()->size();
   if (width_ + added > kMaxInputs) return Refuse("lags: more than 512 inputs after this stage");
+  stage->config = LagsConfig{width_, {}, {}, in.differences()};
   DIPPER_RETURN_IF_ERROR(AddTable({in.lags()->data(), in.lags()->size()}, &stage->parameters));
   uint32_t next = width_;
   for (uint32_t i = 0; i < stage->inputs.count; ++i) {
@@ -219,6 +227,7 @@ Status Planner::PlanOneHot(const schema::OneHot& in, StageLayout* stage) {
     if (replaced) counts[selected++] = categories_[i];
   }
   DIPPER_RETURN_IF_ERROR(AddTable({counts.data(), selected}, &stage->parameters));
+  stage->config = OneHotConfig{width_, {}, {}};
   std::copy(after.begin(), after.begin() + next, categories_.begin());
   width_ = next;
   return Status::kOk;
@@ -227,13 +236,28 @@ Status Planner::PlanOneHot(const schema::OneHot& in, StageLayout* stage) {
 Status Planner::PlanFault(const schema::Fault& in, StageLayout* stage) {
 #ifdef DIPPER_TEST_FAULTS
   if (in.kind() > schema::FaultKind::MAX) return Refuse("fault.kind: unknown kind", Status::kUnimplemented);
-  stage->fault = {static_cast<FaultAction>(in.kind()), in.at_sample(), in.value()};
+  stage->config = FaultConfig{static_cast<FaultAction>(in.kind()), in.at_sample(), in.value()};
   return Status::kOk;
 #else
   (void)in;
   (void)stage;
   return Refuse("stage fault: only test builds (DIPPER_TEST_FAULTS) have it", Status::kUnimplemented);
 #endif
+}
+
+Status Planner::PlanStage(const schema::Stage& in, StageLayout* stage) {
+  switch (in.params_type()) {
+    case schema::StageParams::StandardScaler:
+      return PlanScaler(*in.params_as_StandardScaler(), stage);
+    case schema::StageParams::Lags:
+      return PlanLags(*in.params_as_Lags(), stage);
+    case schema::StageParams::OneHot:
+      return PlanOneHot(*in.params_as_OneHot(), stage);
+    case schema::StageParams::Fault:
+      return PlanFault(*in.params_as_Fault(), stage);
+    default:
+      return Refuse("stage: unknown kind", Status::kUnimplemented);
+  }
 }
 
 Status Planner::PlanStages() {
@@ -244,31 +268,8 @@ Status Planner::PlanStages() {
   for (uint32_t i = 0; i < layout_.stage_count; ++i) {
     const schema::Stage& in = *stages->Get(i);
     StageLayout& stage = layout_.stages[i];
-    stage.kind = in.params_type();
     stage.in_width = width_;
-    switch (stage.kind) {
-      case schema::StageParams::StandardScaler: {
-        const schema::StandardScaler& scaler = *in.params_as_StandardScaler();
-        stage.decay = scaler.decay();
-        stage.clip = scaler.clip();
-        if (!(stage.decay >= 0.0 && stage.decay < 1.0)) return Refuse("standard_scaler.decay: 0 or below 1");
-        if (!(stage.clip >= 0.0 && stage.clip <= 1e6))
-          return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
-        DIPPER_RETURN_IF_ERROR(SelectInputs(scaler.inputs(), Kind::kNumeric, &stage));
-        break;
-      }
-      case schema::StageParams::Lags:
-        DIPPER_RETURN_IF_ERROR(PlanLags(*in.params_as_Lags(), &stage));
-        break;
-      case schema::StageParams::OneHot:
-        DIPPER_RETURN_IF_ERROR(PlanOneHot(*in.params_as_OneHot(), &stage));
-        break;
-      case schema::StageParams::Fault:
-        DIPPER_RETURN_IF_ERROR(PlanFault(*in.params_as_Fault(), &stage));
-        break;
-      default:
-        return Refuse("stage: unknown kind", Status::kUnimplemented);
-    }
+    DIPPER_RETURN_IF_ERROR(PlanStage(in, &stage));
     stage.out_width = width_;
     layout_.input_stride = std::max(layout_.input_stride, width_);
   }
@@ -289,7 +290,31 @@ Status Planner::Run() {
   DIPPER_RETURN_IF_ERROR(PlanAnomaly());
   DIPPER_RETURN_IF_ERROR(PlanDrift());
   DIPPER_RETURN_IF_ERROR(PlanLearner());
-  return PlanSections();
+  DIPPER_RETURN_IF_ERROR(PlanSections());
+  layout_.Bind(nullptr);  // the plan may move; a model binds its copy to the tables of its image
+  return Status::kOk;
+}
+
+void Layout::Bind(const uint16_t* tables) {
+  const auto list = [tables](TableList from) {
+    return tables == nullptr ? std::span<const uint16_t>()
+                             : std::span<const uint16_t>(tables + from.first, from.count);
+  };
+  for (uint32_t i = 0; i < stage_count; ++i) {
+    StageLayout& stage = stages[i];
+    std::visit(
+        [&](auto& config) {
+          if constexpr (requires { config.inputs = list(stage.inputs); }) config.inputs = list(stage.inputs);
+          if constexpr (requires { config.lags; }) config.lags = list(stage.parameters);
+          if constexpr (requires { config.categories; }) config.categories = list(stage.parameters);
+        },
+        stage.config);
+  }
+  std::visit(
+      [&](auto& config) {
+        if constexpr (requires { config.categories; }) config.categories = list(learner_categories);
+      },
+      learner.config);
 }
 
 Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) {

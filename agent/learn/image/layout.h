@@ -6,19 +6,12 @@
 #include <cstdint>
 #include <span>
 
-#include "agent/learn/drift/page_hinkley.h"
 #include "agent/learn/image/limits.h"
+#include "agent/learn/image/parts.h"
 #include "agent/learn/learners/anomaly_score.h"
-#include "agent/learn/learners/hoeffding_tree.h"
-#include "agent/learn/learners/linear.h"
-#include "agent/learn/learners/rls.h"
 #include "agent/learn/metrics/auc.h"
 #include "agent/learn/metrics/classification.h"
 #include "agent/learn/metrics/regression.h"
-#include "agent/learn/stages/fault.h"
-#include "agent/learn/stages/lags.h"
-#include "agent/learn/stages/one_hot.h"
-#include "agent/learn/stages/standard_scaler.h"
 #include "agent/schema/spec_generated.h"
 
 namespace dipper::learn {
@@ -36,13 +29,21 @@ struct TableList {
 };
 
 struct StageLayout {
-  schema::StageParams kind = schema::StageParams::NONE;
+  StageConfig config;
   uint32_t in_width = 0, out_width = 0;
   TableList inputs;      ///< selected inputs, ascending
   TableList parameters;  ///< lags: the lags; one_hot: category counts of the selected inputs
-  double decay = 0, clip = 0;
-  bool differences = false;
-  FaultConfig fault;
+  Section section;
+};
+
+struct LearnerLayout {
+  LearnerConfig config;
+  Section section;
+};
+
+struct DetectorLayout {
+  DetectorConfig config;
+  schema::DriftInput input = schema::DriftInput::Loss;
   Section section;
 };
 
@@ -67,10 +68,7 @@ struct Layout {
   uint32_t table_count = 0;
   uint32_t input_stride = 0;  ///< widest row of stage values, in floats
 
-  schema::LearnerParams learner = schema::LearnerParams::NONE;
-  LinearConfig linear;
-  RlsConfig rls;
-  HoeffdingTreeConfig tree;  ///< without categories: they are in the tables
+  LearnerLayout learner;
 
   uint32_t pending_capacity = 0, pending_entry_bytes = 0;
   uint64_t pending_max_age = 0;
@@ -80,33 +78,16 @@ struct Layout {
   ClassificationMetricsConfig classification_metrics;
   RegressionMetricsConfig regression_metrics;
   AucWindowConfig auc;
-  uint32_t drift_count = 0;
-  std::array<PageHinkleyConfig, kMaxDetectors> drift;
-  std::array<bool, kMaxDetectors> drift_on_score{};
+  uint32_t detector_count = 0;
+  std::array<DetectorLayout, kMaxDetectors> detectors;
   uint32_t min_labels = 0;
 
-  Section table_section, learner_section, pending_section, truth_section, metrics_section, auc_section,
-      anomaly_section;
-  std::array<Section, kMaxDetectors> drift_sections;
+  Section table_section, pending_section, truth_section, metrics_section, auc_section, anomaly_section;
   uint64_t total_bytes = 0;
 
-  std::span<const uint16_t> List(const uint16_t* tables, TableList list) const {
-    return {tables + list.first, list.count};
-  }
-  StandardScalerConfig ScalerConfig(const StageLayout& stage, const uint16_t* tables) const {
-    return {stage.in_width, List(tables, stage.inputs), stage.decay, stage.clip};
-  }
-  LagsConfig LagsConfigOf(const StageLayout& stage, const uint16_t* tables) const {
-    return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters), stage.differences};
-  }
-  OneHotConfig OneHotConfigOf(const StageLayout& stage, const uint16_t* tables) const {
-    return {stage.in_width, List(tables, stage.inputs), List(tables, stage.parameters)};
-  }
-  HoeffdingTreeConfig TreeConfig(const uint16_t* tables) const {
-    HoeffdingTreeConfig config = tree;
-    config.categories = List(tables, learner_categories);
-    return config;
-  }
+  /// Points the lists of every configuration into `tables`, which hold the content of the table section and
+  /// must outlive the layout; null: to nothing. Copies of a layout point to the same tables.
+  void Bind(const uint16_t* tables);
 };
 
 /// A layout and the content of its table section.

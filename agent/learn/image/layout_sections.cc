@@ -58,24 +58,25 @@ Status Planner::PlanAnomaly() {
 
 Status Planner::PlanDrift() {
   const auto* detectors = table_.drift();
-  layout_.drift_count = detectors == nullptr ? 0 : detectors->size();
-  if (layout_.drift_count > kMaxDetectors) return Refuse("drift: at most 4 detectors");
-  for (uint32_t i = 0; i < layout_.drift_count; ++i) {
+  layout_.detector_count = detectors == nullptr ? 0 : detectors->size();
+  if (layout_.detector_count > kMaxDetectors) return Refuse("drift: at most 4 detectors");
+  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+    DetectorLayout& out = layout_.detectors[i];
     const schema::PageHinkley* in = detectors->Get(i)->params_as_PageHinkley();
     if (in == nullptr) return Refuse("drift.kind: unknown detector", Status::kUnimplemented);
-    if (in->input() > schema::DriftInput::MAX)
+    out.input = in->input();
+    if (out.input > schema::DriftInput::MAX)
       return Refuse("drift.input: unknown input", Status::kUnimplemented);
-    layout_.drift_on_score[i] = in->input() == schema::DriftInput::Score;
-    if (layout_.drift_on_score[i] && !layout_.anomaly_enabled) {
+    if (out.input == schema::DriftInput::Score && !layout_.anomaly_enabled) {
       return Refuse("drift.input score: needs an [anomaly] section");
     }
-    layout_.drift[i] = {in->delta(), in->threshold(), in->min_samples()};
+    out.config = PageHinkleyConfig{in->delta(), in->threshold(), in->min_samples()};
   }
   return Status::kOk;
 }
 
-Status Planner::PlanLinear(const schema::Linear& in) {
-  LinearConfig& out = layout_.linear;
+Status Planner::PlanLinear(const schema::Linear& in, LearnerConfig* config) {
+  LinearConfig& out = config->emplace<LinearConfig>();
   const bool classification = layout_.target.classification;
   out.inputs = layout_.inputs;
   out.outputs = layout_.outputs;
@@ -110,42 +111,46 @@ Status Planner::PlanLinear(const schema::Linear& in) {
   return Status::kOk;
 }
 
+Status Planner::PlanRls(const schema::Rls& in, LearnerConfig* config) {
+  if (layout_.inputs > 256) return Refuse("rls: at most 256 inputs after the stages");
+  if (!Between(in.forgetting(), 0.9, 1.0)) return Refuse("rls.forgetting: 0.9 to 1");
+  if (!Between(in.regularization(), 1e-9, 1e6)) return Refuse("rls.regularization: 1e-9 to 1e6");
+  *config = RlsConfig{layout_.inputs, layout_.outputs, layout_.target.classification, in.forgetting(),
+                      in.regularization()};
+  return Status::kOk;
+}
+
+Status Planner::PlanTree(const schema::HoeffdingTree& in, LearnerConfig* config) {
+  HoeffdingTreeConfig& out = config->emplace<HoeffdingTreeConfig>();
+  out.inputs = layout_.inputs;
+  out.outputs = layout_.outputs;
+  out.classification = layout_.target.classification;
+  out.pool_bytes = in.pool_bytes();
+  out.grace_labels = in.grace_labels();
+  out.delta = in.delta();
+  out.tie = in.tie();
+  out.max_depth = in.max_depth();
+  if (out.grace_labels < 1) return Refuse("hoeffding_tree.grace_labels: at least 1");
+  if (!(out.delta > 0.0 && out.delta < 1.0)) return Refuse("hoeffding_tree.delta: between 0 and 1");
+  if (!Between(out.tie, 0.0, 1.0)) return Refuse("hoeffding_tree.tie: 0 to 1");
+  if (out.max_depth < 1 || out.max_depth > 64) return Refuse("hoeffding_tree.max_depth: 1 to 64");
+  return Status::kOk;
+}
+
 Status Planner::PlanLearner() {
-  layout_.learner = table_.learner_type();
-  if (layout_.learner != schema::LearnerParams::HoeffdingTree) {
+  if (table_.learner_type() != schema::LearnerParams::HoeffdingTree) {
     for (uint32_t i = 0; i < width_; ++i) {
       if (categories_[i] > 0) return Refuse("learner: a categorical input reaches it; add a one_hot stage");
     }
   }
-  switch (layout_.learner) {
+  LearnerConfig* config = &layout_.learner.config;
+  switch (table_.learner_type()) {
     case schema::LearnerParams::Linear:
-      return PlanLinear(*table_.learner_as_Linear());
-    case schema::LearnerParams::Rls: {
-      const schema::Rls& in = *table_.learner_as_Rls();
-      layout_.rls = {layout_.inputs, layout_.outputs, layout_.target.classification, in.forgetting(),
-                     in.regularization()};
-      if (layout_.inputs > 256) return Refuse("rls: at most 256 inputs after the stages");
-      if (!Between(in.forgetting(), 0.9, 1.0)) return Refuse("rls.forgetting: 0.9 to 1");
-      if (!Between(in.regularization(), 1e-9, 1e6)) return Refuse("rls.regularization: 1e-9 to 1e6");
-      return Status::kOk;
-    }
-    case schema::LearnerParams::HoeffdingTree: {
-      const schema::HoeffdingTree& in = *table_.learner_as_HoeffdingTree();
-      HoeffdingTreeConfig& out = layout_.tree;
-      out.inputs = layout_.inputs;
-      out.outputs = layout_.outputs;
-      out.classification = layout_.target.classification;
-      out.pool_bytes = in.pool_bytes();
-      out.grace_labels = in.grace_labels();
-      out.delta = in.delta();
-      out.tie = in.tie();
-      out.max_depth = in.max_depth();
-      if (out.grace_labels < 1) return Refuse("hoeffding_tree.grace_labels: at least 1");
-      if (!(out.delta > 0.0 && out.delta < 1.0)) return Refuse("hoeffding_tree.delta: between 0 and 1");
-      if (!Between(out.tie, 0.0, 1.0)) return Refuse("hoeffding_tree.tie: 0 to 1");
-      if (out.max_depth < 1 || out.max_depth > 64) return Refuse("hoeffding_tree.max_depth: 1 to 64");
-      return Status::kOk;
-    }
+      return PlanLinear(*table_.learner_as_Linear(), config);
+    case schema::LearnerParams::Rls:
+      return PlanRls(*table_.learner_as_Rls(), config);
+    case schema::LearnerParams::HoeffdingTree:
+      return PlanTree(*table_.learner_as_HoeffdingTree(), config);
     default:
       return Refuse("learner.kind: unknown learner", Status::kUnimplemented);
   }
@@ -159,27 +164,15 @@ Status Planner::Place(const base::Result<uint64_t>& bytes, const char* why, Sect
   return Status::kOk;
 }
 
-Status Planner::PlaceStages() {
-  for (uint32_t i = 0; i < layout_.stage_count; ++i) {
-    StageLayout& stage = layout_.stages[i];
-    base::Result<uint64_t> bytes = uint64_t{0};
-    if (stage.kind == schema::StageParams::StandardScaler) {
-      bytes = StandardScaler::StateBytes(layout_.ScalerConfig(stage, plan_.tables.data()));
-    } else if (stage.kind == schema::StageParams::Lags) {
-      bytes = Lags::StateBytes(layout_.LagsConfigOf(stage, plan_.tables.data()));
-    } else if (stage.kind == schema::StageParams::Fault) {
-      bytes = uint64_t{sizeof(double)};
-    }
-    DIPPER_RETURN_IF_ERROR(Place(bytes, "stage: parameters out of range", &stage.section));
-  }
-  return Status::kOk;
-}
-
 Status Planner::PlanSections() {
   Layout& l = layout_;
   l.total_bytes = sizeof(ImageHeader);
   DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.table_count} * sizeof(uint16_t), "tables", &l.table_section));
-  DIPPER_RETURN_IF_ERROR(PlaceStages());
+  l.Bind(plan_.tables.data());
+  for (uint32_t i = 0; i < l.stage_count; ++i) {
+    StageLayout& stage = l.stages[i];
+    DIPPER_RETURN_IF_ERROR(Place(PartBytes(stage.config), "stage: parameters out of range", &stage.section));
+  }
   DIPPER_RETURN_IF_ERROR(
       Place(uint64_t{l.pending_capacity} * l.pending_entry_bytes, "pending", &l.pending_section));
   DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.truth_capacity} * sizeof(TruthEntry), "pending", &l.truth_section));
@@ -199,25 +192,25 @@ Status Planner::PlanSections() {
               "min_clear_samples at least 1, decay 0.5 to below 1, hold 0 to below 1",
               &l.anomaly_section));
   }
-  for (uint32_t i = 0; i < l.drift_count; ++i) {
+  for (uint32_t i = 0; i < l.detector_count; ++i) {
     DIPPER_RETURN_IF_ERROR(
-        Place(PageHinkley::StateBytes(l.drift[i]),
+        Place(PartBytes(l.detectors[i].config),
               "page_hinkley: delta 0 to 10, threshold above 0 and at most 1e6, min_samples at least 2",
-              &l.drift_sections[i]));
+              &l.detectors[i].section));
   }
-  base::Result<uint64_t> learner = Status::kUnimplemented;
-  if (l.learner == schema::LearnerParams::Linear) learner = Linear::StateBytes(l.linear);
-  if (l.learner == schema::LearnerParams::Rls) learner = Rls::StateBytes(l.rls);
-  if (l.learner == schema::LearnerParams::HoeffdingTree) {
-    const uint64_t budget = table_.budget_bytes();
-    if (l.tree.pool_bytes == 0) {
-      l.tree.pool_bytes = budget > l.total_bytes ? (budget - l.total_bytes) / 16 * 16 : 0;
-    }
-    learner = HoeffdingTree::StateBytes(l.TreeConfig(plan_.tables.data()));
-  }
-  DIPPER_RETURN_IF_ERROR(Place(learner,
+  // What is left of the budget is the pool of a learner that asks for none.
+  const uint64_t left =
+      table_.budget_bytes() > l.total_bytes ? (table_.budget_bytes() - l.total_bytes) / 16 * 16 : 0;
+  std::visit(
+      [left](auto& config) {
+        if constexpr (requires { config.pool_bytes; }) {
+          if (config.pool_bytes == 0) config.pool_bytes = left;
+        }
+      },
+      l.learner.config);
+  DIPPER_RETURN_IF_ERROR(Place(PartBytes(l.learner.config),
                                "learner: the budget is too small for it, or a parameter is out of range",
-                               &l.learner_section));
+                               &l.learner.section));
   if (l.total_bytes > table_.budget_bytes()) {
     return Refuse(
         "budget: the model needs more bytes; raise it, or use fewer inputs, lags, classes or pending samples",

@@ -47,45 +47,15 @@ void Model::Enter(std::span<const float> x, float* row, uint64_t* missing, uint6
 }
 
 void Model::RunStages(StageMode mode, float* row) const {
-  const uint16_t* lists = tables();
   for (uint32_t i = 0; i < layout_.stage_count; ++i) {
     const StageLayout& stage = layout_.stages[i];
-    switch (stage.kind) {
-      case schema::StageParams::StandardScaler:
-        StandardScaler(layout_.ScalerConfig(stage, lists), At(stage.section)).Apply(mode, row);
-        break;
-      case schema::StageParams::Lags:
-        Lags(layout_.LagsConfigOf(stage, lists), At(stage.section)).Apply(mode, row);
-        break;
-      case schema::StageParams::OneHot: {
-        std::array<float, kMaxInputs> before;
-        std::memcpy(before.data(), row, stage.in_width * sizeof(float));
-        ApplyOneHot(layout_.OneHotConfigOf(stage, lists), before.data(), row);
-        break;
-      }
-#ifdef DIPPER_TEST_FAULTS
-      case schema::StageParams::Fault:
-        if (mode != StageMode::kPeek) {
-          ApplyFault(stage.fault, header().samples, PlaceOf<double>(At(stage.section).data()));
-        }
-        break;
-#endif
-      default:
-        break;
-    }
+    WithPart(stage.config, At(stage.section), [&](auto& part) { part.Apply(mode, row); });
   }
 }
 
 void Model::PredictOutputs(std::span<const float> inputs, std::span<double> outputs) const {
-  const base::MutableBytes memory = At(layout_.learner_section);
-  switch (layout_.learner) {
-    case schema::LearnerParams::Linear:
-      return Linear(layout_.linear, memory).Predict(inputs, outputs);
-    case schema::LearnerParams::Rls:
-      return Rls(layout_.rls, memory).Predict(inputs, outputs);
-    default:
-      return HoeffdingTree(layout_.TreeConfig(tables()), memory).Predict(inputs, outputs);
-  }
+  WithPart(layout_.learner.config, At(layout_.learner.section),
+           [&](auto& learner) { learner.Predict(inputs, outputs); });
 }
 
 double Model::Answer(std::span<const double> outputs, double base) const {
@@ -257,10 +227,13 @@ double Model::TameTarget(double target, double answer, bool anomalous) {
 }
 
 void Model::UpdateDrift(Outcome* out) {
-  for (uint32_t i = 0; i < layout_.drift_count; ++i) {
-    if (layout_.drift_on_score[i] && !out->has_score) continue;
-    PageHinkley detector(layout_.drift[i], At(layout_.drift_sections[i]));
-    const DriftLevel level = detector.Update(layout_.drift_on_score[i] ? out->anomaly_score : out->loss);
+  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+    const DetectorLayout& detector = layout_.detectors[i];
+    const bool on_score = detector.input == schema::DriftInput::Score;
+    if (on_score && !out->has_score) continue;
+    DriftLevel level = DriftLevel::kStable;
+    WithPart(detector.config, At(detector.section),
+             [&](auto& part) { level = part.Update(on_score ? out->anomaly_score : out->loss); });
     out->drift_warning = out->drift_warning || level == DriftLevel::kWarning;
     out->drift_alarm = out->drift_alarm || level == DriftLevel::kAlarm;
   }
@@ -275,15 +248,8 @@ void Model::UpdateLearner(const Entry& entry, double y, double weight) {
     PredictOutputs(entry.inputs, fresh);
     outputs = fresh;
   }
-  const base::MutableBytes memory = At(layout_.learner_section);
-  switch (layout_.learner) {
-    case schema::LearnerParams::Linear:
-      return Linear(layout_.linear, memory).Learn(entry.inputs, outputs, y, weight);
-    case schema::LearnerParams::Rls:
-      return Rls(layout_.rls, memory).Learn(entry.inputs, outputs, y, weight);
-    default:
-      return HoeffdingTree(layout_.TreeConfig(tables()), memory).Learn(entry.inputs, outputs, y, weight);
-  }
+  WithPart(layout_.learner.config, At(layout_.learner.section),
+           [&](auto& learner) { learner.Learn(entry.inputs, outputs, y, weight); });
 }
 
 double Model::ScoreRegression(const Entry& entry, double y, double weight, Outcome* out) {

@@ -140,7 +140,9 @@ class Model {
 
  private:
   friend class ImageChecker;
-  Model(const Layout& layout, base::MutableBytes memory) : layout_(layout), memory_(memory) {}
+  Model(const Layout& layout, base::MutableBytes memory) : layout_(layout), memory_(memory) {
+    layout_.Bind(tables());
+  }
 
   struct Entry;
   ImageHeader& header() const { return *PlaceOf<ImageHeader>(memory_.data()); }

@@ -33,13 +33,12 @@ class ImageChecker {
     DIPPER_RETURN_IF_ERROR(Stages());
     DIPPER_RETURN_IF_ERROR(Pending());
     DIPPER_RETURN_IF_ERROR(Truth());
-    DIPPER_RETURN_IF_ERROR(Learner());
+    DIPPER_RETURN_IF_ERROR(ValidatePart(layout_.learner.config, At(layout_.learner.section)));
     return Rest();
   }
 
  private:
   base::ByteView At(const Section& section) const { return memory_.subspan(section.offset, section.bytes); }
-  const uint16_t* Tables() const { return PlaceOf<uint16_t>(memory_.data() + layout_.table_section.offset); }
 
   Status Header() const {
     const auto h = base::Load<ImageHeader>(memory_.data());
@@ -61,14 +60,7 @@ class ImageChecker {
   Status Stages() const {
     for (uint32_t i = 0; i < layout_.stage_count; ++i) {
       const StageLayout& stage = layout_.stages[i];
-      if (stage.kind == schema::StageParams::StandardScaler) {
-        DIPPER_RETURN_IF_ERROR(
-            StandardScaler::Validate(layout_.ScalerConfig(stage, Tables()), At(stage.section)));
-      } else if (stage.kind == schema::StageParams::Lags) {
-        DIPPER_RETURN_IF_ERROR(Lags::Validate(layout_.LagsConfigOf(stage, Tables()), At(stage.section)));
-      } else if (stage.kind == schema::StageParams::Fault) {
-        if (!IsFinite(*PlaceOf<double>(At(stage.section).data()))) return Status::kDataLoss;
-      }
+      DIPPER_RETURN_IF_ERROR(ValidatePart(stage.config, At(stage.section)));
     }
     return Status::kOk;
   }
@@ -119,18 +111,6 @@ class ImageChecker {
     return Status::kOk;
   }
 
-  Status Learner() const {
-    const base::ByteView memory = At(layout_.learner_section);
-    switch (layout_.learner) {
-      case schema::LearnerParams::Linear:
-        return Linear::Validate(layout_.linear, memory);
-      case schema::LearnerParams::Rls:
-        return Rls::Validate(layout_.rls, memory);
-      default:
-        return HoeffdingTree::Validate(layout_.TreeConfig(Tables()), memory);
-    }
-  }
-
   Status Rest() const {
     if (layout_.target.classification) {
       DIPPER_RETURN_IF_ERROR(
@@ -144,8 +124,9 @@ class ImageChecker {
     if (layout_.anomaly_enabled) {
       DIPPER_RETURN_IF_ERROR(AnomalyScore::Validate(layout_.anomaly, At(layout_.anomaly_section)));
     }
-    for (uint32_t i = 0; i < layout_.drift_count; ++i) {
-      DIPPER_RETURN_IF_ERROR(PageHinkley::Validate(layout_.drift[i], At(layout_.drift_sections[i])));
+    for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+      const DetectorLayout& detector = layout_.detectors[i];
+      DIPPER_RETURN_IF_ERROR(ValidatePart(detector.config, At(detector.section)));
     }
     return Status::kOk;
   }
@@ -171,24 +152,11 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
   h.last_actual = CanonicalNan();
   std::memcpy(model.At(layout.table_section).data(), spec.plan().tables.data(),
               layout.table_count * sizeof(uint16_t));
-  const uint16_t* tables = model.tables();
   for (uint32_t i = 0; i < layout.stage_count; ++i) {
-    const StageLayout& stage = layout.stages[i];
-    if (stage.kind == schema::StageParams::StandardScaler) {
-      DIPPER_RETURN_IF_ERROR(
-          StandardScaler::Create(layout.ScalerConfig(stage, tables), model.At(stage.section)));
-    } else if (stage.kind == schema::StageParams::Lags) {
-      DIPPER_RETURN_IF_ERROR(Lags::Create(layout.LagsConfigOf(stage, tables), model.At(stage.section)));
-    }
+    const StageLayout& stage = model.layout_.stages[i];
+    DIPPER_RETURN_IF_ERROR(CreatePart(stage.config, model.At(stage.section)));
   }
-  const base::MutableBytes learner = model.At(layout.learner_section);
-  if (layout.learner == schema::LearnerParams::Linear) {
-    DIPPER_RETURN_IF_ERROR(Linear::Create(layout.linear, learner));
-  } else if (layout.learner == schema::LearnerParams::Rls) {
-    DIPPER_RETURN_IF_ERROR(Rls::Create(layout.rls, learner));
-  } else {
-    DIPPER_RETURN_IF_ERROR(HoeffdingTree::Create(layout.TreeConfig(tables), learner));
-  }
+  DIPPER_RETURN_IF_ERROR(CreatePart(model.layout_.learner.config, model.At(layout.learner.section)));
   const base::MutableBytes metrics = model.At(layout.metrics_section);
   DIPPER_RETURN_IF_ERROR(layout.target.classification
                              ? ClassificationMetrics::Create(layout.classification_metrics, metrics)
@@ -197,8 +165,9 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
   if (layout.anomaly_enabled) {
     DIPPER_RETURN_IF_ERROR(AnomalyScore::Create(layout.anomaly, model.At(layout.anomaly_section)));
   }
-  for (uint32_t i = 0; i < layout.drift_count; ++i) {
-    DIPPER_RETURN_IF_ERROR(PageHinkley::Create(layout.drift[i], model.At(layout.drift_sections[i])));
+  for (uint32_t i = 0; i < layout.detector_count; ++i) {
+    const DetectorLayout& detector = layout.detectors[i];
+    DIPPER_RETURN_IF_ERROR(CreatePart(detector.config, model.At(detector.section)));
   }
   return model;
 }
@@ -217,7 +186,7 @@ base::Result<Model> Model::Attach(const Spec& spec, base::MutableBytes memory) {
   if (std::memcmp(model.tables(), spec.plan().tables.data(), layout.table_count * sizeof(uint16_t)) != 0) {
     return Status::kDataLoss;
   }
-  DIPPER_RETURN_IF_ERROR(ImageChecker(layout, memory).Run());
+  DIPPER_RETURN_IF_ERROR(ImageChecker(model.layout_, memory).Run());
   return model;
 }
 
@@ -259,11 +228,12 @@ Metrics Model::ReadMetrics() const {
     const AucWindow window(layout_.auc, At(layout_.auc_section));
     if (window.count() <= scratch.size()) m.auc = window.Read({scratch.data(), window.count()});
   }
-  for (uint32_t i = 0; i < layout_.drift_count; ++i) {
-    const PageHinkley detector(layout_.drift[i], At(layout_.drift_sections[i]));
-    m.drift_warnings += detector.warnings();
-    m.drift_alarms += detector.alarms();
-    m.drift_statistic = detector.statistic() > m.drift_statistic ? detector.statistic() : m.drift_statistic;
+  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+    WithPart(layout_.detectors[i].config, At(layout_.detectors[i].section), [&m](auto& detector) {
+      m.drift_warnings += detector.warnings();
+      m.drift_alarms += detector.alarms();
+      m.drift_statistic = detector.statistic() > m.drift_statistic ? detector.statistic() : m.drift_statistic;
+    });
   }
   if (layout_.anomaly_enabled) {
     const AnomalyScore anomaly(layout_.anomaly, At(layout_.anomaly_section));

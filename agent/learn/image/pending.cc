@@ -126,8 +126,9 @@ void Model::StartSeries() {
   h.series += 1;
   for (uint32_t i = 0; i < layout_.stage_count; ++i) {
     const StageLayout& stage = layout_.stages[i];
-    if (stage.kind != schema::StageParams::Lags) continue;
-    Lags(layout_.LagsConfigOf(stage, tables()), At(stage.section)).Reset();
+    WithPart(stage.config, At(stage.section), [](auto& part) {
+      if constexpr (requires { part.Reset(); }) part.Reset();
+    });
   }
 }
 

@@ -24,6 +24,8 @@ class Planner {
   base::Status PlanFeatures();
   base::Status PlanTarget();
   base::Status SelectInputs(const flatbuffers::Vector<uint16_t>* wanted, Kind kind, StageLayout* stage);
+  base::Status PlanStage(const schema::Stage& in, StageLayout* stage);
+  base::Status PlanScaler(const schema::StandardScaler& in, StageLayout* stage);
   base::Status PlanLags(const schema::Lags& in, StageLayout* stage);
   base::Status PlanOneHot(const schema::OneHot& in, StageLayout* stage);
   base::Status PlanFault(const schema::Fault& in, StageLayout* stage);
@@ -32,10 +34,11 @@ class Planner {
   base::Status PlanAnomaly();
   base::Status PlanDrift();
   base::Status PlanLearner();
-  base::Status PlanLinear(const schema::Linear& in);
+  base::Status PlanLinear(const schema::Linear& in, LearnerConfig* config);
+  base::Status PlanRls(const schema::Rls& in, LearnerConfig* config);
+  base::Status PlanTree(const schema::HoeffdingTree& in, LearnerConfig* config);
   base::Status PlanSections();
   base::Status Place(const base::Result<uint64_t>& bytes, const char* why, Section* section);
-  base::Status PlaceStages();
 
   const schema::Spec& table_;
   Plan& plan_;

@@ -1,17 +1,24 @@
-// See fault.h. Compiled to nothing without DIPPER_TEST_FAULTS.
+// See fault.h. Without DIPPER_TEST_FAULTS it does nothing and no spec can ask for it.
 #include "agent/learn/stages/fault.h"
 
-#ifdef DIPPER_TEST_FAULTS
 #include <cstdlib>
 #include <cstring>
 
 #include "agent/learn/math/nan.h"
+#include "agent/learn/math/place.h"
 
 namespace dipper::learn {
 
-void ApplyFault(const FaultConfig& config, uint64_t sample, double* poison) {
-  if (sample < config.at_sample) return;
-  const bool now = sample == config.at_sample;
+namespace {
+
+struct State {
+  uint64_t samples;
+  double poison;
+};
+static_assert(sizeof(State) == 16);
+
+#ifdef DIPPER_TEST_FAULTS
+void Misbehave(const FaultConfig& config, bool now, double* poison) {
   switch (config.action) {
     case FaultAction::kHang: {
       volatile bool forever = now;
@@ -38,6 +45,23 @@ void ApplyFault(const FaultConfig& config, uint64_t sample, double* poison) {
     }
   }
 }
+#else
+void Misbehave(const FaultConfig&, bool, double*) {}
+#endif
+
+}  // namespace
+
+base::Result<uint64_t> Fault::StateBytes(const FaultConfig&) { return uint64_t{sizeof(State)}; }
+
+base::Status Fault::Validate(const FaultConfig&, base::ByteView memory) {
+  return IsFinite(base::Load<State>(memory.data()).poison) ? base::Status::kOk : base::Status::kDataLoss;
+}
+
+void Fault::Apply(StageMode mode, float*) const {
+  if (mode == StageMode::kPeek) return;
+  State& state = *PlaceOf<State>(memory_);
+  const uint64_t sample = state.samples++;
+  if (sample >= config_.at_sample) Misbehave(config_, sample == config_.at_sample, &state.poison);
+}
 
 }  // namespace dipper::learn
-#endif

@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+#include "agent/base/bytes.h"
+#include "agent/learn/stages/mode.h"
+
 namespace dipper::learn {
 
 enum class FaultAction : uint8_t { kHang = 0, kAbort = 1, kNotANumber = 2, kSlow = 3, kLeak = 4 };
@@ -14,9 +17,19 @@ struct FaultConfig {
   uint32_t value = 0;      ///< slow: thousand rounds of idle work; leak: bytes
 };
 
-#ifdef DIPPER_TEST_FAULTS
-/// Called with the number of samples before this one. Writes a NaN into `poison` for kNotANumber.
-void ApplyFault(const FaultConfig& config, uint64_t sample, double* poison);
-#endif
+/// State: u64 samples so far, f64 that kNotANumber poisons.
+class Fault {
+ public:
+  static base::Result<uint64_t> StateBytes(const FaultConfig& config);
+  static base::Status Create(const FaultConfig&, base::MutableBytes) { return base::Status::kOk; }
+  static base::Status Validate(const FaultConfig& config, base::ByteView memory);
+  Fault(const FaultConfig& config, base::MutableBytes memory) : config_(config), memory_(memory.data()) {}
+
+  void Apply(StageMode mode, float* row) const;
+
+ private:
+  FaultConfig config_;
+  uint8_t* memory_;
+};
 
 }  // namespace dipper::learn

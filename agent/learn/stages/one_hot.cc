@@ -6,27 +6,30 @@
 
 namespace dipper::learn {
 
-uint32_t OneHotOutWidth(const OneHotConfig& config) {
+uint32_t OneHot::OutWidth(const OneHotConfig& config) {
   uint32_t width = config.width;
   for (const uint16_t count : config.categories) width += count;
   return width;
 }
 
-void ApplyOneHot(const OneHotConfig& config, const float* in, float* out) {
-  size_t next = 0;
-  for (uint32_t i = 0; i < config.width; ++i) {
-    if (next == config.inputs.size() || config.inputs[next] != i) {
-      *out++ = in[i];
+void OneHot::Apply(StageMode, float* row) const {
+  // Every input moves to a place at or after its own, so going backwards overwrites nothing that is still
+  // needed.
+  float* out = row + OutWidth(config_);
+  size_t next = config_.inputs.size();
+  for (uint32_t i = config_.width; i-- > 0;) {
+    const float value = row[i];
+    if (next == 0 || config_.inputs[next - 1] != i) {
+      *--out = value;
       continue;
     }
-    const uint32_t places = config.categories[next] + uint32_t{1};
-    ++next;
+    --next;
+    const uint32_t places = config_.categories[next] + uint32_t{1};
+    out -= places;
     for (uint32_t j = 0; j < places; ++j) out[j] = 0.0F;
-    if (!IsNan(in[i])) {
-      const uint32_t category = SaturatingToInt<uint32_t>(static_cast<double>(in[i]));
-      out[category < places ? category : places - 1] = 1.0F;
-    }
-    out += places;
+    if (IsNan(value)) continue;
+    const uint32_t category = SaturatingToInt<uint32_t>(static_cast<double>(value));
+    out[category < places ? category : places - 1] = 1.0F;
   }
 }
 

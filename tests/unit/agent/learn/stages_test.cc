@@ -169,12 +169,11 @@ TEST(OneHot, ReplacesInPlace) {
   const std::vector<uint16_t> inputs = {1};
   const std::vector<uint16_t> categories = {2};
   const OneHotConfig config = {3, inputs, categories};
-  ASSERT_EQ(OneHotOutWidth(config), 5U);
+  ASSERT_EQ(OneHot::OutWidth(config), 5U);
   const auto run = [&](float category) {
-    const float in[3] = {9.0F, category, 8.0F};
-    std::vector<float> out(5);
-    ApplyOneHot(config, in, out.data());
-    return out;
+    std::vector<float> row = {9.0F, category, 8.0F, 0.0F, 0.0F};
+    OneHot(config, {}).Apply(StageMode::kLearn, row.data());
+    return row;
   };
   EXPECT_EQ(run(0.0F), (std::vector<float>{9, 1, 0, 0, 8}));
   EXPECT_EQ(run(1.0F), (std::vector<float>{9, 0, 1, 0, 8}));
