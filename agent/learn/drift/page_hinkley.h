@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "agent/base/bytes.h"
+#include "agent/learn/drift/drift_level.h"
 
 namespace dipper::learn {
 
@@ -16,8 +17,6 @@ struct PageHinkleyConfig {
   double threshold = 50;      ///< accumulated excess that alarms, in standard deviations, > 0 .. 1e6
   uint32_t min_samples = 30;  ///< values after a start or alarm before anything is reported, >= 2
 };
-
-enum class DriftLevel : uint8_t { kStable = 0, kWarning = 1, kAlarm = 2 };
 
 class PageHinkley {
  public:

@@ -1,12 +1,14 @@
 // See classification.h.
 #include "agent/learn/metrics/classification.h"
 
+#include <cmath>
 #include <cstring>
-#include <span>
 
 #include "agent/learn/math/functions.h"
+#include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
+#include "agent/learn/math/saturate.h"
 
 namespace dipper::learn {
 namespace {
@@ -22,6 +24,8 @@ bool ValidConfig(const ClassificationMetricsConfig& config) {
 
 double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
 
+double Probability(double p) { return p > 0.0 ? (p < 1.0 ? p : 1.0) : 0.0; }
+
 }  // namespace
 
 struct ClassificationMetrics::State {
@@ -34,16 +38,23 @@ struct ClassificationMetrics::State {
   double faded_weight;
   double faded_loss;
   double faded_trivial_loss;
+  double brier;
   uint32_t last_label;
   uint32_t classes;
 };
-// After it: double confusion[actual][predicted], then double trivial_answers[classes].
+// After it: double confusion[actual][predicted], double trivial_answers[classes], Bin[kConfidenceBins].
+
+struct ClassificationMetrics::Bin {
+  double weight;
+  double confidence;  // weighted sums
+  double correct;
+};
 
 base::Result<uint64_t> ClassificationMetrics::StateBytes(const ClassificationMetricsConfig& config) {
-  static_assert(sizeof(State) == 80);
+  static_assert(sizeof(State) == 88 && sizeof(Bin) == 24);
   if (!ValidConfig(config)) return base::Status::kInvalidArgument;
   const uint64_t counts = uint64_t{config.classes} * (config.classes + 1);
-  return base::AlignUp(sizeof(State) + counts * sizeof(double), 16);
+  return base::AlignUp(sizeof(State) + counts * sizeof(double) + kConfidenceBins * sizeof(Bin), 16);
 }
 
 base::Status ClassificationMetrics::Create(const ClassificationMetricsConfig& config,
@@ -63,8 +74,8 @@ base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& 
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   if (s.classes != config.classes || s.last_label >= config.classes) return base::Status::kDataLoss;
-  const double sums[] = {s.weight,       s.correct,    s.trivial_correct,   s.log_loss,
-                         s.faded_weight, s.faded_loss, s.faded_trivial_loss};
+  const double sums[] = {s.weight,       s.correct,    s.trivial_correct,    s.log_loss,
+                         s.faded_weight, s.faded_loss, s.faded_trivial_loss, s.brier};
   for (double sum : sums) {
     if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
   }
@@ -80,11 +91,36 @@ ClassificationMetrics::ClassificationMetrics(const ClassificationMetricsConfig& 
                                              base::MutableBytes memory)
     : classes_(config.classes), fading_(config.fading), memory_(memory.data()) {}
 
-ClassificationMetrics::State& ClassificationMetrics::state() const { return *PlaceOf<State>(memory_); }
+// Inline: private to this file, and a shared object must not be able to replace them.
+inline ClassificationMetrics::State& ClassificationMetrics::state() const { return *PlaceOf<State>(memory_); }
 
-double* ClassificationMetrics::counts() const { return PlaceOf<double>(memory_ + sizeof(State)); }
+inline double* ClassificationMetrics::counts() const { return PlaceOf<double>(memory_ + sizeof(State)); }
+
+inline ClassificationMetrics::Bin* ClassificationMetrics::bins() const {
+  return PlaceOf<Bin>(memory_ + sizeof(State) + uint64_t{classes_} * (classes_ + 1) * sizeof(double));
+}
 
 uint32_t ClassificationMetrics::Trivial() const { return state().last_label; }
+
+ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted,
+                                                           std::span<const double> probabilities,
+                                                           uint32_t trivial, uint32_t actual, double weight) {
+  DIPPER_CHECK(predicted < classes_ && actual < classes_ && probabilities.size() == classes_);
+  const double* p = probabilities.data();
+  const double squares = LaneSum(classes_, [p](size_t c) {
+    const double probability = Probability(p[c]);
+    return probability * probability;
+  });
+  const double brier = (squares - 2.0 * Probability(p[actual])) + 1.0;
+  state().brier += weight * (brier > 0.0 ? brier : 0.0);  // rounding may leave a perfect one below 0
+  const double confidence = Probability(p[predicted]);
+  const auto bin = SaturatingToInt<uint32_t>(confidence * kConfidenceBins);
+  Bin& at = bins()[bin < kConfidenceBins ? bin : kConfidenceBins - 1];
+  at.weight += weight;
+  at.confidence += weight * confidence;
+  at.correct += predicted == actual ? weight : 0.0;
+  return Score(predicted, p[actual], trivial, actual, weight);
+}
 
 ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, double probability,
                                                            uint32_t trivial, uint32_t actual, double weight) {
@@ -128,6 +164,9 @@ ClassificationMetrics::Summary ClassificationMetrics::Read() const {
   const double* count = counts();
   double chance = 0;
   double trivial_chance = 0;
+  double recalls = 0;
+  double f1s = 0;
+  double seen = 0;  // classes that came up
   for (uint32_t c = 0; c < classes_; ++c) {
     double actual = 0;
     double predicted = 0;
@@ -137,6 +176,11 @@ ClassificationMetrics::Summary ClassificationMetrics::Read() const {
     }
     chance += Ratio(actual, s.weight) * Ratio(predicted, s.weight);
     trivial_chance += Ratio(actual, s.weight) * Ratio(count[classes_ * classes_ + c], s.weight);
+    if (!(actual > 0.0)) continue;
+    const double right = count[c * classes_ + c];
+    seen += 1.0;
+    recalls += right / actual;
+    f1s += 2.0 * right / (actual + predicted);
   }
   Summary out;
   out.labels = s.labels;
@@ -149,7 +193,39 @@ ClassificationMetrics::Summary ClassificationMetrics::Read() const {
   out.log_loss = Ratio(s.log_loss - Log(s.log_product), s.weight);
   out.faded_loss = Ratio(s.faded_loss, s.faded_weight);
   out.faded_trivial_loss = Ratio(s.faded_trivial_loss, s.faded_weight);
+  out.balanced_accuracy = Ratio(recalls, seen);
+  out.macro_f1 = Ratio(f1s, seen);
+  double judged = 0;  // weight of the labels that came with all probabilities
+  double gaps = 0;
+  for (uint32_t b = 0; b < kConfidenceBins; ++b) {
+    judged += bins()[b].weight;
+    gaps += std::fabs(bins()[b].correct - bins()[b].confidence);
+  }
+  out.brier = Ratio(s.brier, judged);
+  out.calibration_error = Ratio(gaps, judged);
   return out;
+}
+
+ClassificationMetrics::ClassSummary ClassificationMetrics::ReadClass(uint32_t label) const {
+  DIPPER_CHECK(label < classes_);
+  const double* count = counts();
+  double predicted = 0;
+  ClassSummary out;
+  for (uint32_t other = 0; other < classes_; ++other) {
+    out.weight += count[label * classes_ + other];
+    predicted += count[other * classes_ + label];
+  }
+  const double right = count[label * classes_ + label];
+  out.precision = Ratio(right, predicted);
+  out.recall = Ratio(right, out.weight);
+  out.f1 = Ratio(2.0 * right, out.weight + predicted);
+  return out;
+}
+
+ClassificationMetrics::ConfidenceBin ClassificationMetrics::ReadBin(uint32_t bin) const {
+  DIPPER_CHECK(bin < kConfidenceBins);
+  const Bin& at = bins()[bin];
+  return {at.weight, Ratio(at.confidence, at.weight), Ratio(at.correct, at.weight)};
 }
 
 }  // namespace dipper::learn

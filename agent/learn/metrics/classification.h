@@ -1,9 +1,13 @@
 // Prequential classification metrics (Gama, Sebastiao and Rodrigues, "On evaluating stream learning
 // algorithms", Machine Learning 90, 2013) beside the trivial rival that answers the last label available when
-// the sample was observed. A view over caller memory; state is a pure function of the calls. Not thread-safe.
+// the sample was observed. Probabilities are judged by log loss, Brier score (Brier, "Verification of
+// forecasts expressed in terms of probability", Monthly Weather Review 78, 1950) and expected calibration
+// error (Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning",
+// AAAI 2015). A view over caller memory; state is a pure function of the calls. Not thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "agent/base/bytes.h"
 
@@ -16,6 +20,8 @@ struct ClassificationMetricsConfig {
 
 class ClassificationMetrics {
  public:
+  static constexpr uint32_t kConfidenceBins = 10;
+
   /// 0-1 losses of one scored label.
   struct Losses {
     double loss = 0;
@@ -30,6 +36,21 @@ class ClassificationMetrics {
     double log_loss = 0;        ///< mean of -log p(actual), p floored at 1e-15, nats
     double faded_loss = 0, faded_trivial_loss = 0;  ///< 0-1 error with fading memory
     double trivial_accuracy = 0, trivial_kappa = 0;
+    double balanced_accuracy = 0;  ///< mean recall of the classes that came up
+    double macro_f1 = 0;           ///< mean F1 of the classes that came up
+    double brier = 0;              ///< mean of sum over classes (p - [actual])^2, 0 .. 2
+    double calibration_error = 0;  ///< mean distance of confidence and accuracy over ten bins of confidence
+  };
+  /// One class against the rest.
+  struct ClassSummary {
+    double weight = 0;  ///< of the labels of this class
+    double precision = 0, recall = 0, f1 = 0;
+  };
+  /// Answers whose confidence (the answered class's probability) lies in [i / 10, (i + 1) / 10).
+  struct ConfidenceBin {
+    double weight = 0;
+    double confidence = 0;  ///< mean of it
+    double accuracy = 0;    ///< share that was right; equal to the confidence if that means what it says
   };
 
   static base::Result<uint64_t> StateBytes(const ClassificationMetricsConfig& config);
@@ -43,12 +64,17 @@ class ClassificationMetrics {
   uint32_t Trivial() const;
 
   /// Scores one label, then makes it the trivial rival's next answer.
-  /// @param predicted    class that was answered.
-  /// @param probability  probability that was given to `actual`; above 1 or below 1e-15 is clamped.
-  /// @param trivial      Trivial() at the time of the prediction.
-  /// @param actual       the label. All three classes < config.classes.
-  /// @param weight       >= 0 and finite; 0 counts as a label and changes no ratio.
-  /// Cost: a few ns (logarithms are taken of products, once in a few hundred calls when weights are 1).
+  /// @param predicted      class that was answered.
+  /// @param probabilities  of all classes, as stored with the answer; finite, cut to 0 .. 1.
+  /// @param trivial        Trivial() at the time of the prediction.
+  /// @param actual         the label. All three classes < config.classes.
+  /// @param weight         >= 0 and finite; 0 counts as a label and changes no ratio.
+  /// Cost: O(classes), a few ns (logarithms are taken of products, once in a few hundred calls when weights
+  /// are 1).
+  Losses Score(uint32_t predicted, std::span<const double> probabilities, uint32_t trivial, uint32_t actual,
+               double weight);
+
+  /// The same when only the probability of `actual` is known: Brier score and calibration are left alone.
   Losses Score(uint32_t predicted, double probability, uint32_t trivial, uint32_t actual, double weight);
 
   /// Weight of labels `actual` that were answered `predicted`.
@@ -56,11 +82,17 @@ class ClassificationMetrics {
 
   /// Cost: O(classes^2).
   Summary Read() const;
+  /// Cost: O(classes).
+  ClassSummary ReadClass(uint32_t label) const;
+  /// The reliability diagram, `bin` < kConfidenceBins.
+  ConfidenceBin ReadBin(uint32_t bin) const;
 
  private:
   struct State;
   State& state() const;
+  struct Bin;
   double* counts() const;
+  Bin* bins() const;
 
   uint32_t classes_;
   double fading_;

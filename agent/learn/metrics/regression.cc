@@ -18,6 +18,11 @@ double ErrorOf(double answer, double actual) {
   return error < kLargestError ? error : kLargestError;
 }
 
+/// Pinball loss of an error that ErrorOf gave.
+double Pinball(double error, bool above, double quantile) {
+  return error * (above ? quantile : 1.0 - quantile);
+}
+
 double Clamp(double x) {
   return x > kLargestError ? kLargestError : (x < -kLargestError ? -kLargestError : x);
 }
@@ -39,11 +44,15 @@ struct RegressionMetrics::State {
   double faded_absolute;
   double faded_trivial;
   double last_label;
+  double pinball;
+  double trivial_pinball;
 };
 
 base::Result<uint64_t> RegressionMetrics::StateBytes(const RegressionMetricsConfig& config) {
-  static_assert(sizeof(State) == 96);
-  if (!(config.fading > 0.0 && config.fading <= 1.0)) return base::Status::kInvalidArgument;
+  static_assert(sizeof(State) == 112);
+  const bool valid =
+      config.fading > 0.0 && config.fading <= 1.0 && config.quantile > 0.0 && config.quantile < 1.0;
+  if (!valid) return base::Status::kInvalidArgument;
   return uint64_t{sizeof(State)};
 }
 
@@ -57,9 +66,9 @@ base::Status RegressionMetrics::Validate(const RegressionMetricsConfig& config, 
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
-  const double sums[] = {s.weight,           s.absolute,        s.squared,
-                         s.trivial_absolute, s.trivial_squared, s.target_squares,
-                         s.faded_weight,     s.faded_absolute,  s.faded_trivial};
+  const double sums[] = {s.weight,          s.absolute,       s.squared,        s.trivial_absolute,
+                         s.trivial_squared, s.target_squares, s.faded_weight,   s.faded_absolute,
+                         s.faded_trivial,   s.pinball,        s.trivial_pinball};
   for (double sum : sums) {
     if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
   }
@@ -67,9 +76,10 @@ base::Status RegressionMetrics::Validate(const RegressionMetricsConfig& config, 
 }
 
 RegressionMetrics::RegressionMetrics(const RegressionMetricsConfig& config, base::MutableBytes memory)
-    : fading_(config.fading), memory_(memory.data()) {}
+    : fading_(config.fading), quantile_(config.quantile), memory_(memory.data()) {}
 
-RegressionMetrics::State& RegressionMetrics::state() const { return *PlaceOf<State>(memory_); }
+// Inline: private to this file, and a shared object must not be able to replace them.
+inline RegressionMetrics::State& RegressionMetrics::state() const { return *PlaceOf<State>(memory_); }
 
 double RegressionMetrics::Trivial() const { return state().last_label; }
 
@@ -85,6 +95,8 @@ RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double triv
   s.squared += weight * (losses.loss * losses.loss);
   s.trivial_absolute += weight * losses.trivial_loss;
   s.trivial_squared += weight * (losses.trivial_loss * losses.trivial_loss);
+  s.pinball += weight * Pinball(losses.loss, actual > predicted, quantile_);
+  s.trivial_pinball += weight * Pinball(losses.trivial_loss, actual > trivial, quantile_);
   const double target = Clamp(actual);
   const double before = target - s.target_mean;
   s.target_mean += before * (weight / s.weight);
@@ -111,6 +123,8 @@ RegressionMetrics::Summary RegressionMetrics::Read() const {
   out.faded_trivial_mae = Ratio(s.faded_trivial, s.faded_weight);
   out.target_mean = s.weight > 0.0 ? s.target_mean : CanonicalNan();
   out.target_variance = Ratio(s.target_squares, s.weight);
+  out.pinball = Ratio(s.pinball, s.weight);
+  out.trivial_pinball = Ratio(s.trivial_pinball, s.weight);
   return out;
 }
 

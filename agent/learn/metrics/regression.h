@@ -1,5 +1,6 @@
 // Prequential regression metrics beside the trivial rival that answers the last label available when the
-// sample was observed (fading losses: Gama et al., Machine Learning 90, 2013). A view over caller memory;
+// sample was observed (fading losses: Gama et al., Machine Learning 90, 2013; pinball loss: Koenker and
+// Bassett, "Regression quantiles", Econometrica 46, 1978). A view over caller memory;
 // state is a pure function of the calls. Not thread-safe.
 #pragma once
 
@@ -11,6 +12,7 @@ namespace dipper::learn {
 
 struct RegressionMetricsConfig {
   double fading = 0.999;  ///< factor per label of the faded losses, in (0, 1]
+  double quantile = 0.5;  ///< of the pinball loss, in (0, 1): what a quantile learner aims at
 };
 
 class RegressionMetrics {
@@ -28,6 +30,8 @@ class RegressionMetrics {
     double faded_mae = 0, faded_trivial_mae = 0;
     double trivial_mae = 0, trivial_rmse = 0, trivial_r2 = 0;
     double target_mean = 0, target_variance = 0;
+    double pinball = 0;  ///< mean of q (y - answer) above the answer, (1 - q) (answer - y) below
+    double trivial_pinball = 0;
   };
 
   static base::Result<uint64_t> StateBytes(const RegressionMetricsConfig& config);
@@ -51,6 +55,7 @@ class RegressionMetrics {
   State& state() const;
 
   double fading_;
+  double quantile_;
   uint8_t* memory_;
 };
 

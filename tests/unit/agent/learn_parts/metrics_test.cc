@@ -1,5 +1,5 @@
-// Prequential metrics against textbook formulas over kept samples, and the AUC window against counting all
-// pairs.
+// Prequential metrics against textbook formulas over kept samples, the AUC window against counting all pairs,
+// the loss window against kept losses.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +11,7 @@
 #include "agent/learn/metrics/auc.h"
 #include "agent/learn/metrics/classification.h"
 #include "agent/learn/metrics/regression.h"
+#include "agent/learn/metrics/window.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
 namespace dipper::learn {
@@ -19,6 +20,7 @@ namespace {
 using ClassSection = Section<ClassificationMetrics, ClassificationMetricsConfig>;
 using ValueSection = Section<RegressionMetrics, RegressionMetricsConfig>;
 using AucSection = Section<AucWindow, AucWindowConfig>;
+using LossSection = Section<LossWindow, LossWindowConfig>;
 
 struct Scored {
   uint32_t predicted, trivial, actual;
@@ -93,6 +95,94 @@ TEST(Classification, MatchesTextbookFormulas) {
   }
 }
 
+/// Random probabilities that are sometimes 0 and 1 exactly; answers their largest.
+uint32_t DrawAnswer(RandomState& random, std::vector<double>* p) {
+  double sum = 0;
+  for (double& one : *p) sum += one = NextBelow(random, 4) == 0 ? 0 : NextUniform(random);
+  if (sum == 0 || NextBelow(random, 20) == 0) {
+    p->assign(p->size(), 0);
+    sum = (*p)[NextBelow(random, static_cast<uint32_t>(p->size()))] = 1;
+  }
+  uint32_t best = 0;
+  for (uint32_t c = 0; c < p->size(); ++c) {
+    (*p)[c] /= sum;
+    best = (*p)[c] > (*p)[best] ? c : best;
+  }
+  return best;
+}
+
+TEST(Classification, ProbabilitiesMatchTextbookFormulas) {
+  for (uint32_t classes : {2U, 3U, 20U}) {
+    ClassSection section({classes, 0.99});
+    ClassificationMetrics metrics = section.part();
+    RandomState random = SeedRandom(classes);
+    std::vector<double> p(classes);
+    double brier = 0, weight = 0;
+    double bin_weight[10] = {}, confidence[10] = {}, correct[10] = {};
+    std::vector<double> actual_weight(classes), answered(classes), right(classes);
+    for (int i = 0; i < 4000; ++i) {
+      const uint32_t predicted = DrawAnswer(random, &p);
+      // One class never comes up.
+      const uint32_t actual =
+          NextBelow(random, 2) == 0 && predicted + 1 < classes ? predicted : NextBelow(random, classes - 1);
+      const double w = std::floor(NextUniform(random) * 3);
+      const auto losses = metrics.Score(predicted, p, metrics.Trivial(), actual, w);
+      EXPECT_EQ(losses.loss, predicted == actual ? 0 : 1);
+      for (uint32_t c = 0; c < classes; ++c) brier += w * std::pow(p[c] - (c == actual ? 1 : 0), 2);
+      const int bin = std::min(9, static_cast<int>(p[predicted] * 10));
+      bin_weight[bin] += w;
+      confidence[bin] += w * p[predicted];
+      correct[bin] += predicted == actual ? w : 0;
+      actual_weight[actual] += w;
+      answered[predicted] += w;
+      right[actual] += predicted == actual ? w : 0;
+      weight += w;
+    }
+    const auto summary = metrics.Read();
+    EXPECT_NEAR(summary.brier, brier / weight, 1e-12);
+    double ece = 0, recalls = 0, f1s = 0;
+    for (int b = 0; b < 10; ++b) {
+      ece += std::fabs(correct[b] - confidence[b]) / weight;
+      const auto bin = metrics.ReadBin(static_cast<uint32_t>(b));
+      EXPECT_EQ(bin.weight, bin_weight[b]);
+      if (bin.weight > 0) {
+        EXPECT_DOUBLE_EQ(bin.accuracy, correct[b] / bin_weight[b]);
+      }
+    }
+    EXPECT_NEAR(summary.calibration_error, ece, 1e-12);
+    if (classes == 2) {  // the answer has at least one half
+      EXPECT_EQ(std::bit_cast<uint64_t>(metrics.ReadBin(0).accuracy), kCanonicalNanBits);
+    }
+    for (uint32_t c = 0; c < classes; ++c) {
+      const auto one = metrics.ReadClass(c);
+      EXPECT_EQ(one.weight, actual_weight[c]);
+      if (answered[c] > 0) {
+        EXPECT_DOUBLE_EQ(one.precision, right[c] / answered[c]);
+      }
+      if (c + 1 == classes) {
+        EXPECT_EQ(std::bit_cast<uint64_t>(one.recall), kCanonicalNanBits);
+        continue;
+      }
+      EXPECT_DOUBLE_EQ(one.recall, right[c] / actual_weight[c]);
+      EXPECT_DOUBLE_EQ(one.f1, 2 * right[c] / (actual_weight[c] + answered[c]));
+      recalls += one.recall;
+      f1s += one.f1;
+    }
+    EXPECT_NEAR(summary.balanced_accuracy, recalls / (classes - 1), 1e-12);
+    EXPECT_NEAR(summary.macro_f1, f1s / (classes - 1), 1e-12);
+    EXPECT_EQ(section.Validate(), base::Status::kOk);
+  }
+}
+
+TEST(Classification, WildProbabilitiesStayInRange) {
+  ClassSection section({3, 0.99});
+  const double wild[][3] = {{1e300, -1e300, 0.5}, {1, 0, 0}, {1.0000000001, -1e-10, 5e-324}};
+  for (const auto& p : wild) section.part().Score(0, p, 0, 0, 1);
+  EXPECT_EQ(section.Validate(), base::Status::kOk);
+  EXPECT_NEAR(section.part().Read().brier, 0.25 / 3, 1e-9);
+  EXPECT_EQ(section.part().Read().calibration_error, 0.0);
+}
+
 TEST(Classification, LateLabelsUseWhatTheRivalKnewThen) {
   ClassSection section({3, 1.0});
   ClassificationMetrics metrics = section.part();
@@ -132,17 +222,20 @@ TEST(Classification, RefusesConfigsAndDamage) {
 }
 
 TEST(Regression, MatchesTextbookFormulas) {
-  ValueSection section({0.98});
+  ValueSection section({0.98, 0.8});
   RegressionMetrics metrics = section.part();
   RandomState random = SeedRandom(2);
   std::vector<double> y, p, t, w;
-  double faded = 0, faded_weight = 0;
+  double faded = 0, faded_weight = 0, pinball = 0, trivial_pinball = 0;
   for (int i = 0; i < 2000; ++i) {
     y.push_back(1e3 + 10 * NextUniform(random));
     p.push_back(y.back() + NextUniform(random) - 0.5);
     t.push_back(metrics.Trivial());
     w.push_back(i % 7 == 0 ? 0 : 0.5 + NextUniform(random));
     metrics.Score(p.back(), t.back(), y.back(), w.back());
+    const auto loss = [](double error) { return std::max(0.8 * error, -0.2 * error); };
+    pinball += w.back() * loss(y.back() - p.back());
+    trivial_pinball += w.back() * loss(y.back() - t.back());
     if (w.back() > 0) {
       faded = faded * 0.98 + w.back() * std::fabs(y.back() - p.back());
       faded_weight = faded_weight * 0.98 + w.back();
@@ -170,6 +263,12 @@ TEST(Regression, MatchesTextbookFormulas) {
   EXPECT_NEAR(summary.target_mean, mean, 1e-9);
   EXPECT_NEAR(summary.target_variance, spread / weight, 1e-9);
   EXPECT_NEAR(summary.faded_mae, faded / faded_weight, 1e-12);
+  EXPECT_NEAR(summary.pinball, pinball / weight, 1e-12);
+  EXPECT_NEAR(summary.trivial_pinball, trivial_pinball / weight, 1e-10);
+  for (RegressionMetricsConfig bad :
+       {RegressionMetricsConfig{0, 0.5}, {0.9, 0}, {0.9, 1}, {0.9, std::nan("")}}) {
+    EXPECT_EQ(RegressionMetrics::StateBytes(bad).status(), base::Status::kInvalidArgument);
+  }
 }
 
 TEST(Regression, HugeValuesStayFinite) {
@@ -184,57 +283,158 @@ TEST(Regression, HugeValuesStayFinite) {
   EXPECT_GT(refused, 10U);
 }
 
-double PairCount(const std::deque<std::pair<double, bool>>& pairs) {
+struct Pair {
+  double score;
+  bool positive;
+  double weight;
+};
+
+double PairCount(const std::deque<Pair>& pairs) {
   double right = 0, all = 0;
-  for (const auto& positive : pairs) {
-    for (const auto& negative : pairs) {
-      if (!positive.second || negative.second) continue;
-      all += 1;
-      right += positive.first > negative.first ? 1 : (positive.first == negative.first ? 0.5 : 0);
+  for (const Pair& positive : pairs) {
+    for (const Pair& negative : pairs) {
+      if (!positive.positive || negative.positive) continue;
+      const double weight = positive.weight * negative.weight;
+      all += weight;
+      right += positive.score > negative.score ? weight : (positive.score == negative.score ? weight / 2 : 0);
     }
   }
   return right / all;
 }
 
-TEST(Auc, MatchesCountingAllPairs) {
-  for (uint32_t window : {1U, 2U, 17U, 100U}) {
-    AucSection section({window});
-    AucWindow auc = section.part();
-    std::deque<std::pair<double, bool>> kept;
-    std::vector<uint32_t> scratch(window);
-    RandomState random = SeedRandom(window);
-    for (int i = 0; i < 300; ++i) {
-      const bool positive = NextBelow(random, 4) == 0;
-      const double score = std::floor(NextUniform(random) * 20) / 20 + (positive ? 0.2 : 0);
-      auc.Add(score, positive);
-      kept.push_back({score, positive});
-      if (kept.size() > window) kept.pop_front();
-      ASSERT_EQ(auc.count(), kept.size());
-      const double got = auc.Read(scratch);
-      const double expected = PairCount(kept);
-      if (std::isnan(expected)) {
-        EXPECT_EQ(std::bit_cast<uint64_t>(got), kCanonicalNanBits);
-      } else {
-        EXPECT_DOUBLE_EQ(got, expected);
-      }
+/// Sum over the positives of the precision among all that score at least as high.
+double AveragePrecision(const std::deque<Pair>& pairs) {
+  double sum = 0, positives = 0;
+  for (const Pair& positive : pairs) {
+    if (!positive.positive) continue;
+    double right = 0, all = 0;
+    for (const Pair& other : pairs) {
+      if (other.score < positive.score) continue;
+      all += other.weight;
+      right += other.positive ? other.weight : 0;
     }
-    EXPECT_EQ(section.Validate(), base::Status::kOk);
+    sum += positive.weight * right / all;
+    positives += positive.weight;
+  }
+  return sum / positives;
+}
+
+TEST(Auc, MatchesCountingAllPairs) {
+  for (const bool weighted : {false, true}) {
+    for (uint32_t window : {1U, 2U, 17U, 100U}) {
+      AucSection section({window, weighted});
+      AucWindow auc = section.part();
+      std::deque<Pair> kept;
+      std::vector<uint32_t> scratch(window);
+      RandomState random = SeedRandom(window);
+      for (int i = 0; i < 300; ++i) {
+        const bool positive = NextBelow(random, 4) == 0;
+        const double score = std::floor(NextUniform(random) * 20) / 20 + (positive ? 0.2 : 0);
+        const double weight = NextBelow(random, 4);
+        auc.Add(score, positive, weight);
+        if (weight > 0) kept.push_back({score, positive, weighted ? weight : 1});
+        if (kept.size() > window) kept.pop_front();
+        ASSERT_EQ(auc.count(), kept.size());
+        const AucWindow::Areas got = auc.ReadAreas(scratch);
+        const double expected = PairCount(kept);
+        EXPECT_EQ(std::bit_cast<uint64_t>(auc.Read(scratch)), std::bit_cast<uint64_t>(got.roc));
+        if (std::isnan(expected)) {
+          EXPECT_EQ(std::bit_cast<uint64_t>(got.roc), kCanonicalNanBits);
+          EXPECT_EQ(std::bit_cast<uint64_t>(got.precision_recall), kCanonicalNanBits);
+        } else {
+          EXPECT_DOUBLE_EQ(got.roc, expected);
+          EXPECT_NEAR(got.precision_recall, AveragePrecision(kept), 1e-12);
+        }
+      }
+      EXPECT_EQ(section.Validate(), base::Status::kOk);
+    }
+  }
+}
+
+TEST(Auc, WeightsOfAnySizeStayFinite) {
+  AucSection section({64, true});
+  std::vector<uint32_t> scratch(64);
+  RandomState random = SeedRandom(1);
+  for (int i = 0; i < 500; ++i) {
+    const double weights[] = {1e300, 1e30, 1, 1e-40, 1e-300, 0};
+    section.part().Add(NextUniform(random), NextBelow(random, 2) == 0, weights[NextBelow(random, 6)]);
+    const AucWindow::Areas areas = section.part().ReadAreas(scratch);
+    ASSERT_TRUE(IsFiniteOrMissing(areas.roc) && IsFiniteOrMissing(areas.precision_recall));
+    ASSERT_EQ(section.Validate(), base::Status::kOk);
   }
 }
 
 TEST(Auc, RefusesConfigsAndDamage) {
+  EXPECT_EQ(AucWindow::StateBytes({1024}).value(), 16U + 1024 * 9);
   EXPECT_EQ(AucWindow::StateBytes({0}).status(), base::Status::kInvalidArgument);
   EXPECT_EQ(AucWindow::StateBytes({65537}).status(), base::Status::kInvalidArgument);
-  AucSection section({8});
-  AucWindow auc = section.part();
-  for (int i = 0; i < 5; ++i) auc.Add(i, i % 2 == 0);
-  const size_t refused = FlipEveryByte(section, [](AucSection& damaged) {
-    AucWindow part = damaged.part();
-    std::vector<uint32_t> scratch(8);
-    for (int i = 0; i < 12; ++i) part.Add(i, i % 3 == 0);
-    part.Read(scratch);
-  });
-  EXPECT_GT(refused, 60U);
+  for (const bool weighted : {false, true}) {
+    AucSection section({8, weighted});
+    AucWindow auc = section.part();
+    for (int i = 0; i < 5; ++i) auc.Add(i, i % 2 == 0);
+    const size_t refused = FlipEveryByte(section, [](AucSection& damaged) {
+      AucWindow part = damaged.part();
+      std::vector<uint32_t> scratch(8);
+      for (int i = 0; i < 12; ++i) part.Add(i, i % 3 == 0);
+      part.Read(scratch);
+    });
+    EXPECT_GT(refused, 60U);
+  }
+}
+
+TEST(Window, MatchesKeptLosses) {
+  for (const bool zero_one : {false, true}) {
+    for (const bool weighted : {false, true}) {
+      for (const uint32_t window : {1U, 63U, 64U, 100U, 1024U}) {
+        LossSection section({window, zero_one, weighted});
+        LossWindow part = section.part();
+        EXPECT_EQ(std::bit_cast<uint64_t>(part.Read()), kCanonicalNanBits);
+        std::deque<std::pair<double, double>> kept;
+        RandomState random = SeedRandom(window);
+        for (int i = 0; i < 2100; ++i) {
+          const double loss = zero_one ? NextBelow(random, 2) : NextUniform(random) * 1e6;
+          const double weight = NextBelow(random, 3);
+          part.Add(loss, weight);
+          if (weight > 0) kept.push_back({loss, weighted ? weight : 1});
+          if (kept.size() > window) kept.pop_front();
+          ASSERT_EQ(part.count(), kept.size());
+          if (kept.empty() || i % 37 != 0) continue;
+          double sum = 0, weights = 0;
+          for (const auto& [kept_loss, kept_weight] : kept) {
+            sum += kept_weight * kept_loss;
+            weights += kept_weight;
+          }
+          ASSERT_NEAR(part.Read(), sum / weights, 1e-7 * (1 + sum / weights));
+        }
+        EXPECT_EQ(section.Validate(), base::Status::kOk);
+      }
+    }
+  }
+}
+
+TEST(Window, RefusesConfigsAndDamageAndSurvivesHugeLosses) {
+  EXPECT_EQ(LossWindow::StateBytes({0, true, false}).status(), base::Status::kInvalidArgument);
+  EXPECT_EQ(LossWindow::StateBytes({65537, true, false}).status(), base::Status::kInvalidArgument);
+  EXPECT_EQ(LossWindow::StateBytes({1024, true, false}).value(), 16U + 128);
+  EXPECT_EQ(LossWindow::StateBytes({1024, false, true}).value(), 16U + 8192);
+  for (const bool zero_one : {false, true}) {
+    for (const bool weighted : {false, true}) {
+      LossSection section({70, zero_one, weighted});
+      for (int i = 0; i < 9; ++i)
+        section.part().Add(i % 2 == 0 ? 1.7e308 : 5e-324, i % 2 == 0 ? 1e300 : 1e-3);
+      EXPECT_EQ(section.Validate(), base::Status::kOk);
+      EXPECT_TRUE(IsFinite(section.part().Read()));
+      LossSection copy = section;
+      section.part().Add(0.75);
+      copy.part().Add(0.75);
+      EXPECT_TRUE(section == copy);
+      const size_t refused = FlipEveryByte(section, [](LossSection& damaged) {
+        for (int i = 0; i < 80; ++i) damaged.part().Add(i % 2);
+        damaged.part().Read();
+      });
+      EXPECT_GT(refused, 40U);
+    }
+  }
 }
 
 }  // namespace
