@@ -13,53 +13,157 @@ namespace {
 
 constexpr double kOutlierDeviations = 20.0;
 constexpr double kOutlierCount = 30.0;
-// Counts stop here: beyond it a plain running mean would no longer move anyway.
-constexpr double kLargestCount = 0x1p40;
+// Counts stop here by themselves: adding 1 no longer changes them.
+constexpr double kLargestCount = 0x1p53;
 // A deviation below this part of the mean is float32 rounding, not variation.
 constexpr double kFlatRelativeVariance = 1e-14;
 constexpr double kFlatVariance = 1e-70;
 
-uint64_t Stride(const StandardScalerConfig& config) { return base::AlignUp(config.inputs.size(), kLanes); }
+// Inputs are taken four at a time, as two pairs.
+constexpr size_t kBlock = 4;
+// The inverse deviation follows the variance by the series of (1 - change)^(-1/2) up to the third power. For
+// a change of at most 2^-6 of the variance that leaves 35/128 2^-24 = 1.6e-8 of it, less than float32 shows,
+// and the next step starts from that, so errors do not add up. A larger change takes the root.
+constexpr double kLargestChange = 0x1p-6;
+// What a stored inverse may be off, relative to the variance: twice the above, and room for rounding.
+constexpr double kInverseTolerance = 0x1p-24;
 
-// Of two neighbouring inputs: how many values, their mean, their variance.
+// The state of four inputs; those that pad the last block are 0, or what a constant 0 makes of them.
+struct Block {
+  double count[kBlock];
+  double mean[kBlock];
+  double variance[kBlock];
+  double inverse[kBlock];  // 1 / deviation; 0: no value yet
+};
+static_assert(sizeof(Block) == 128);
+
+uint64_t Blocks(const StandardScalerConfig& config) {
+  return base::AlignUp(config.inputs.size(), kBlock) / kBlock;
+}
+
+// Two neighbours of a block.
 struct Moments {
   Pair count;
   Pair mean;
   Pair variance;
+  Pair inverse;
 };
 
-// Values further than 20 deviations from the mean count as 20.
-Pair Tame(Pair deviation, Pair bound_squared, const Moments& m) {
-  for (int i = 0; i < 2; ++i) {
-    if (!(deviation[i] * deviation[i] > bound_squared[i] && m.count[i] >= kOutlierCount &&
-          m.variance[i] > 0.0)) {
-      continue;
-    }
-    const double bound = std::sqrt(bound_squared[i]);
-    deviation[i] = deviation[i] > 0.0 ? bound : -bound;
-  }
-  return deviation;
+Moments LoadMoments(const Block& block, size_t at) {
+  return {LoadAligned(block.count + at), LoadAligned(block.mean + at), LoadAligned(block.variance + at),
+          LoadAligned(block.inverse + at)};
 }
 
-// Two inputs learn their values; where `present` is 0 nothing changes.
-Moments LearnPair(Pair value, Pair present, Pair slowest, const Moments& m) {
-  Pair deviation = (value - m.mean) * present;
+void StoreMoments(const Moments& m, Block* block, size_t at) {
+  StoreAligned(block->count + at, m.count);
+  StoreAligned(block->mean + at, m.mean);
+  StoreAligned(block->variance + at, m.variance);
+  StoreAligned(block->inverse + at, m.inverse);
+}
+
+// What one call knows about every input.
+struct Rule {
+  bool learn;
+  Pair slowest;      // least share of a value in the moments
+  Pair least, most;  // of scaled values
+  Pair common;       // the count that most inputs have after this value,
+  Pair rate;         // and the value's share with it
+};
+
+Pair Floored(Pair variance) { return Larger(variance, Both(kFlatVariance)); }
+
+// How far `inverse` is off for this variance, and what follows it.
+Pair ChangeOf(Pair floored, Pair inverse) { return Both(1.0) - floored * inverse * inverse; }
+Pair Follow(Pair inverse, Pair change) {
+  const Pair series = Both(0.5) + change * (Both(0.375) + change * Both(0.3125));
+  return inverse + inverse * change * series;
+}
+
+Pair ScaleAndCut(Pair deviation, const Moments& m, const Rule& rule) {
+  const Pair cut = Larger(Smaller(deviation * m.inverse, rule.most), rule.least);
+  return OrZero(m.variance > Both(kFlatRelativeVariance) * (m.mean * m.mean), cut);
+}
+
+// A value further than 20 deviations from the mean counts as 20.
+Pair Tame(Pair deviation, const Moments& m) {
   const Pair bound_squared = Both(kOutlierDeviations * kOutlierDeviations) * m.variance;
-  const auto far = deviation * deviation > bound_squared;
-  if ((far[0] | far[1]) != 0) deviation = Tame(deviation, bound_squared, m);
-  const Pair count = Smaller(m.count + present, Both(kLargestCount));
-  const Pair own = Both(1.0) / Larger(count, Both(1.0));
-  const Pair rate = Larger(own, slowest) * present;
-  const Pair step = rate * deviation;
-  return {count, m.mean + step, (Both(1.0) - rate) * (m.variance + step * deviation)};
+  const PairBits far = deviation * deviation > bound_squared;
+  const PairBits sure = (m.count >= Both(kOutlierCount)) & (m.variance > Both(0.0));
+  const Pair bound = SquareRoot(bound_squared);
+  const Pair tamed = Larger(Smaller(deviation, bound), -bound);
+  return (far & sure) ? tamed : deviation;
 }
 
-Pair ScalePair(Pair value, Pair present, Pair limit, const Moments& m) {
-  const Pair least = Larger(Both(kFlatRelativeVariance) * (m.mean * m.mean), Both(kFlatVariance));
-  const Pair floored = Larger(m.variance, Both(kFlatVariance));
-  const Pair scaled = (value - m.mean) / Pair{std::sqrt(floored[0]), std::sqrt(floored[1])};
-  const Pair cut = Larger(Smaller(scaled, limit), -limit);
-  return m.variance > least ? cut * present : Both(0.0);
+// One pair in full: missing values, outliers, inputs with counts of their own, large changes.
+[[gnu::noinline]] Pair ApplyPair(Pair value, const Rule& rule, Block* block, size_t at) {
+  Moments m = LoadMoments(*block, at);
+  const PairBits present = value == value;
+  if (rule.learn) {
+    const Pair deviation = Tame(OrZero(present, value - m.mean), m);
+    m.count += OrZero(present, Both(1.0));
+    const Pair rate = OrZero(present, Larger(Both(1.0) / Larger(m.count, Both(1.0)), rule.slowest));
+    const Pair step = rate * deviation;
+    m.mean += step;
+    m.variance = (Both(1.0) - rate) * (m.variance + step * deviation);
+    const Pair floored = Floored(m.variance);
+    const Pair change = ChangeOf(floored, m.inverse);
+    const PairBits near = Absolute(change) <= Both(kLargestChange);
+    m.inverse = near ? Follow(m.inverse, change) : Both(1.0) / SquareRoot(floored);
+    StoreMoments(m, block, at);
+  }
+  return OrZero(present, ScaleAndCut(value - m.mean, m, rule));
+}
+
+// What ApplyPair comes to while nothing special happens: present values, no outlier, a small change. Returns
+// whether that was so; if not, `m` and `scaled` are void. m.count is the new one, `rate` its value's share.
+inline PairBits LearnPlainly(Pair value, Pair rate, const Rule& rule, Moments* m, Pair* scaled) {
+  const Pair deviation = value - m->mean;
+  const Pair bound_squared = Both(kOutlierDeviations * kOutlierDeviations) * m->variance;
+  const PairBits usual = deviation * deviation <= bound_squared;  // not so for NaN
+  const Pair step = rate * deviation;
+  m->mean += step;
+  m->variance = (Both(1.0) - rate) * (m->variance + step * deviation);
+  const Pair change = ChangeOf(Floored(m->variance), m->inverse);
+  m->inverse = Follow(m->inverse, change);
+  *scaled = ScaleAndCut(value - m->mean, *m, rule);
+  return BothTrue(usual, Absolute(change) <= Both(kLargestChange));
+}
+
+// Four neighbouring values, scaled in place.
+inline void ApplyBlock(const Rule& rule, Block* block, float* values) {
+  const Pair first = GatherFloats(values[0], values[1]);
+  const Pair second = GatherFloats(values[2], values[3]);
+  if (rule.learn) {
+    Moments m1 = LoadMoments(*block, 0);
+    Moments m2 = LoadMoments(*block, 2);
+    Pair scaled1;
+    Pair scaled2;
+    m1.count += Both(1.0);
+    m2.count += Both(1.0);
+    Pair rate1 = rule.rate;
+    Pair rate2 = rule.rate;
+    if (!AllTrue(BothTrue(m1.count == rule.common, m2.count == rule.common))) {
+      rate1 = Larger(Both(1.0) / m1.count, rule.slowest);
+      rate2 = Larger(Both(1.0) / m2.count, rule.slowest);
+    }
+    const PairBits plain1 = LearnPlainly(first, rate1, rule, &m1, &scaled1);
+    const PairBits plain2 = LearnPlainly(second, rate2, rule, &m2, &scaled2);
+    if (AllTrue(BothTrue(plain1, plain2))) [[likely]] {
+      StoreMoments(m1, block, 0);
+      StoreMoments(m2, block, 2);
+      StoreFloats(values, scaled1);
+      StoreFloats(values + 2, scaled2);
+      return;
+    }
+  }
+  StoreFloats(values, ApplyPair(first, rule, block, 0));
+  StoreFloats(values + 2, ApplyPair(second, rule, block, 2));
+}
+
+bool GoodInverse(double variance, double inverse) {
+  if (inverse == 0.0) return true;
+  const double floored = variance > kFlatVariance ? variance : kFlatVariance;
+  return inverse > 0.0 && std::fabs(1.0 - floored * inverse * inverse) <= kInverseTolerance;
 }
 
 }  // namespace
@@ -71,7 +175,7 @@ base::Result<uint64_t> StandardScaler::StateBytes(const StandardScalerConfig& co
   for (const uint16_t input : config.inputs) {
     if (input >= config.width) return base::Status::kInvalidArgument;
   }
-  return 3 * sizeof(double) * Stride(config);
+  return sizeof(Block) * Blocks(config);
 }
 
 base::Status StandardScaler::Create(const StandardScalerConfig& config, base::MutableBytes memory) {
@@ -83,47 +187,42 @@ base::Status StandardScaler::Create(const StandardScalerConfig& config, base::Mu
 base::Status StandardScaler::Validate(const StandardScalerConfig& config, base::ByteView memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
-  const uint64_t stride = Stride(config);
-  const double* count = PlaceOf<double>(memory.data());
-  for (uint64_t i = 0; i < stride; ++i) {
-    const double mean = count[stride + i];
-    const double variance = count[2 * stride + i];
-    if (!(count[i] >= 0.0 && count[i] <= kLargestCount && std::floor(count[i]) == count[i])) {
-      return base::Status::kDataLoss;
-    }
-    if (!(mean >= -1e31 && mean <= 1e31) || !(variance >= 0.0 && variance <= 1e66))
-      return base::Status::kDataLoss;
+  const Block* blocks = PlaceOf<Block>(memory.data());
+  for (uint64_t i = 0; i < Blocks(config) * kBlock; ++i) {
+    const Block& block = blocks[i / kBlock];
+    const uint64_t at = i % kBlock;
+    const bool good = block.count[at] >= 0.0 && block.count[at] <= kLargestCount &&
+                      std::floor(block.count[at]) == block.count[at] && block.mean[at] >= -1e31 &&
+                      block.mean[at] <= 1e31 && block.variance[at] >= 0.0 && block.variance[at] <= 1e66 &&
+                      GoodInverse(block.variance[at], block.inverse[at]);
+    if (!good) return base::Status::kDataLoss;
   }
   return base::Status::kOk;
 }
 
 void StandardScaler::Apply(StageMode mode, float* row) const {
-  const uint64_t stride = Stride(config_);
-  double* counts = PlaceOf<double>(memory_);
-  double* means = counts + stride;
-  double* variances = means + stride;
   const uint16_t* inputs = config_.inputs.data();
   const size_t count = config_.inputs.size();
-  const bool learn = mode == StageMode::kLearn;
+  Block* block = PlaceOf<Block>(memory_);
+  const double limit = config_.clip > 0.0 ? config_.clip : static_cast<double>(3e38F);
   const Pair slowest = Both(config_.decay > 0.0 ? 1.0 - config_.decay : 0.0);
-  const Pair limit = Both(config_.clip > 0.0 ? config_.clip : static_cast<double>(3e38F));
-  for (size_t i = 0; i < count; i += 2) {
-    float unused = CanonicalNanFloat();
-    float& first = row[inputs[i]];
-    float& second = i + 1 < count ? row[inputs[i + 1]] : unused;
-    const Pair wide = {static_cast<double>(first), static_cast<double>(second)};
-    const Pair present = wide == wide ? Both(1.0) : Both(0.0);
-    const Pair value = wide == wide ? wide : Both(0.0);
-    Moments moments = {LoadPair(counts + i), LoadPair(means + i), LoadPair(variances + i)};
-    if (learn) {
-      moments = LearnPair(value, present, slowest, moments);
-      StorePair(counts + i, moments.count);
-      StorePair(means + i, moments.mean);
-      StorePair(variances + i, moments.variance);
+  // All inputs mostly have the same count, so one division serves them all.
+  const Pair common = Both((count > 0 ? block->count[0] : 0.0) + 1.0);
+  const Rule rule = {mode == StageMode::kLearn,          slowest, Both(-limit), Both(limit), common,
+                     Larger(Both(1.0) / common, slowest)};
+  for (size_t i = 0; i < count; i += kBlock, ++block) {
+    const uint16_t* chosen = inputs + i;
+    // Ascending, so these are neighbours if first and last are right; others are gathered first.
+    const bool neighbours = i + kBlock <= count && chosen[3] == chosen[0] + 3;
+    float gathered[kBlock];
+    float* values = neighbours ? row + chosen[0] : gathered;
+    if (!neighbours) [[unlikely]] {
+      for (size_t j = 0; j < kBlock; ++j) gathered[j] = i + j < count ? row[chosen[j]] : 0.0F;
     }
-    const Pair scaled = ScalePair(value, present, limit, moments);
-    first = static_cast<float>(scaled[0]);
-    second = static_cast<float>(scaled[1]);
+    ApplyBlock(rule, block, values);
+    if (!neighbours) [[unlikely]] {
+      for (size_t j = 0; j < kBlock && i + j < count; ++j) row[chosen[j]] = gathered[j];
+    }
   }
 }
 

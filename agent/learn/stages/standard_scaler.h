@@ -20,6 +20,7 @@ struct StandardScalerConfig {
 
 class StandardScaler {
  public:
+  /// 128 bytes for every four inputs begun.
   static base::Result<uint64_t> StateBytes(const StandardScalerConfig& config);
   static base::Status Create(const StandardScalerConfig& config, base::MutableBytes memory);
   static base::Status Validate(const StandardScalerConfig& config, base::ByteView memory);
@@ -28,8 +29,9 @@ class StandardScaler {
 
   /// Scales `row` in place. Once an input has 30 values, one further than 20 deviations from the mean is
   /// learned as 20, so that one wild value does not flatten all later ones. An input that never varied beyond
-  /// float32's resolution becomes 0. Only StageMode::kLearn moves the moments. Cost: O(inputs), two divisions
-  /// and a square root each.
+  /// float32's resolution becomes 0. Only StageMode::kLearn moves the moments. Cost: O(inputs); one division
+  /// a call while all inputs have the same count; a root and a division more for two inputs of which one's
+  /// variance moved by over 1.6 %, that were missing, or that held an outlier.
   void Apply(StageMode mode, float* row) const;
 
  private:
