@@ -1,9 +1,13 @@
 // Hoeffding tree in one fixed pool (VFDT: Domingos and Hulten, "Mining high-speed data streams", KDD 2000). A
 // leaf answers by majority or mean, naive Bayes (Pfahringer, Holmes and Kirkby, PAKDD 2008) or a linear
 // model, whichever erred least lately; a regression leaf splits by the residuals of its linear model (model
-// trees: Ikonomovska, Gama and Dzeroski, DMKD 23, 2011). When the pool is full the leaves that err least lose
-// their split statistics to those that err most, and the tree stops growing; it never fails. A view over
-// caller memory; state is a pure function of the calls. Not thread-safe. Layout: hoeffding_tree_layout.h.
+// trees: Ikonomovska, Gama and Dzeroski, DMKD 23, 2011), which learns by recursive least squares. A child
+// begins with what its parent knew. Split nodes watch their errors: where they have risen an alternate branch
+// grows, which takes the place of the old one when it errs less (Bifet and Gavalda, "Adaptive learning from
+// evolving data streams", IDA 2009). In a full pool the leaves that err least lose their split statistics to
+// those that err most, and a pair of leaves that is hardly visited any more makes room for a split where
+// labels do come; it never fails. A view over caller memory; state is a pure function of the calls. Not
+// thread-safe. Layout: hoeffding_tree_layout.h.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +18,7 @@
 namespace dipper::learn {
 
 struct HoeffdingTreeConfig {
-  uint32_t inputs = 0;   ///< 1 .. 4096
+  uint32_t inputs = 0;   ///< 1 .. 512
   uint32_t outputs = 1;  ///< classes (2 .. 64), or 1 for regression
   bool classification = true;
   std::span<const uint16_t> categories;  ///< per input: 0 = numeric, n <= 1024 = nominal 0 .. n - 1 and n =
@@ -24,6 +28,7 @@ struct HoeffdingTreeConfig {
   double delta = 1e-7;                   ///< 1 - confidence of a split, in (0, 1)
   double tie = 0.05;        ///< Hoeffding bound below which the best candidate wins anyway, 0 .. 1
   uint32_t max_depth = 20;  ///< 1 .. 64; a leaf at this depth never splits
+  bool adaptive = true;     ///< replaces branches that went stale
 };
 
 class HoeffdingTree {
@@ -47,7 +52,8 @@ class HoeffdingTree {
   /// twenty times that.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
-  uint32_t node_count() const;
+  uint32_t node_count() const;       ///< those of alternates too, as all counts
+  uint32_t alternate_count() const;  ///< branches growing beside stale ones
   uint32_t leaf_count() const;
   uint32_t active_leaf_count() const;  ///< leaves that hold split statistics
   uint32_t max_leaf_count() const;

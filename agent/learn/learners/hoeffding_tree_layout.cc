@@ -1,174 +1,50 @@
-// See hoeffding_tree_layout.h: sizes of a tree's parts, and the check of foreign bytes.
+// See hoeffding_tree_layout.h: sizes of a pool's parts, and what is free in it.
 #include "agent/learn/learners/hoeffding_tree_layout.h"
 
-#include <cstring>
-
-#include "agent/learn/math/nan.h"
 #include "agent/learn/math/saturate.h"
 
 namespace dipper::learn::tree {
 namespace {
 
 constexpr uint64_t kMaxPool = uint64_t{1} << 30;
-// Leaves per statistics block: a leaf without statistics still predicts and learns its linear model.
-constexpr uint64_t kLeavesPerStats = 2;
 
-uint32_t Categories(const HoeffdingTreeConfig& config, uint32_t input) {
+uint32_t Categories(const PoolConfig& config, uint32_t input) {
   return config.categories.empty() ? 0 : config.categories[input];
 }
 
-uint64_t ObserverFloats(const HoeffdingTreeConfig& config, uint32_t categories) {
-  if (config.classification) {
-    return categories == 0 ? 2 + uint64_t{3} * config.outputs : (uint64_t{categories} + 1) * config.outputs;
-  }
-  return categories == 0 ? kHistogramHead + uint64_t{3} * kBins : (uint64_t{categories} + 1) * 3;
-}
-
-bool ValidConfig(const HoeffdingTreeConfig& config) {
-  if (config.inputs < 1 || config.inputs > 4096 || config.pool_bytes > kMaxPool) return false;
+bool ValidShape(const PoolConfig& config) {
+  if (config.inputs < 1 || config.inputs > kMaxTreeInputs || config.bytes > kMaxPool) return false;
   if (config.classification ? (config.outputs < 2 || config.outputs > kMaxOutputs) : config.outputs != 1)
     return false;
   if (!config.categories.empty() && config.categories.size() != config.inputs) return false;
   for (uint16_t categories : config.categories) {
     if (categories > 1024) return false;
   }
-  return config.grace_labels >= 1 && config.delta > 0.0 && config.delta < 1.0 && config.tie >= 0.0 &&
-         config.tie <= 1.0 && config.max_depth >= 1 && config.max_depth <= 64;
-}
-
-bool AllZero(base::ByteView bytes) {
-  for (uint8_t byte : bytes) {
-    if (byte != 0) return false;
-  }
   return true;
 }
 
-bool NotNegative(double x) { return IsFinite(x) && x >= 0.0; }
-bool NotNegative(float x) { return IsFinite(x) && x >= 0.0F; }
-
-bool ValidTriple(const float* triple) {
-  return NotNegative(triple[0]) && IsFinite(triple[1]) && NotNegative(triple[2]);
+/// Floats of a nominal observer.
+uint64_t NominalFloats(const PoolHeader& header, uint32_t categories) {
+  return (uint64_t{categories} + 1) * (header.classification != 0 ? header.outputs : 3);
 }
 
-bool ValidObserver(const TreeHeader& header, const InputInfo& info, const float* observer) {
-  const bool classification = header.classification != 0;
-  if (classification && info.categories != 0) {
-    for (uint32_t i = 0; i < (info.categories + 1) * header.outputs; ++i) {
-      if (!NotNegative(observer[i])) return false;
-    }
-    return true;
+/// Floats of a statistics block before the nominal observers.
+uint64_t NumericFloats(const PoolHeader& header) {
+  if (header.classification != 0) {
+    return uint64_t{4} * header.outputs + (3 + uint64_t{2} * header.outputs) * header.stride;
   }
-  uint32_t triples = info.categories + 1;
-  if (classification) {
-    const bool empty = observer[0] == kEmptyRange && observer[1] == -kEmptyRange;
-    if (!IsFinite(observer[0]) || !IsFinite(observer[1]) || (observer[0] > observer[1] && !empty))
-      return false;
-    observer += 2;
-    triples = header.outputs;
-  } else if (info.categories == 0) {
-    if (!IsFinite(observer[0]) || !NotNegative(observer[1]) || !NotNegative(observer[2]) ||
-        !NotNegative(observer[3]))
-      return false;
-    observer += kHistogramHead;
-    triples = kBins;
-  }
-  for (uint32_t i = 0; i < triples; ++i) {
-    if (!ValidTriple(observer + 3 * i)) return false;
-  }
-  return true;
+  return (uint64_t{header.watched} + 7) / 8 * 4 + uint64_t{header.watched} * kHistogramFloats;
 }
 
-bool ValidStats(const View& view, uint32_t index) {
-  StatsHead* head = view.stats_head(index);
-  if (!NotNegative(head->weight) || !NotNegative(head->inverse_scale) || head->reserved != 0 ||
-      head->reserved2 != 0.0) {
-    return false;
-  }
-  if (head->owner >= view.header->node_count || view.nodes[head->owner].stats != index) return false;
-  for (uint32_t i = 0; i < view.header->inputs; ++i) {
-    const InputInfo& info = view.inputs[i];
-    if (!ValidObserver(*view.header, info, View::observers(head) + info.stats_float)) return false;
-  }
-  return true;
+/// Floats of a regression leaf's packed covariance.
+uint64_t CovarianceFloats(const PoolHeader& header) {
+  const uint64_t size = header.numeric + uint64_t{1};
+  return size > kMaxLeastSquares ? 0 : size * (size + 1) / 2;
 }
 
-bool ValidModel(const View& view, uint32_t index) {
-  ModelHead* head = view.model(index);
-  const TreeHeader& header = *view.header;
-  const double sums[] = {head->weight,     head->next_check,  head->mistakes,    head->square,
-                         head->base_error, head->bayes_error, head->linear_error};
-  for (double sum : sums) {
-    if (!NotNegative(sum)) return false;
-  }
-  if (!IsFinite(head->mean) || head->reserved != 0 || head->reserved2 != 0.0) return false;
-  if (head->owner >= header.node_count || view.nodes[head->owner].model != index) return false;
-  for (uint32_t c = 0; header.classification != 0 && c < header.outputs; ++c) {
-    if (!NotNegative(view.class_weights(head)[c])) return false;
-  }
-  for (uint32_t i = 0; i < header.linear_outputs * header.linear_width; ++i) {
-    if (!IsFinite(view.linear(head)[i])) return false;
-  }
-  return true;
-}
-
-bool ValidSplit(const View& view, const Node& node, uint32_t index) {
-  const TreeHeader& header = *view.header;
-  if (node.input >= header.inputs || !IsFinite(node.threshold) || node.model != kNone || node.stats != kNone)
-    return false;
-  const uint32_t categories = view.inputs[node.input].categories;
-  if ((node.kind == NodeKind::kNominal) != (categories != 0)) return false;
-  if (categories != 0 && static_cast<float>(NominalValue(node.threshold, categories)) != node.threshold)
-    return false;
-  // Children come after their parent, so links cannot form a cycle; a parent link makes each node one node's
-  // child.
-  if (node.left <= index || node.left >= header.node_count || header.node_count - node.left < 2) return false;
-  for (uint32_t child = node.left; child < node.left + 2; ++child) {
-    if (view.nodes[child].parent != index || view.nodes[child].depth != node.depth + 1) return false;
-  }
-  return true;
-}
-
-bool ValidNodes(const View& view, uint32_t max_depth) {
-  const TreeHeader& header = *view.header;
-  uint32_t leaves = 0;
-  uint32_t active = 0;
-  for (uint32_t i = 0; i < header.node_count; ++i) {
-    const Node& node = view.nodes[i];
-    if (node.depth > max_depth || node.missing_right > 1 || node.reserved != 0) return false;
-    if (i == 0 ? (node.parent != kNone || node.depth != 0) : node.parent >= i) return false;
-    // Being one of the two children that the parent names is what makes every node reached exactly once.
-    if (i != 0) {
-      const Node& parent = view.nodes[node.parent];
-      if (parent.kind == NodeKind::kLeaf || (i != parent.left && i != parent.left + 1)) return false;
-    }
-    switch (node.kind) {
-      case NodeKind::kLeaf:
-        ++leaves;
-        if (node.left != 0 || node.input != 0 || !(node.threshold == 0.0F) || node.missing_right != 0)
-          return false;
-        if (node.model >= header.leaf_count || view.model(node.model)->owner != i) return false;
-        if (node.stats == kNone) break;
-        ++active;
-        if (node.stats >= header.stats_count || view.stats_head(node.stats)->owner != i) return false;
-        break;
-      case NodeKind::kNumeric:
-      case NodeKind::kNominal:
-        if (!ValidSplit(view, node, i)) return false;
-        break;
-      default:
-        return false;
-    }
-  }
-  return leaves == header.leaf_count && active == header.stats_count && header.node_count == 2 * leaves - 1;
-}
-
-bool ValidInput(const HoeffdingTreeConfig& config, const TreeHeader& header, const InputInfo* table,
-                uint32_t input) {
-  const InputInfo& info = table[input];
-  const InputInfo plan = PlanInput(config, header, input, input == 0 ? nullptr : &table[input - 1]);
-  return info.categories == plan.categories && info.stats_float == plan.stats_float &&
-         info.linear_float == plan.linear_float && info.reserved == 0 && NotNegative(info.weight) &&
-         IsFinite(info.mean) && NotNegative(info.square) && NotNegative(info.inverse_deviation);
+template <typename Head>
+uint32_t NextFree(const Head& head) {
+  return head.next;
 }
 
 }  // namespace
@@ -178,92 +54,158 @@ uint32_t NominalValue(float x, uint32_t categories) {
   return static_cast<double>(value) == static_cast<double>(x) && value < categories ? value : categories;
 }
 
-base::Result<TreeHeader> PlanTree(const HoeffdingTreeConfig& config) {
-  if (!ValidConfig(config)) return base::Status::kInvalidArgument;
-  uint64_t floats = 0;
-  uint64_t width = 1;
-  for (uint32_t i = 0; i < config.inputs; ++i) {
-    const uint32_t categories = Categories(config, i);
-    floats += ObserverFloats(config, categories);
-    width += categories == 0 ? 1 : categories + 1;
-  }
-  TreeHeader header{};
+base::Result<PoolHeader> PlanPool(const PoolConfig& config) {
+  if (!ValidShape(config)) return base::Status::kInvalidArgument;
+  PoolHeader header{};
   header.inputs = config.inputs;
   header.outputs = config.outputs;
   header.classification = config.classification ? 1 : 0;
-  header.linear_outputs = config.classification && config.outputs > 2 ? config.outputs : 1;
-  const uint64_t class_bytes = config.classification ? config.outputs * sizeof(double) : 0;
+  for (uint32_t i = 0; i < config.inputs; ++i) header.numeric += Categories(config, i) == 0 ? 1U : 0U;
+  const bool some = !config.classification && config.watched < header.numeric;
+  header.watched = some ? config.watched : header.numeric;
+  header.stride = static_cast<uint32_t>(base::AlignUp(header.watched, 4));
+  header.linear_rows = config.classification && config.outputs > 2 ? config.outputs : 1;
+
+  uint64_t width = base::AlignUp(header.numeric + uint64_t{1}, 4);
+  uint64_t floats = NumericFloats(header);
+  header.nominal_float = static_cast<uint32_t>(floats);
+  for (uint32_t i = 0; i < config.inputs; ++i) {
+    const uint32_t categories = Categories(config, i);
+    if (categories == 0) continue;
+    width += categories + 1;
+    floats += NominalFloats(header, categories);
+  }
+  width = base::AlignUp(width, 4);
+  const uint64_t classes = config.classification ? config.outputs : 0;
   const uint64_t model_bytes =
-      base::AlignUp(sizeof(ModelHead) + class_bytes + width * header.linear_outputs * sizeof(float), 16);
+      sizeof(ModelHead) + (classes + 1) / 2 * 16 + width * header.linear_rows * sizeof(float) +
+      (config.classification ? 0 : base::AlignUp(CovarianceFloats(header) * sizeof(float), 16));
   const uint64_t stats_bytes = base::AlignUp(sizeof(StatsHead) + floats * sizeof(float), 16);
-  const uint64_t fixed = sizeof(TreeHeader) + config.inputs * sizeof(InputInfo);
-  const uint64_t pool = config.pool_bytes / 16 * 16;
-  const uint64_t unit = stats_bytes + kLeavesPerStats * (model_bytes + 2 * sizeof(Node));
-  if (pool < fixed || (pool - fixed) / unit < 2) return base::Status::kResourceExhausted;
-  const uint64_t stats = (pool - fixed) / unit;
+  const uint64_t node_bytes = 2 * (sizeof(Node) + sizeof(Monitor));
+  const uint64_t moments = sizeof(PoolHeader) + config.inputs * sizeof(Column);
+  const uint64_t nodes =
+      moments + base::AlignUp(header.numeric, 4) * (3 * sizeof(double) + 2 * sizeof(float));
+  const uint64_t unit = stats_bytes + config.leaves_per_stats * (model_bytes + node_bytes);
+  if (config.bytes < nodes) return base::Status::kResourceExhausted;
+  const uint64_t stats = (config.bytes - nodes) / unit;
+  if (stats < 2 * config.roots) return base::Status::kResourceExhausted;
   header.linear_width = static_cast<uint32_t>(width);
   header.max_stats = static_cast<uint32_t>(stats);
-  header.max_leaves = static_cast<uint32_t>(stats * kLeavesPerStats);
+  header.max_leaves = static_cast<uint32_t>(stats * config.leaves_per_stats);
   header.model_bytes = static_cast<uint32_t>(model_bytes);
   header.stats_bytes = static_cast<uint32_t>(stats_bytes);
-  header.nodes_offset = fixed;
-  header.models_offset = header.nodes_offset + uint64_t{2} * header.max_leaves * sizeof(Node);
+  header.free_pair = kNone;
+  header.free_model = kNone;
+  header.free_stats = kNone;
+  header.moments_offset = moments;
+  header.nodes_offset = nodes;
+  header.monitors_offset = header.nodes_offset + uint64_t{2} * header.max_leaves * sizeof(Node);
+  header.models_offset = header.monitors_offset + uint64_t{2} * header.max_leaves * sizeof(Monitor);
   header.stats_offset = header.models_offset + uint64_t{header.max_leaves} * model_bytes;
   return header;
 }
 
-InputInfo PlanInput(const HoeffdingTreeConfig& config, const TreeHeader& header, uint32_t input,
-                    const InputInfo* before) {
-  InputInfo info{};
-  info.categories = Categories(config, input);
-  info.linear_float = 1;
-  if (before != nullptr) {
-    info.stats_float =
-        before->stats_float + static_cast<uint32_t>(ObserverFloats(config, before->categories));
-    info.linear_float = before->linear_float + (before->categories == 0 ? 1 : before->categories + 1);
+Column PlanColumn(const PoolConfig& config, const PoolHeader& header, uint32_t index) {
+  Column column{};
+  uint32_t at = 0;
+  column.stats_float = header.nominal_float;
+  column.linear_float = static_cast<uint32_t>(base::AlignUp(header.numeric + uint64_t{1}, 4));
+  for (uint32_t i = 0; i < config.inputs; ++i) {
+    if (Categories(config, i) != 0) continue;
+    if (at++ != index) continue;
+    column.input = i;
+    column.stats_float = 0;
+    column.linear_float = index;
+    return column;
   }
-  DIPPER_CHECK(info.linear_float < header.linear_width);
-  return info;
+  for (uint32_t i = 0; i < config.inputs; ++i) {
+    column.categories = Categories(config, i);
+    if (column.categories == 0) continue;
+    column.input = i;
+    if (at++ == index) break;
+    column.stats_float += static_cast<uint32_t>(NominalFloats(header, column.categories));
+    column.linear_float += column.categories + 1;
+  }
+  return column;
 }
 
-base::Status ValidateTree(const HoeffdingTreeConfig& config, base::ByteView memory) {
-  DIPPER_ASSIGN_OR_RETURN(const TreeHeader plan, PlanTree(config));
-  if (memory.size() != config.pool_bytes / 16 * 16) return base::Status::kDataLoss;
-  TreeHeader header = base::Load<TreeHeader>(memory.data());
-  if (header.node_count < 1 || header.leaf_count < 1 || header.leaf_count > plan.max_leaves ||
-      header.stats_count > plan.max_stats || header.node_count != 2 * header.leaf_count - 1) {
-    return base::Status::kDataLoss;
-  }
-  if (!NotNegative(header.labels) || !IsFinite(header.target_mean) || !NotNegative(header.target_square))
-    return base::Status::kDataLoss;
-  TreeHeader same = plan;
-  same.node_count = header.node_count;
-  same.leaf_count = header.leaf_count;
-  same.stats_count = header.stats_count;
-  same.labels = header.labels;
-  same.target_mean = header.target_mean;
-  same.target_square = header.target_square;
-  if (std::memcmp(&same, &header, sizeof same) != 0) return base::Status::kDataLoss;
+base::Status CreatePool(const PoolConfig& config, base::MutableBytes memory) {
+  DIPPER_ASSIGN_OR_RETURN(const PoolHeader header, PlanPool(config));
+  if (memory.size() != config.bytes) return base::Status::kInvalidArgument;
+  std::memcpy(memory.data(), &header, sizeof header);
+  const View view(memory.data());
+  for (uint32_t i = 0; i < config.inputs; ++i) view.columns[i] = PlanColumn(config, header, i);
+  return base::Status::kOk;
+}
 
-  // Only read from here on: View is shared with the learning code and so holds mutable pointers.
-  const View view(const_cast<uint8_t*>(memory.data()));
-  for (uint32_t i = 0; i < header.inputs; ++i) {
-    if (!ValidInput(config, header, view.inputs, i)) return base::Status::kDataLoss;
+bool HasFree(const View& view) { return view.header->leaf_count < view.header->max_leaves; }
+
+uint32_t TakePair(const View& view) {
+  PoolHeader& header = *view.header;
+  header.pair_count += 1;
+  if (header.free_pair == kNone) {
+    DIPPER_CHECK(header.pairs_used < header.max_leaves);
+    return 2 * header.pairs_used++;
   }
-  if (!ValidNodes(view, config.max_depth)) return base::Status::kDataLoss;
-  for (uint32_t i = 0; i < header.leaf_count; ++i) {
-    if (!ValidModel(view, i)) return base::Status::kDataLoss;
+  const uint32_t pair = header.free_pair;
+  header.free_pair = view.nodes[pair].left;
+  view.nodes[pair] = Node{};
+  return pair;
+}
+
+uint32_t TakeModel(const View& view) {
+  PoolHeader& header = *view.header;
+  header.leaf_count += 1;
+  if (header.free_model == kNone) {
+    DIPPER_CHECK(header.models_used < header.max_leaves);
+    return header.models_used++;
   }
-  for (uint32_t i = 0; i < header.stats_count; ++i) {
-    if (!ValidStats(view, i)) return base::Status::kDataLoss;
+  const uint32_t index = header.free_model;
+  header.free_model = NextFree(*view.model(index));
+  view.model(index)->owner = 0;
+  view.model(index)->next = 0;
+  return index;
+}
+
+uint32_t TakeStats(const View& view) {
+  PoolHeader& header = *view.header;
+  if (header.active_count == header.max_stats) return kNone;
+  header.active_count += 1;
+  if (header.free_stats == kNone) return header.stats_used++;
+  const uint32_t index = header.free_stats;
+  header.free_stats = NextFree(*view.stats_head(index));
+  view.stats_head(index)->owner = 0;
+  view.stats_head(index)->next = 0;
+  return index;
+}
+
+void GivePair(const View& view, uint32_t pair) {
+  PoolHeader& header = *view.header;
+  for (uint32_t i = 0; i < 2; ++i) {
+    view.nodes[pair + i] = Node{};
+    view.monitors[pair + i] = Monitor{};
   }
-  const uint64_t nodes_end = header.nodes_offset + uint64_t{header.node_count} * sizeof(Node);
-  const uint64_t models_end = header.models_offset + uint64_t{header.leaf_count} * header.model_bytes;
-  const uint64_t stats_end = header.stats_offset + uint64_t{header.stats_count} * header.stats_bytes;
-  const bool clean = AllZero(memory.subspan(nodes_end, header.models_offset - nodes_end)) &&
-                     AllZero(memory.subspan(models_end, header.stats_offset - models_end)) &&
-                     AllZero(memory.subspan(stats_end));
-  return clean ? base::Status::kOk : base::Status::kDataLoss;
+  view.nodes[pair].left = header.free_pair;
+  header.free_pair = pair;
+  header.pair_count -= 1;
+}
+
+void GiveModel(const View& view, uint32_t model) {
+  PoolHeader& header = *view.header;
+  std::memset(view.model(model), 0, header.model_bytes);
+  view.model(model)->owner = kNone;
+  view.model(model)->next = header.free_model;
+  header.free_model = model;
+  header.leaf_count -= 1;
+}
+
+void GiveStats(const View& view, uint32_t stats) {
+  PoolHeader& header = *view.header;
+  std::memset(view.stats_head(stats), 0, header.stats_bytes);
+  view.stats_head(stats)->owner = kNone;
+  view.stats_head(stats)->next = header.free_stats;
+  header.free_stats = stats;
+  header.active_count -= 1;
 }
 
 }  // namespace dipper::learn::tree

@@ -11,21 +11,24 @@
 namespace dipper::learn::tree {
 namespace {
 
-constexpr uint32_t kThresholds = 10;    // candidates between least and greatest value of a Gaussian observer
-constexpr double kLeastShare = 0.01;    // weight that each side of a split must have
+constexpr uint32_t kThresholds = 12;    // candidates between least and greatest value of a Gaussian observer
+constexpr float kLeastShare = 0.01F;    // weight that each side of a split must have
 constexpr double kLargestTarget = 1e6;  // scaled targets, so that their float sums keep a range
 constexpr float kLargestRange = 1e30F;  // values beyond count as this in a histogram
+// No deviation below a hundredth of the input's own range: one repeated value would outvote everything.
+constexpr float kLeastDeviation = 0.01F;
+constexpr float kLeastVariance = 1e-36F;
+constexpr float kGreatestFloor = 1e36F;  // also of inputs never seen, whose range is minus infinity
+constexpr float kLeastAdded = 1e-30F;    // weight of a label, so that the sum of any is positive
+constexpr double kInherited = 8.0;       // labels per class that a parent's Gaussians count in a child
+constexpr double kNatsPerBit = 0x1.62e42fefa39efp-1;
 
 double Wide(float x) { return static_cast<double>(x); }
 
-void AddMoments(float* triple, double value, double weight) {
-  const double total = Wide(triple[0]) + weight;
-  const double before = value - Wide(triple[1]);
-  const double mean = Wide(triple[1]) + before * (weight / total);
-  triple[0] = ToFloat(total);
-  triple[1] = ToFloat(mean);
-  const double square = Wide(triple[2]) + weight * before * (value - mean);
-  triple[2] = square > 0.0 ? ToFloat(square) : 0.0F;  // rounding of the mean can make a zero term negative
+/// Least variance of four inputs with these ranges.
+Quad Floor(Quad low, Quad high) {
+  const Quad range = All(kLeastDeviation) * (high - low);
+  return Smaller(Larger(range * range, All(kLeastVariance)), All(kGreatestFloor));
 }
 
 void AddSums(float* triple, double target, double weight) {
@@ -34,11 +37,18 @@ void AddSums(float* triple, double target, double weight) {
   triple[2] = ToFloat(Wide(triple[2]) + weight * target * target);
 }
 
+/// Binary logarithm of the product of a class's variances; the unused lanes add the same for all classes.
+double LogVariances(const View& view, StatsHead* stats, uint32_t c) {
+  const uint32_t stride = view.header->stride;
+  const float* variance = view.gaussians(stats, c) + stride;
+  return Wide(QuadSum(stride, [variance](uint32_t i) { return QuadLog2(LoadQuad(variance + i)); }));
+}
+
 /// Doubles a histogram's width, downwards or upwards.
 void Fold(float* histogram, bool down) {
   float* bins = histogram + kHistogramHead;
-  if (down) histogram[0] -= static_cast<float>(kBins) * histogram[1];
-  histogram[1] *= 2.0F;
+  if (down) histogram[0] -= static_cast<float>(kBins) / histogram[1];
+  histogram[1] *= 0.5F;
   const uint32_t half = kBins / 2;
   float merged[3 * half];
   for (uint32_t i = 0; i < 3 * half; ++i) {
@@ -51,22 +61,23 @@ void Fold(float* histogram, bool down) {
   }
 }
 
-/// Bin of x; the range grows at once while young, later only when enough weight has fallen outside.
-uint32_t BinOf(float* histogram, float value, double seen, double weight) {
-  const float x = value > kLargestRange ? kLargestRange : (value < -kLargestRange ? -kLargestRange : value);
+/// Bin of a value that is outside the range or the first one: the range grows at once while young, later only
+/// when enough weight has fallen outside.
+uint32_t OuterBin(float* histogram, float x, double seen, double weight) {
   if (!(histogram[1] > 0.0F)) {
     const float size = std::fabs(x);
-    histogram[1] = size > 1e-24F ? size * 0x1p-18F : 1e-30F;
-    histogram[0] = x - histogram[1] * (static_cast<float>(kBins) / 2);
+    const float width = size > 1e-24F ? size * 0x1p-18F : 1e-30F;
+    histogram[1] = 1.0F / width;
+    histogram[0] = x - width * (static_cast<float>(kBins) / 2);
   }
   for (uint32_t folds = 0; folds < 256; ++folds) {
-    const double position = (Wide(x) - Wide(histogram[0])) / Wide(histogram[1]);
+    const double position = (Wide(x) - Wide(histogram[0])) * Wide(histogram[1]);
     const bool below = position < 0.0;
     if (!below && position < static_cast<double>(kBins)) return SaturatingToInt<uint32_t>(position);
     float& clipped = histogram[below ? 2 : 3];
     const double outside = Wide(clipped) + (folds == 0 ? weight : 0.0);
     const bool young = seen < 32.0;
-    if ((!young && outside < 0.02 * seen) || histogram[1] > 1e31F) {
+    if ((!young && outside < 0.02 * seen) || histogram[1] < 1e-31F) {
       clipped = ToFloat(outside);
       return below ? 0 : kBins - 1;
     }
@@ -76,65 +87,113 @@ uint32_t BinOf(float* histogram, float value, double seen, double weight) {
   return x < histogram[0] ? 0 : kBins - 1;
 }
 
-double Entropy(const double* weights, uint32_t classes, double total) {
-  if (!(total > 0.0)) return 0.0;
-  double sum = 0;
-  for (uint32_t c = 0; c < classes; ++c) {
-    if (weights[c] > 0.0) sum += weights[c] * Log(weights[c]);
+uint32_t BinOf(float* histogram, float value, double seen, double weight) {
+  const float x = value > kLargestRange ? kLargestRange : (value < -kLargestRange ? -kLargestRange : value);
+  const double position = (Wide(x) - Wide(histogram[0])) * Wide(histogram[1]);
+  if (histogram[1] > 0.0F && position >= 0.0 && position < static_cast<double>(kBins)) {
+    return static_cast<uint32_t>(position);
   }
-  return (Log(total) - sum / total) * 0x1.71547652b82fep+0;  // bits
+  return OuterBin(histogram, x, seen, weight);
 }
 
-double ShareBelow(const float* triple, double threshold) {
-  const double weight = Wide(triple[0]);
-  if (!(weight > 0.0)) return 0.0;
-  const double deviation = std::sqrt(Wide(triple[2]) / weight);
-  const double distance = threshold - Wide(triple[1]);
-  if (!(deviation > 1e-30)) return distance > 0.0 ? 1.0 : 0.0;
-  return 0.5 * (1.0 + Erf(distance / deviation * 0x1.6a09e667f3bcdp-1));
+/// Four splits at a time: shares of the leaf's weight by class on the left, their sum, and what entropy the
+/// split takes away, in bits; 0 where a side has too little.
+struct FourSplits {
+  Quad left_share;
+  Quad gain;
+};
+
+/// p log p of four shares; 0 of 0.
+Quad Surprise(Quad share) { return share * QuadLog2(share); }
+
+/// `all`: class shares; left(c): four times what part of class c goes left.
+template <typename Left>
+FourSplits Judge(const float* all, uint32_t classes, Left left) {
+  Quad left_share = All(0.0F);
+  Quad within = All(0.0F);
+  float whole = 0;
+  for (uint32_t c = 0; c < classes; ++c) {
+    if (!(all[c] > 0.0F)) continue;
+    const Quad own = All(all[c]);
+    const Quad on_left = own * left(c);
+    left_share += on_left;
+    within += Surprise(on_left) + Surprise(own - on_left);
+    whole += Surprise(own)[0];
+  }
+  const Quad right_share = All(1.0F) - left_share;
+  const Quad gain = within - Surprise(left_share) - Surprise(Larger(right_share, All(0.0F))) - All(whole);
+  const Quad least = All(kLeastShare);
+  return {left_share, Smaller(left_share, right_share) < least ? All(0.0F) : gain};
 }
 
-/// Gain of dividing `all` into `left` and the rest.
-double Gain(const double* all, const double* left, uint32_t classes, double parent_entropy,
-            double* left_share) {
-  double right[kMaxOutputs];
+/// Class shares of weights; false if there are none.
+bool SharesOf(const double* weights, uint32_t classes, float* shares) {
   double total = 0;
-  double left_total = 0;
-  for (uint32_t c = 0; c < classes; ++c) {
-    right[c] = all[c] > left[c] ? all[c] - left[c] : 0.0;
-    total += all[c];
-    left_total += left[c];
-  }
-  *left_share = left_total / total;
-  if (*left_share < kLeastShare || *left_share > 1.0 - kLeastShare) return 0.0;
-  return parent_entropy - *left_share * Entropy(left, classes, left_total) -
-         (1.0 - *left_share) * Entropy(right, classes, total - left_total);
+  for (uint32_t c = 0; c < classes; ++c) total += weights[c];
+  if (!(total > 0.0)) return false;
+  for (uint32_t c = 0; c < classes; ++c) shares[c] = static_cast<float>(weights[c] / total);
+  return true;
 }
 
-Candidate BestClassSplit(const InputInfo& info, const float* observer, uint32_t input, uint32_t classes) {
+double ShareBelow(double mean, double variance, double threshold) {
+  const double distance = threshold - mean;
+  if (!(variance > 1e-60)) return distance > 0.0 ? 1.0 : 0.0;
+  return 0.5 * (1.0 + Erf(distance / std::sqrt(variance) * 0x1.6a09e667f3bcdp-1));
+}
+
+void KeepBest(const FourSplits& four, uint32_t column, Quad thresholds, uint32_t count, Candidate* best) {
+  for (uint32_t j = 0; j < count; ++j) {
+    const double gain = Wide(four.gain[j]);
+    if (gain > best->merit) *best = {gain, column, thresholds[j], Wide(four.left_share[j])};
+  }
+}
+
+Candidate BestGaussianSplit(const View& view, StatsHead* stats, uint32_t column) {
   Candidate best;
-  double all[kMaxOutputs] = {};
-  double left[kMaxOutputs] = {};
-  double total = 0;
-  const bool numeric = info.categories == 0;
-  for (uint32_t v = 0; v < (numeric ? 1 : info.categories + 1); ++v) {
-    for (uint32_t c = 0; c < classes; ++c)
-      all[c] += Wide(numeric ? observer[2 + 3 * c] : observer[v * classes + c]);
+  const uint32_t classes = view.header->outputs;
+  const uint32_t stride = view.header->stride;
+  const float least = view.ranges(stats)[column];
+  const float step = (view.ranges(stats)[stride + column] - least) / static_cast<float>(kThresholds + 1);
+  float all[kMaxOutputs];
+  if (!(step > 0.0F) || !SharesOf(view.seen(stats), classes, all)) return best;
+  float inverse[kMaxOutputs];
+  for (uint32_t c = 0; c < classes; ++c) {
+    const float variance = view.gaussians(stats, c)[stride + column];
+    inverse[c] = 1.0F / std::sqrt(variance > kLeastVariance ? variance : kLeastVariance);
   }
-  for (uint32_t c = 0; c < classes; ++c) total += all[c];
-  if (!(total > 0.0)) return best;
-  const double entropy = Entropy(all, classes, total);
-  const double least = Wide(observer[0]);
-  const double step = (Wide(observer[1]) - least) / (kThresholds + 1);
-  for (uint32_t k = 0; k < (numeric ? kThresholds : info.categories + 1); ++k) {
-    const float threshold = numeric ? ToFloat(least + step * (k + 1)) : static_cast<float>(k);
-    for (uint32_t c = 0; c < classes; ++c) {
-      left[c] = numeric ? all[c] * ShareBelow(observer + 2 + 3 * c, Wide(threshold))
-                        : Wide(observer[k * classes + c]);
-    }
-    double share = 0;
-    const double gain = Gain(all, left, classes, entropy, &share);
-    if (gain > best.merit) best = {gain, input, threshold, share};
+  for (uint32_t k = 1; k <= kThresholds; k += 4) {
+    const float first = static_cast<float>(k);
+    const Quad thresholds = All(least) + All(step) * Quad{first, first + 1, first + 2, first + 3};
+    const FourSplits four = Judge(all, classes, [&](uint32_t c) {
+      return QuadNormalShare((thresholds - All(view.gaussians(stats, c)[column])) * All(inverse[c]));
+    });
+    KeepBest(four, column, thresholds, 4, &best);
+  }
+  return best;
+}
+
+Candidate BestCountSplit(const View& view, StatsHead* stats, uint32_t column) {
+  Candidate best;
+  const Column& info = view.columns[column];
+  const uint32_t classes = view.header->outputs;
+  const uint32_t values = info.categories + 1;
+  const float* observer = view.nominal(stats, info);
+  double weights[kMaxOutputs] = {};
+  float all[kMaxOutputs];
+  for (uint32_t v = 0; v < values; ++v) {
+    for (uint32_t c = 0; c < classes; ++c) weights[c] += Wide(observer[v * classes + c]);
+  }
+  if (!SharesOf(weights, classes, all)) return best;
+  for (uint32_t v = 0; v < values; v += 4) {
+    const uint32_t count = values - v < 4 ? values - v : 4;
+    const FourSplits four = Judge(all, classes, [&](uint32_t c) {
+      Quad part = All(0.0F);
+      for (uint32_t j = 0; j < count; ++j)
+        part[j] = static_cast<float>(Wide(observer[(v + j) * classes + c]) / weights[c]);
+      return part;
+    });
+    const float first = static_cast<float>(v);
+    KeepBest(four, column, Quad{first, first + 1, first + 2, first + 3}, count, &best);
   }
   return best;
 }
@@ -162,12 +221,23 @@ struct Sums {
   }
 };
 
-const float* Triples(const InputInfo& info, const float* observer) {
+/// The observer of a column in a regression leaf, or null if the leaf does not watch it.
+float* ValueObserver(const View& view, StatsHead* stats, uint32_t column) {
+  const Column& info = view.columns[column];
+  if (info.categories != 0) return view.nominal(stats, info);
+  const uint16_t* watched = view.watched(stats);
+  for (uint32_t i = 0; i < view.header->watched; ++i) {
+    if (watched[i] == column) return view.histogram(stats, i);
+  }
+  return nullptr;
+}
+
+const float* Triples(const Column& info, const float* observer) {
   return info.categories == 0 ? observer + kHistogramHead : observer;
 }
 
 /// Sums on the left of the split: bins below the edge, or the one value.
-Sums LeftSums(const InputInfo& info, const float* observer, uint32_t edge) {
+Sums LeftSums(const Column& info, const float* observer, uint32_t edge) {
   Sums left;
   const float* triples = Triples(info, observer);
   if (info.categories != 0) {
@@ -178,7 +248,7 @@ Sums LeftSums(const InputInfo& info, const float* observer, uint32_t edge) {
   return left;
 }
 
-Sums AllSums(const InputInfo& info, const float* observer) {
+Sums AllSums(const Column& info, const float* observer) {
   Sums all;
   const float* triples = Triples(info, observer);
   for (uint32_t i = 0; i < (info.categories == 0 ? kBins : info.categories + 1); ++i)
@@ -187,126 +257,321 @@ Sums AllSums(const InputInfo& info, const float* observer) {
 }
 
 float EdgeAt(const float* histogram, uint32_t edge) {
-  return histogram[0] + histogram[1] * static_cast<float>(edge);
+  return ToFloat(Wide(histogram[0]) + static_cast<double>(edge) / Wide(histogram[1]));
 }
 
-Candidate BestValueSplit(const InputInfo& info, const float* observer, uint32_t input) {
+Candidate BestValueSplit(const View& view, StatsHead* stats, uint32_t column) {
   Candidate best;
+  const Column& info = view.columns[column];
+  const float* observer = ValueObserver(view, stats, column);
+  if (observer == nullptr) return best;
+  const bool numeric = info.categories == 0;
   const Sums all = AllSums(info, observer);
   const double before = all.Deviations();
-  if (!(before > 0.0) || (info.categories == 0 && !(observer[1] > 0.0F))) return best;
-  for (uint32_t k = info.categories == 0 ? 1 : 0; k < (info.categories == 0 ? kBins : info.categories + 1);
-       ++k) {
-    const Sums left = LeftSums(info, observer, k);
+  if (!(before > 0.0) || (numeric && !(observer[1] > 0.0F))) return best;
+  Sums below;
+  for (uint32_t k = 0; k < (numeric ? kBins : info.categories + 1); ++k) {
+    const Sums left = numeric ? below : LeftSums(info, observer, k);
+    if (numeric) below.Add(observer + kHistogramHead + 3 * k);
     const double share = left.weight / all.weight;
-    if (share < kLeastShare || share > 1.0 - kLeastShare) continue;
+    if (share < Wide(kLeastShare) || share > 1.0 - Wide(kLeastShare)) continue;
     const double merit = 1.0 - (left.Deviations() + all.Without(left).Deviations()) / before;
-    const float threshold = info.categories == 0 ? EdgeAt(observer, k) : static_cast<float>(k);
-    if (merit > best.merit && IsFinite(threshold)) best = {merit, input, threshold, share};
+    const float threshold = numeric ? EdgeAt(observer, k) : static_cast<float>(k);
+    if (merit > best.merit) best = {merit, column, threshold, share};
   }
   return best;
 }
 
-}  // namespace
-
-void ClearStats(const View& view, StatsHead* stats) {
-  std::memset(stats, 0, view.header->stats_bytes);
-  if (view.header->classification == 0) return;
-  for (uint32_t i = 0; i < view.header->inputs; ++i) {
-    if (view.inputs[i].categories != 0) continue;
-    float* observer = View::observers(stats) + view.inputs[i].stats_float;
-    observer[0] = kEmptyRange;
-    observer[1] = -kEmptyRange;
+/// Adds the numeric inputs to the Gaussians of a class. Variances are kept at or above the floor of the
+/// moment, so that nothing is left to do for it when they are read.
+template <bool kMissing>
+void AddGaussians(const View& view, StatsHead* stats, const Sample& sample, uint32_t label, double weight) {
+  const uint32_t stride = view.header->stride;
+  float* least = view.ranges(stats);
+  float* greatest = least + stride;
+  float* present = greatest + stride;
+  float* means = view.gaussians(stats, label);
+  float* variances = means + stride;
+  // The share of the class's labels with this input is taken for that of all labels, which saves a count per
+  // class and input.
+  const Quad of_present = All(ToFloat(weight * ((stats->weight + weight) / view.seen(stats)[label])));
+  const float heavy = static_cast<float>(weight);
+  const Quad added = All(heavy > kLeastAdded ? heavy : kLeastAdded);
+  for (uint32_t i = 0; i < stride; i += 4) {
+    const Quad raw = LoadQuad(sample.value + i);
+    const Quad low = Smaller(raw, LoadQuad(least + i));  // a missing raw keeps the other one
+    const Quad high = Larger(raw, LoadQuad(greatest + i));
+    StoreQuad(least + i, low);
+    StoreQuad(greatest + i, high);
+    const Quad there = kMissing ? (raw == raw ? All(1.0F) : All(0.0F)) : All(1.0F);
+    const Quad total = LoadQuad(present + i) + (kMissing ? there * added : added);
+    StoreQuad(present + i, total);
+    const Quad share = Smaller(of_present / (kMissing ? Larger(total, All(kLeastAdded)) : total), All(1.0F));
+    const Quad rate = kMissing ? share * there : share;
+    Quad mean = LoadQuad(means + i);
+    Quad variance = LoadQuad(variances + i);
+    if (kMissing) {
+      // What the class has never shown may be anywhere in the range.
+      const Quad new_here = there + variance;
+      mean = new_here > All(0.0F) ? mean : All(0.5F) * (low + high);
+      variance = new_here > All(0.0F) ? variance : Smaller((high - low) * (high - low), All(kGreatestFloor));
+    }
+    const Quad before = (kMissing ? (raw == raw ? raw : mean) : raw) - mean;
+    StoreQuad(means + i, mean + rate * before);
+    StoreQuad(variances + i,
+              Larger((All(1.0F) - rate) * (variance + rate * (before * before)), Floor(low, high)));
   }
 }
 
-void Observe(const View& view, StatsHead* stats, std::span<const float> x, double y, double weight) {
-  const TreeHeader& header = *view.header;
-  const bool classification = header.classification != 0;
-  float* observers = View::observers(stats);
+void ObserveClass(const View& view, StatsHead* stats, const Sample& sample, uint32_t label, double weight) {
+  const PoolHeader& header = *view.header;
+  view.seen(stats)[label] += weight;
+  if (sample.missing) {
+    AddGaussians<true>(view, stats, sample, label, weight);
+  } else {
+    AddGaussians<false>(view, stats, sample, label, weight);
+  }
+  for (uint32_t i = header.numeric; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    const float value = sample.x[info.input];
+    if (!IsFinite(value)) continue;
+    float& count = view.nominal(stats, info)[NominalValue(value, info.categories) * header.outputs + label];
+    count = ToFloat(Wide(count) + weight);
+  }
+}
+
+void UpdateNorm(const View& view, StatsHead* stats, uint32_t label) {
+  const double seen = Wide(FastLog2(ToFloat(view.seen(stats)[label])));
+  view.norm(stats)[label] = kNatsPerBit * (seen - 0.5 * LogVariances(view, stats, label));
+}
+
+void ObserveValue(const View& view, StatsHead* stats, std::span<const float> x, double y, double weight) {
+  const PoolHeader& header = *view.header;
   double target = y * stats->inverse_scale;
   target = target > kLargestTarget ? kLargestTarget : (target < -kLargestTarget ? -kLargestTarget : target);
-  const uint32_t label = classification ? SaturatingToInt<uint32_t>(y) : 0;
-  for (uint32_t i = 0; i < header.inputs; ++i) {
-    if (!IsFinite(x[i])) continue;
-    const InputInfo& info = view.inputs[i];
-    float* observer = observers + info.stats_float;
-    if (classification && info.categories == 0) {
-      observer[0] = x[i] < observer[0] ? x[i] : observer[0];
-      observer[1] = x[i] > observer[1] ? x[i] : observer[1];
-      AddMoments(observer + 2 + 3 * label, Wide(x[i]), weight);
-    } else if (classification) {
-      float& count = observer[NominalValue(x[i], info.categories) * header.outputs + label];
-      count = ToFloat(Wide(count) + weight);
-    } else if (info.categories == 0) {
-      const uint32_t bin = BinOf(observer, x[i], stats->weight, weight);
-      AddSums(observer + kHistogramHead + 3 * bin, target, weight);
-    } else {
-      AddSums(observer + 3 * NominalValue(x[i], info.categories), target, weight);
+  const uint16_t* watched = view.watched(stats);
+  for (uint32_t i = 0; i < header.watched; ++i) {
+    const float value = x[view.columns[watched[i]].input];
+    if (!IsFinite(value)) continue;
+    float* observer = view.histogram(stats, i);
+    const uint32_t bin = BinOf(observer, value, stats->weight, weight);
+    AddSums(observer + kHistogramHead + 3 * bin, target, weight);
+  }
+  for (uint32_t i = header.numeric; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    const float value = x[info.input];
+    if (!IsFinite(value)) continue;
+    AddSums(view.nominal(stats, info) + 3 * NominalValue(value, info.categories), target, weight);
+  }
+}
+
+/// Adds the nominal inputs to the scores.
+void NominalScores(const View& view, StatsHead* stats, std::span<const float> x, std::span<double> out) {
+  const PoolHeader& header = *view.header;
+  for (uint32_t i = header.numeric; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    const float value = x[info.input];
+    if (!IsFinite(value)) continue;
+    const float* observer = view.nominal(stats, info);
+    const float* counts = observer + NominalValue(value, info.categories) * header.outputs;
+    for (uint32_t c = 0; c < header.outputs; ++c) {
+      double total = 0;
+      for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * header.outputs + c]);
+      const double share = (Wide(counts[c]) + 1.0) / (total + static_cast<double>(info.categories) + 1.0);
+      out[c] += kNatsPerBit * Wide(FastLog2(static_cast<float>(share)));
     }
+  }
+}
+
+/// The norms count all inputs; takes those out that are missing.
+void LeaveOutMissing(const View& view, StatsHead* stats, const Sample& sample, std::span<double> out) {
+  const PoolHeader& header = *view.header;
+  for (uint32_t i = 0; i < header.numeric; ++i) {
+    if (IsFinite(sample.value[i])) continue;
+    for (uint32_t c = 0; c < header.outputs; ++c) {
+      out[c] += 0.5 * kNatsPerBit * Wide(FastLog2(view.gaussians(stats, c)[header.stride + i]));
+    }
+  }
+}
+
+/// Half the squared distance from a class's means, in its deviations.
+template <bool kMissing>
+double HalfDistance(const float* mean, uint32_t stride, const Sample& sample) {
+  const float* value = sample.value;
+  return 0.5 * Wide(QuadSum(stride, [=](uint32_t i) {
+           const Quad raw = LoadQuad(value + i);
+           const Quad own = LoadQuad(mean + i);
+           const Quad distance = (kMissing ? (raw == raw ? raw : own) : raw) - own;
+           return distance * distance / LoadQuad(mean + stride + i);
+         }));
+}
+
+/// Moments of a normal variable given that it lies on one side of a threshold.
+void Truncate(float* mean, float* variance, double threshold, uint32_t side) {
+  const double deviation = std::sqrt(Wide(*variance));
+  if (!(deviation > 1e-30)) return;
+  const double sign = side == 0 ? 1.0 : -1.0;
+  const double t = sign * (threshold - Wide(*mean)) / deviation;
+  const double share = 0.5 * (1.0 + Erf(t * 0x1.6a09e667f3bcdp-1));
+  if (share < 1e-3) {  // hardly anything there: close to the threshold
+    *mean = ToFloat(threshold);
+    *variance = *variance * 0.04F;
+    *variance = *variance > kLeastVariance ? *variance : kLeastVariance;
+    return;
+  }
+  const double ratio = Exp(-0.5 * t * t) * 0x1.9884533d43651p-2 / share;  // density over share
+  const double left = 1.0 - t * ratio - ratio * ratio;
+  const float moved = ToFloat(Wide(*mean) - sign * deviation * ratio);
+  *mean =
+      moved > kLargestObserved ? kLargestObserved : (moved < -kLargestObserved ? -kLargestObserved : moved);
+  const float narrower = ToFloat(Wide(*variance) * (left > 0.01 ? left : 0.01));
+  *variance = narrower > kLeastVariance ? narrower : kLeastVariance;
+}
+
+void InheritClasses(const View& view, StatsHead* child, const Candidate& split, uint32_t side) {
+  const PoolHeader& header = *view.header;
+  const uint32_t classes = header.outputs;
+  const uint32_t stride = header.stride;
+  double shares[kMaxOutputs];
+  LeftShares(view, child, split, {shares, classes});
+  double factor[kMaxOutputs];
+  double before = 0;
+  double after = 0;
+  double* seen = view.seen(child);
+  for (uint32_t c = 0; c < classes; ++c) {
+    const double own = seen[c] * (side == 0 ? shares[c] : 1.0 - shares[c]);
+    const double kept = own < kInherited ? own : kInherited;
+    factor[c] = seen[c] > 0.0 ? kept / seen[c] : 0.0;
+    before += seen[c];
+    after += kept;
+    seen[c] = kept;
+  }
+  const float shrink = ToFloat(before > 0.0 ? after / before : 0.0);
+  float* ranges = view.ranges(child);
+  for (uint32_t i = 0; i < stride; ++i) ranges[2 * stride + i] *= shrink;
+  for (uint32_t i = header.numeric; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    float* counts = view.nominal(child, info);
+    for (uint32_t v = 0; v <= info.categories; ++v) {
+      const bool here = i != split.column || ((static_cast<float>(v) == split.threshold) == (side == 0));
+      for (uint32_t c = 0; c < classes; ++c)
+        counts[v * classes + c] = here ? ToFloat(Wide(counts[v * classes + c]) * factor[c]) : 0.0F;
+    }
+  }
+  if (split.column < header.numeric) {
+    ranges[(side == 0 ? stride : 0) + split.column] = split.threshold;
+    for (uint32_t c = 0; c < classes; ++c) {
+      float* mean = view.gaussians(child, c) + split.column;
+      Truncate(mean, mean + stride, Wide(split.threshold), side);
+    }
+  }
+  child->weight = after;
+  for (uint32_t c = 0; c < classes; ++c) {
+    if (seen[c] > 0.0) UpdateNorm(view, child, c);
+  }
+}
+
+void InheritRanges(const View& view, StatsHead* parent, StatsHead* child, const Candidate& split,
+                   uint32_t side) {
+  const PoolHeader& header = *view.header;
+  for (uint32_t i = 0; i < header.watched; ++i) {
+    const uint32_t column = view.watched(child)[i];
+    const float* from = ValueObserver(view, parent, column);
+    float* to = view.histogram(child, i);
+    if (from == nullptr || !(from[1] > 0.0F)) {
+      std::memset(to, 0, kHistogramFloats * sizeof(float));
+      continue;
+    }
+    uint32_t first = 0;
+    uint32_t end = kBins;
+    while (first + 1 < end && !(from[kHistogramHead + 3 * first] > 0.0F)) ++first;
+    while (end > first + 1 && !(from[kHistogramHead + 3 * (end - 1)] > 0.0F)) --end;
+    float low = EdgeAt(from, first);
+    float high = EdgeAt(from, end);
+    if (column == split.column) (side == 0 ? high : low) = split.threshold;
+    const float width = (high - low) / static_cast<float>(kBins);
+    std::memset(to, 0, kHistogramFloats * sizeof(float));
+    // Too narrow: let it find its range anew.
+    if (!(width > std::fabs(low) * 0x1p-20F) || !(width > 1e-36F) || !IsFinite(width)) continue;
+    to[0] = low;
+    to[1] = 1.0F / width;
+  }
+  for (uint32_t i = header.numeric; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    std::memset(view.nominal(child, info), 0, (info.categories + 1) * 3 * sizeof(float));
+  }
+  child->weight = 0;
+}
+
+}  // namespace
+
+void StartStats(const View& view, StatsHead* stats) {
+  const PoolHeader& header = *view.header;
+  if (header.classification == 0) {
+    for (uint32_t i = 0; i < header.watched; ++i) view.watched(stats)[i] = static_cast<uint16_t>(i);
+    return;
+  }
+  for (uint32_t i = 0; i < header.numeric; ++i) {
+    view.ranges(stats)[i] = kEmptyRange;
+    view.ranges(stats)[header.stride + i] = -kEmptyRange;
+  }
+}
+
+void Observe(const View& view, StatsHead* stats, const Sample& sample, double y, double weight) {
+  if (view.classification()) {
+    const uint32_t label = SaturatingToInt<uint32_t>(y);
+    ObserveClass(view, stats, sample, label, weight);
+    UpdateNorm(view, stats, label);
+  } else {
+    ObserveValue(view, stats, sample.x, y, weight);
   }
   stats->weight += weight;
 }
 
-void BayesFactors(const InputInfo& info, const float* observer, float x, uint32_t classes, double* squares,
-                  double* product) {
-  if (info.categories != 0) {
-    const float* counts = observer + NominalValue(x, info.categories) * classes;
-    for (uint32_t c = 0; c < classes; ++c) {
-      double total = 0;
-      for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * classes + c]);
-      product[c] *= (Wide(counts[c]) + 1.0) / (total + static_cast<double>(info.categories) + 1.0);
-    }
-    return;
+void BayesScores(const View& view, StatsHead* stats, const Sample& sample, std::span<double> out) {
+  const PoolHeader& header = *view.header;
+  const double* norm = view.norm(stats);
+  const double* seen = view.seen(stats);
+  const float* mean = view.gaussians(stats, 0);
+  for (uint32_t c = 0; c < header.outputs; ++c, mean += 2 * header.stride) {
+    out[c] = kUnseen;
+    if (!(seen[c] > 0.0)) continue;
+    out[c] = norm[c] - (sample.missing ? HalfDistance<true>(mean, header.stride, sample)
+                                       : HalfDistance<false>(mean, header.stride, sample));
   }
-  // No deviation below a hundredth of the input's own range here: one repeated value would outvote
-  // everything.
-  const double range = Wide(observer[1]) - Wide(observer[0]);
-  if (range < 0.0) return;  // nothing seen yet
-  const double floor = range * range * 1e-4 + 1e-60;
-  for (uint32_t c = 0; c < classes; ++c) {
-    const float* triple = observer + 2 + 3 * c;
-    const double weight = Wide(triple[0]);
-    double deviation = range + 1e-30;
-    if (weight > 0.0) {
-      const double own = Wide(triple[2]) / weight;
-      const double variance = own > floor ? own : floor;
-      const double distance = Wide(x) - Wide(triple[1]);
-      squares[c] += distance * distance / variance;
-      deviation = std::sqrt(variance);
-    }
-    product[c] /= deviation;
-  }
+  if (sample.missing) LeaveOutMissing(view, stats, sample, out);
+  if (header.numeric < header.inputs) NominalScores(view, stats, sample.x, out);
 }
 
-Candidate BestSplit(const View& view, StatsHead* stats, uint32_t input) {
-  const InputInfo& info = view.inputs[input];
-  const float* observer = View::observers(stats) + info.stats_float;
-  return view.header->classification != 0 ? BestClassSplit(info, observer, input, view.header->outputs)
-                                          : BestValueSplit(info, observer, input);
+Candidate BestSplit(const View& view, StatsHead* stats, uint32_t column) {
+  if (!view.classification()) return BestValueSplit(view, stats, column);
+  return column < view.header->numeric ? BestGaussianSplit(view, stats, column)
+                                       : BestCountSplit(view, stats, column);
 }
 
 void LeftShares(const View& view, StatsHead* stats, const Candidate& split, std::span<double> shares) {
-  const InputInfo& info = view.inputs[split.input];
-  const float* observer = View::observers(stats) + info.stats_float;
+  const Column& info = view.columns[split.column];
   const uint32_t classes = view.header->outputs;
+  const double* seen = view.seen(stats);
   for (uint32_t c = 0; c < classes; ++c) {
-    double total = 0;
-    double left = 0;
     if (info.categories == 0) {
-      total = Wide(observer[2 + 3 * c]);
-      left = total * ShareBelow(observer + 2 + 3 * c, Wide(split.threshold));
-    } else {
-      for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * classes + c]);
-      left = Wide(observer[NominalValue(split.threshold, info.categories) * classes + c]);
+      const float* mean = view.gaussians(stats, c) + split.column;
+      const double variance = Wide(mean[view.header->stride]);
+      shares[c] =
+          seen[c] > 0.0 ? ShareBelow(Wide(mean[0]), variance, Wide(split.threshold)) : split.left_share;
+      continue;
     }
+    const float* observer = view.nominal(stats, info);
+    double total = 0;
+    for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * classes + c]);
+    const double left = Wide(observer[NominalValue(split.threshold, info.categories) * classes + c]);
     shares[c] = total > 0.0 ? left / total : split.left_share;
   }
 }
 
 SideMoments SplitMoments(const View& view, StatsHead* stats, const Candidate& split) {
-  const InputInfo& info = view.inputs[split.input];
-  const float* observer = View::observers(stats) + info.stats_float;
+  const Column& info = view.columns[split.column];
+  const float* observer = ValueObserver(view, stats, split.column);
   uint32_t edge = NominalValue(split.threshold, info.categories);
   if (info.categories == 0) {
     edge = 1;
@@ -325,30 +590,14 @@ SideMoments SplitMoments(const View& view, StatsHead* stats, const Candidate& sp
   return moments;
 }
 
-void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split,
-                   uint32_t side) {
-  for (uint32_t i = 0; i < view.header->inputs; ++i) {
-    const InputInfo& info = view.inputs[i];
-    const float* from = View::observers(parent) + info.stats_float;
-    float* to = View::observers(child) + info.stats_float;
-    if (info.categories != 0) {
-      std::memset(to, 0, (info.categories + 1) * 3 * sizeof(float));
-      continue;
-    }
-    uint32_t first = 0;
-    uint32_t end = kBins;
-    while (first + 1 < end && !(from[kHistogramHead + 3 * first] > 0.0F)) ++first;
-    while (end > first + 1 && !(from[kHistogramHead + 3 * (end - 1)] > 0.0F)) --end;
-    float low = EdgeAt(from, first);
-    float high = EdgeAt(from, end);
-    if (i == split.input) (side == 0 ? high : low) = split.threshold;
-    const float width = (high - low) / static_cast<float>(kBins);
-    std::memset(to, 0, (kHistogramHead + 3 * kBins) * sizeof(float));
-    if (!(width > std::fabs(low) * 0x1p-20F) || !IsFinite(width))
-      continue;  // too narrow: let it find its range anew
-    to[0] = low;
-    to[1] = width;
+void InheritStats(const View& view, StatsHead* parent, StatsHead* child, const Candidate& split,
+                  uint32_t side) {
+  if (!view.classification()) {
+    InheritRanges(view, parent, child, split, side);
+    return;
   }
+  if (child != parent) std::memcpy(child + 1, parent + 1, view.header->stats_bytes - sizeof(StatsHead));
+  InheritClasses(view, child, split, side);
 }
 
 }  // namespace dipper::learn::tree

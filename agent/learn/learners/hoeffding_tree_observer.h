@@ -1,6 +1,6 @@
-// What a Hoeffding tree's leaf remembers of each input, and the splits that these memories suggest: Gaussians
-// per class, counts per nominal value, and for regression a histogram of 16 bins whose range doubles by
-// folding pairs of bins. Internal to hoeffding_tree*. Not thread-safe.
+// What a leaf remembers of each input, and the splits that these memories suggest: Gaussians per class,
+// counts per nominal value, and for regression a histogram of 16 bins whose range doubles by folding pairs of
+// bins. Internal to hoeffding_tree* and adaptive_forest*. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,32 +10,27 @@
 
 namespace dipper::learn::tree {
 
-/// Narrows to float; beyond its range the end of the range, so that sums never become infinite.
-inline float ToFloat(double x) {
-  constexpr double kLargest = 3e38;
-  return static_cast<float>(x > kLargest ? kLargest : (x < -kLargest ? -kLargest : x));
-}
-
 /// A way to split a leaf. merit: information gain in bits, or the share of the variance that goes away.
 struct Candidate {
   double merit = 0;
-  uint32_t input = kNone;
+  uint32_t column = kNone;
   float threshold = 0;
   double left_share = 0.5;  // of the weight
 };
 
-/// Makes a block one that has seen nothing.
-void ClearStats(const View& view, StatsHead* stats);
+/// Makes a zeroed block one that has seen nothing. `watched`: the columns with a histogram, ascending, as
+/// many as the header says (regression; ignored else).
+void StartStats(const View& view, StatsHead* stats);
 
 /// Adds a value with its label to the leaf's observers. y: class, or the residual of the leaf's linear model.
-void Observe(const View& view, StatsHead* stats, std::span<const float> x, double y, double weight);
+void Observe(const View& view, StatsHead* stats, const Sample& sample, double y, double weight);
 
-/// Multiplies the naive Bayes factors of one present input into squares and product (see BayesScores).
-void BayesFactors(const InputInfo& info, const float* observer, float x, uint32_t classes, double* squares,
-                  double* product);
+/// Unnormalized log probabilities by naive Bayes; a class never seen here gets kUnseen.
+inline constexpr double kUnseen = -1e300;
+void BayesScores(const View& view, StatsHead* stats, const Sample& sample, std::span<double> out);
 
-/// Best split of one input; merit 0 when there is none.
-Candidate BestSplit(const View& view, StatsHead* stats, uint32_t input);
+/// Best split of one column; merit 0 when there is none, or when its histogram is not kept.
+Candidate BestSplit(const View& view, StatsHead* stats, uint32_t column);
 
 /// Of each class's weight (classification) the share that goes left.
 void LeftShares(const View& view, StatsHead* stats, const Candidate& split, std::span<double> shares);
@@ -48,9 +43,11 @@ struct SideMoments {
 };
 SideMoments SplitMoments(const View& view, StatsHead* stats, const Candidate& split);
 
-/// Makes `child` (perhaps the same block as `parent`) empty histograms over the ranges that a split leaf saw,
-/// cut at its threshold (regression): side 0 is left.
-void InheritRanges(const View& view, const StatsHead* parent, StatsHead* child, const Candidate& split,
-                   uint32_t side);
+/// Makes `child` (perhaps the same block as `parent`) what is known of one side (0: left) of a split before
+/// its first label. Classification: Gaussians and counts with little weight, those of the split input cut at
+/// the threshold; naive Bayes takes the inputs for independent given the class, so the other inputs keep
+/// theirs. Regression: empty histograms over the ranges seen.
+void InheritStats(const View& view, StatsHead* parent, StatsHead* child, const Candidate& split,
+                  uint32_t side);
 
 }  // namespace dipper::learn::tree

@@ -1,13 +1,14 @@
-// See linear.h. State: a head, then per output row the arrays weight and, if adaptive, rate, trace and peak,
-// each `stride` doubles long; the constant input 1 (the bias) follows the last input; an odd stride gets one
+// See linear.h. State: a head, then per output row the arrays, each `stride` doubles long: weight, then for
+// autostep rate, trace and peak (and, for late labels, two older traces); for adagrad the squares; for ftrl z
+// and the root of the squares. The constant input 1 (the bias) follows the last input; an odd stride gets one
 // zero more.
 #include "agent/learn/learners/linear.h"
 
 #include <cmath>
+#include <cstring>
 
-#include "agent/learn/learners/pairs.h"
+#include "agent/learn/learners/linear_steps.h"
 #include "agent/learn/math/functions.h"
-#include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 
@@ -16,47 +17,114 @@ namespace {
 
 constexpr uint32_t kMaxLinearInputs = 512;
 constexpr uint32_t kMaxLinearOutputs = 64;
+constexpr uint32_t kLargestDelay = 1'000'000;
 constexpr size_t kRoom = kMaxLinearInputs + 2;
 
-constexpr double kMetaRate =
-    0.05;  // of a coordinate's rate, per step and in relation to its largest gradient
-constexpr double kPeakDecay = 1e-4;    // how fast the largest gradient is forgotten, in units of learning
-constexpr double kLeastPeak = 1e-100;  // far below any gradient that matters, far above denormals
-constexpr double kLeastRate = 1e-6, kLargestRate = 1e4;
-constexpr double kLargestCut = 1.0 / 1.1;  // of the rates after one step that would have overshot
-constexpr double kLeastCurvature = 1e-3;   // sure predictions still tell how far a step reaches
-constexpr double kTargetMemory = 1e-4;     // least weight of one target in the target's moments
-constexpr double kLargestError = 5.0;      // of a target, in deviations: one wild label moves little
-constexpr double kLargestAnswer = 1e3;     // in deviations of the target
+constexpr double kLeastCurvature = 1e-3;    // sure predictions still tell how far a step reaches
+constexpr double kLargestCurvature = 20.0;  // of the quantile loss next to its kink
+constexpr double kTargetMemory = 1e-4;      // least weight of one target in the target's moments
+constexpr double kLeastVariance = 1e-100;   // of a target
+constexpr double kLargestError = 5.0;       // of a target, in deviations: one wild label moves little
+constexpr double kLargestAnswer = 1e3;      // in deviations of the target
 constexpr double kLargestTarget = 1e30;
+constexpr double kLargestMargin = 700.0;
+constexpr double kLargestScore = 1e100;  // of a class before normalisation
+constexpr double kLargestWeight = 1e100;
+constexpr double kLargestSquares = 1e200;
 
 uint64_t Stride(const LinearConfig& config) { return base::AlignUp(config.inputs + uint64_t{1}, 2); }
 uint32_t Rows(const LinearConfig& config) { return config.loss == LinearLoss::kSoftmax ? config.outputs : 1; }
-uint64_t Arrays(const LinearConfig& config) { return config.adaptive ? 4 : 1; }
+
+LinearOptimizer OptimizerOf(const LinearConfig& config) {
+  const bool tuned = config.optimizer == LinearOptimizer::kAutostep;
+  return tuned && !config.adaptive ? LinearOptimizer::kSgd : config.optimizer;
+}
+
+uint64_t Arrays(const LinearConfig& config) {
+  switch (OptimizerOf(config)) {
+    case LinearOptimizer::kSgd:
+      return 1;
+    case LinearOptimizer::kAdagrad:
+      return 2;
+    case LinearOptimizer::kFtrl:
+      return 3;
+    case LinearOptimizer::kAutostep:
+      break;
+  }
+  return linear_steps::HoldsTraces(config) ? 6 : 4;
+}
+
+bool Classifies(const LinearConfig& config) {
+  return config.loss == LinearLoss::kLogistic || config.loss == LinearLoss::kSoftmax;
+}
+
+// The last pair: what is left of the inputs, the constant 1.
+inline Pair LastPair(const float* x, size_t count) {
+  if (count % 2 == 0) return Pair{1.0, 0.0};
+  return NanToZero(Pair{static_cast<double>(x[count - 1]), 1.0});
+}
 
 // Inputs as doubles, missing ones 0, then the constant 1, then a zero if the stride has room for it.
-void Widen(std::span<const float> x, double* out) {
+inline void Widen(std::span<const float> x, double* out) {
   const size_t count = x.size();
-  for (size_t i = 0; i < count; ++i) out[i] = IsNan(x[i]) ? 0.0 : static_cast<double>(x[i]);
-  out[count] = 1.0;
-  out[count + 1] = 0.0;
+  size_t i = 0;
+  for (; i + 2 <= count; i += 2) StoreAligned(out + i, NanToZero(LoadFloats(x.data() + i)));
+  StoreAligned(out + i, LastPair(x.data(), count));
+}
+
+// Weights times inputs and the constant 1, in the fixed order of sums.
+double Margin(const double* weights, std::span<const float> x) {
+  const size_t last = x.size() / 2 * 2;
+  const Pair tail = LoadAligned(weights + last) * LastPair(x.data(), x.size());
+  return PairSum(last + 2, [&](size_t i) {
+    return i == last ? tail : LoadAligned(weights + i) * NanToZero(LoadFloats(x.data() + i));
+  });
 }
 
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
 
 double Magnitude(double x) { return std::fabs(x); }
 
-// One coordinate pair's share of a step: tunes the rates, moves the peaks, and returns rate * input^2.
-Pair TuneRates(Pair x, Pair trace, Pair error, Pair forgetting, Pair* rate, Pair* peak) {
-  const Pair square = x * x;
-  const Pair meta = error * x * trace;
-  const Pair size = Absolute(meta);
-  const Pair fading = Smaller(forgetting * *rate * square, Both(1.0));
-  const Pair bound = Larger(Larger(size, *peak + fading * (size - *peak)), Both(kLeastPeak));
-  const Pair move = Both(kMetaRate) * meta / bound;
-  *peak = bound;
-  *rate = *rate * (Both(1.0) + move + Both(0.5) * (move * move));
-  return *rate * square;
+bool Within(double x, double low, double high) { return x >= low && x <= high; }  // false for NaN
+
+bool AllWithin(std::span<const double> values, double low, double high) {
+  for (const double value : values) {
+    if (!Within(value, low, high)) return false;
+  }
+  return true;
+}
+
+bool Holds(const LinearConfig& config) {
+  return OptimizerOf(config) == LinearOptimizer::kAutostep && linear_steps::HoldsTraces(config);
+}
+
+bool GoodHeldLabels(const LinearConfig& config, double held_labels) {
+  const double most = Holds(config) ? static_cast<double>(config.delay - 1) : 0.0;
+  return Within(held_labels, 0.0, most) && std::floor(held_labels) == held_labels;
+}
+
+// Whether the arrays of one row could have come from learning. What pads an odd stride never has a weight.
+bool GoodRow(const LinearConfig& config, const double* first) {
+  const uint64_t stride = Stride(config);
+  const auto array = [&](uint64_t index) { return std::span<const double>(first + index * stride, stride); };
+  const bool padded = stride > config.inputs + uint64_t{1};
+  if (!AllWithin(array(0), -kLargestWeight, kLargestWeight)) return false;
+  if (padded && array(0)[stride - 1] != 0.0) return false;
+  switch (OptimizerOf(config)) {
+    case LinearOptimizer::kSgd:
+      return true;
+    case LinearOptimizer::kAdagrad:
+      return AllWithin(array(1), 0.0, kLargestSquares);
+    case LinearOptimizer::kFtrl:
+      return AllWithin(array(1), -kLargestWeight, kLargestWeight) &&
+             AllWithin(array(2), 0.0, kLargestWeight) && !(padded && array(1)[stride - 1] != 0.0);
+    case LinearOptimizer::kAutostep:
+      break;
+  }
+  return AllWithin(array(1), linear_steps::kLeastRate, linear_steps::kLargestRate) &&
+         AllWithin(array(2), -kLargestWeight, kLargestWeight) && AllWithin(array(3), 0.0, kLargestSquares) &&
+         (!Holds(config) || (AllWithin(array(4), -kLargestWeight, kLargestWeight) &&
+                             AllWithin(array(5), -kLargestWeight, kLargestWeight)));
 }
 
 }  // namespace
@@ -65,37 +133,42 @@ struct Linear::Head {
   double target_count;
   double target_mean;
   double target_variance;
-  double reserved;
+  double held_labels;  // learned since traces were held last; 0 unless labels are late
 };
 
-struct Linear::Row {
-  double* weight;
-  double* rate;
-  double* trace;
-  double* peak;
+/// How a loss draws the margin: minus its slope, and how that slope changes on the way.
+struct Linear::Pull {
+  double error;
+  double curvature;
 };
+
+inline LinearRow Linear::row(uint32_t index) const {
+  const uint64_t stride = Stride(config_);
+  return {PlaceOf<double>(memory_ + sizeof(Head)) + index * Arrays(config_) * stride, stride};
+}
 
 base::Result<uint64_t> Linear::StateBytes(const LinearConfig& config) {
   static_assert(sizeof(Head) == 32);
-  const bool shape = config.inputs >= 1 && config.inputs <= kMaxLinearInputs && config.outputs >= 1 &&
-                     config.outputs <= kMaxLinearOutputs;
-  const bool outputs = (config.loss == LinearLoss::kSquared && config.outputs == 1) ||
+  const bool shape =
+      Within(config.inputs, 1, kMaxLinearInputs) && Within(config.outputs, 1, kMaxLinearOutputs);
+  const bool known = config.loss <= LinearLoss::kQuantile && config.optimizer <= LinearOptimizer::kFtrl;
+  const bool outputs = (!Classifies(config) && config.outputs == 1) ||
                        (config.loss == LinearLoss::kLogistic && config.outputs == 2) ||
                        (config.loss == LinearLoss::kSoftmax && config.outputs >= 2);
-  if (!shape || !outputs || !(config.rate > 0.0 && config.rate <= 1.0) ||
-      !(config.l2 >= 0.0 && config.l2 <= 1.0)) {
-    return base::Status::kInvalidArgument;
-  }
+  const bool parameters = config.rate > 0.0 && config.rate <= 1.0 && Within(config.l2, 0.0, 1.0) &&
+                          Within(config.l1, 0.0, 1000.0) && Within(config.huber_delta, 0.001, 5.0) &&
+                          Within(config.quantile, 0.001, 0.999) && config.delay <= kLargestDelay;
+  if (!shape || !known || !outputs || !parameters) return base::Status::kInvalidArgument;
   return sizeof(Head) + Rows(config) * Arrays(config) * Stride(config) * sizeof(double);
 }
 
 base::Status Linear::Create(const LinearConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kInvalidArgument;
-  if (!config.adaptive) return base::Status::kOk;
+  if (OptimizerOf(config) != LinearOptimizer::kAutostep) return base::Status::kOk;
   const Linear linear(config, memory);
   for (uint32_t i = 0; i < Rows(config); ++i) {
-    double* rate = linear.row(i).rate;
+    double* rate = linear.row(i).rate();
     for (uint64_t j = 0; j < Stride(config); ++j) rate[j] = config.rate;
   }
   return base::Status::kOk;
@@ -105,118 +178,63 @@ base::Status Linear::Validate(const LinearConfig& config, base::ByteView memory)
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const Head head = base::Load<Head>(memory.data());
-  if (!(head.target_count >= 0.0 && head.target_count <= 1e18) || !(Magnitude(head.target_mean) <= 1e31) ||
-      !(head.target_variance >= 0.0 && head.target_variance <= 1e62) || head.reserved != 0.0) {
+  if (!Within(head.target_count, 0.0, 1e18) || !Within(head.target_mean, -1e31, 1e31) ||
+      !Within(head.target_variance, 0.0, 1e62) || !GoodHeldLabels(config, head.held_labels)) {
     return base::Status::kDataLoss;
   }
-  const uint64_t stride = Stride(config);
-  const double* at = PlaceOf<double>(memory.data() + sizeof(Head));
-  for (uint32_t row = 0; row < Rows(config); ++row, at += Arrays(config) * stride) {
-    for (uint64_t i = 0; i < stride; ++i) {
-      const bool used = i <= config.inputs;
-      if (!(Magnitude(at[i]) <= (used ? 1e100 : 0.0))) return base::Status::kDataLoss;
-      if (!config.adaptive) continue;
-      const double rate = at[stride + i];
-      const bool rate_good = rate >= kLeastRate * 0.5 && rate <= kLargestRate * 2.0;
-      const double peak = at[3 * stride + i];
-      if (!rate_good || !(Magnitude(at[2 * stride + i]) <= 1e100) || !(peak >= 0.0 && peak <= 1e200)) {
-        return base::Status::kDataLoss;
-      }
-    }
+  const double* first = PlaceOf<double>(memory.data() + sizeof(Head));
+  for (uint32_t i = 0; i < Rows(config); ++i, first += Arrays(config) * Stride(config)) {
+    if (!GoodRow(config, first)) return base::Status::kDataLoss;
   }
   return base::Status::kOk;
 }
 
 Linear::Head& Linear::head() const { return *PlaceOf<Head>(memory_); }
 
-Linear::Row Linear::row(uint32_t index) const {
-  const uint64_t stride = Stride(config_);
-  double* first = PlaceOf<double>(memory_ + sizeof(Head)) + index * Arrays(config_) * stride;
-  if (!config_.adaptive) return {first, nullptr, nullptr, nullptr};
-  return {first, first + stride, first + 2 * stride, first + 3 * stride};
-}
-
 void Linear::Predict(std::span<const float> x, std::span<double> out) const {
   DIPPER_CHECK(x.size() == config_.inputs && out.size() == config_.outputs);
-  alignas(16) double wide[kRoom];
-  Widen(x, wide);
-  const uint64_t stride = Stride(config_);
-  switch (config_.loss) {
-    case LinearLoss::kSquared: {
-      const Head& target = head();
-      const double answer = Cut(PairDot(row(0).weight, wide, stride), kLargestAnswer);
-      out[0] = target.target_mean + answer * std::sqrt(target.target_variance);
-      return;
-    }
-    case LinearLoss::kLogistic: {
-      const double margin = Cut(PairDot(row(0).weight, wide, stride), 700.0);
-      const double odds = Exp(-Magnitude(margin));
-      const double unlikely = odds / (1.0 + odds);
-      out[1] = margin < 0.0 ? unlikely : 1.0 - unlikely;
-      out[0] = margin < 0.0 ? 1.0 - unlikely : unlikely;
-      return;
-    }
-    case LinearLoss::kSoftmax: {
-      double largest = -1e300;
-      for (uint32_t i = 0; i < config_.outputs; ++i) {
-        out[i] = Cut(PairDot(row(i).weight, wide, stride), 1e100);
-        largest = out[i] > largest ? out[i] : largest;
-      }
-      for (uint32_t i = 0; i < config_.outputs; ++i) out[i] = Exp(out[i] - largest);
-      const double scale = 1.0 / Sum(std::span<const double>(out));
-      for (uint32_t i = 0; i < config_.outputs; ++i) out[i] *= scale;
-      return;
-    }
+  if (config_.loss == LinearLoss::kSoftmax) return PredictSoftmax(x, out);
+  const double margin = Margin(row(0).weight(), x);
+  if (config_.loss == LinearLoss::kLogistic) {
+    const double odds = Exp(-Magnitude(Cut(margin, kLargestMargin)));
+    const double unlikely = odds / (1.0 + odds);
+    // By selection: a branch on the answer is one that is often predicted wrong.
+    const Pair first = {unlikely, 1.0 - unlikely};
+    const Pair second = {1.0 - unlikely, unlikely};
+    StorePair(out.data(), Both(margin) < Both(0.0) ? second : first);
+    return;
+  }
+  const Head& target = head();
+  out[0] = target.target_mean + Cut(margin, kLargestAnswer) * std::sqrt(target.target_variance);
+}
+
+void Linear::PredictSoftmax(std::span<const float> x, std::span<double> out) const {
+  double largest = -kLargestScore;
+  for (uint32_t i = 0; i < config_.outputs; ++i) {
+    out[i] = Cut(Margin(row(i).weight(), x), kLargestScore);
+    largest = out[i] > largest ? out[i] : largest;
+  }
+  for (uint32_t i = 0; i < config_.outputs; ++i) out[i] = Exp(out[i] - largest);
+  const double scale = 1.0 / Sum(std::span<const double>(out));
+  for (uint32_t i = 0; i < config_.outputs; ++i) out[i] *= scale;
+}
+
+void Linear::Step(uint32_t index, double* x, double error, double curvature, double weight) {
+  const LinearRow to = row(index);
+  switch (OptimizerOf(config_)) {
+    case LinearOptimizer::kAutostep:
+      return linear_steps::AutostepStep(config_, to, x, error, curvature, weight);
+    case LinearOptimizer::kSgd:
+      return linear_steps::SgdStep(config_, to, x, error, curvature, weight);
+    case LinearOptimizer::kAdagrad:
+      return linear_steps::AdagradStep(config_, to, x, error, curvature, weight);
+    case LinearOptimizer::kFtrl:
+      return linear_steps::FtrlStep(config_, to, x, error, curvature, weight);
   }
 }
 
-void Linear::StepAtOneRate(double* w, const double* x, double error, double curvature, double weight) {
-  const uint64_t stride = Stride(config_);
-  const double reach = config_.rate * weight * curvature * PairDot(x, x, stride);
-  const double step = config_.rate * weight * error / (reach > 1.0 ? reach : 1.0);
-  const double keep = 1.0 - config_.rate * config_.l2;
-  for (uint32_t i = 0; i < config_.inputs; ++i) w[i] *= keep;
-  for (uint64_t i = 0; i < stride; ++i) w[i] += step * x[i];
-}
-
-void Linear::Step(const Row& to, const double* x, double error, double curvature, double weight) {
-  if (!config_.adaptive) return StepAtOneRate(to.weight, x, error, curvature, weight);
-  const uint64_t stride = Stride(config_);
-  const double reach_factor = curvature * weight;
-  const Pair forgetting = Both(kPeakDecay * reach_factor);
-  PairLanes lanes;
-  for (uint64_t i = 0; i < stride; i += 2) {
-    Pair rate = LoadPair(to.rate + i);
-    Pair peak = LoadPair(to.peak + i);
-    lanes.lane[(i / 2) % 4] +=
-        TuneRates(LoadPair(x + i), LoadPair(to.trace + i), Both(error), forgetting, &rate, &peak);
-    StorePair(to.rate + i, rate);
-    StorePair(to.peak + i, peak);
-  }
-  const double reach = lanes.Combine() * reach_factor;
-  const Pair fit = Both(reach > 1.0 ? 1.0 / reach : 1.0);
-  const Pair cut = Larger(fit, Both(kLargestCut));
-  const Pair pull = Both(error * weight);
-  const Pair reaching = Both(reach_factor);
-  for (uint64_t i = 0; i < stride; i += 2) {
-    const Pair in = LoadPair(x + i);
-    const Pair rate = LoadPair(to.rate + i);
-    const Pair step = rate * fit;
-    const Pair change = step * pull * in;
-    const Pair fading = Larger(Both(1.0) - step * reaching * (in * in), Both(0.0));
-    const Pair trace = LoadPair(to.trace + i) * fading + change;
-    StorePair(to.weight + i, LoadPair(to.weight + i) + change);
-    StorePair(to.trace + i, Absolute(trace) > Both(kLeastPeak) ? trace : Both(0.0));
-    StorePair(to.rate + i, Smaller(Larger(rate * cut, Both(kLeastRate)), Both(kLargestRate)));
-  }
-  if (config_.l2 <= 0.0) return;
-  for (uint32_t i = 0; i < config_.inputs; ++i) {
-    const double decay = to.rate[i] * config_.l2;
-    to.weight[i] *= decay < 1.0 ? 1.0 - decay : 0.0;
-  }
-}
-
-double Linear::TargetError(double y, double stored) {
+// Moves the target's moments, then tells how the loss draws the standardised answer.
+Linear::Pull Linear::TargetPull(double y, double stored) {
   Head& target = head();
   const double value = Cut(y, kLargestTarget);
   const double deviation = value - target.target_mean;
@@ -226,9 +244,35 @@ double Linear::TargetError(double y, double stored) {
   const double step = share * deviation;
   target.target_mean += step;
   const double variance = (1.0 - share) * (target.target_variance + step * deviation);
-  target.target_variance = variance > kLeastPeak ? variance : 0.0;
-  if (!(target.target_variance > 0.0)) return 0.0;
-  return Cut((value - stored) / std::sqrt(target.target_variance), kLargestError);
+  target.target_variance = variance > kLeastVariance ? variance : 0.0;
+  if (!(target.target_variance > 0.0)) return {0.0, 1.0};
+  const double residual = (value - stored) / std::sqrt(target.target_variance);
+  double error = Cut(residual, kLargestError);
+  if (config_.loss == LinearLoss::kSquared) return {error, 1.0};
+  if (config_.loss == LinearLoss::kHuber) {
+    error = Cut(residual, config_.huber_delta);
+  } else {
+    error = residual > 0.0 ? config_.quantile : (residual < 0.0 ? config_.quantile - 1.0 : 0.0);
+  }
+  // The slope of the chord from here to the target: a step that stays within its reach stops there.
+  const double distance = Magnitude(residual);
+  const double most = config_.loss == LinearLoss::kHuber ? 1.0 : kLargestCurvature;
+  const double size = Magnitude(error);
+  return {error, size < most * distance ? size / distance : most};
+}
+
+// Every `delay` labels the held trace gives way to the next one, so it is one to two delays old.
+void Linear::HoldTraces() {
+  double& labels = head().held_labels;
+  if (labels == 0.0) {
+    const uint64_t bytes = Stride(config_) * sizeof(double);
+    for (uint32_t i = 0; i < Rows(config_); ++i) {
+      const LinearRow to = row(i);
+      std::memcpy(to.held(), to.next(), bytes);
+      std::memcpy(to.next(), to.trace(), bytes);
+    }
+  }
+  labels = labels + 1.0 < static_cast<double>(config_.delay) ? labels + 1.0 : 0.0;
 }
 
 void Linear::Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight) {
@@ -236,22 +280,46 @@ void Linear::Learn(std::span<const float> x, std::span<const double> stored_out,
   if (!(weight > 0.0)) return;
   alignas(16) double wide[kRoom];
   Widen(x, wide);
-  switch (config_.loss) {
-    case LinearLoss::kSquared:
-      Step(row(0), wide, TargetError(y, stored_out[0]), 1.0, weight);
-      return;
-    case LinearLoss::kLogistic: {
-      const double p = stored_out[1];
-      Step(row(0), wide, (y > 0.5 ? 1.0 : 0.0) - p, p * (1.0 - p) + kLeastCurvature, weight);
-      return;
-    }
-    case LinearLoss::kSoftmax:
-      for (uint32_t i = 0; i < config_.outputs; ++i) {
-        const double p = stored_out[i];
-        const double truth = y == static_cast<double>(i) ? 1.0 : 0.0;
-        Step(row(i), wide, truth - p, p * (1.0 - p) + kLeastCurvature, weight);
-      }
-      return;
+  if (!Classifies(config_)) {
+    const Pull pull = TargetPull(y, stored_out[0]);
+    return Step(0, wide, pull.error, pull.curvature, weight);
+  }
+  if (Holds(config_)) HoldTraces();
+  if (config_.loss == LinearLoss::kLogistic) {
+    const double p = stored_out[1];
+    return Step(0, wide, static_cast<double>(y > 0.5) - p, p * (1.0 - p) + kLeastCurvature, weight);
+  }
+  for (uint32_t i = 0; i < config_.outputs; ++i) {
+    const double p = stored_out[i];
+    const double truth = y == static_cast<double>(i) ? 1.0 : 0.0;
+    if (i > 0) Widen(x, wide);  // a step may use it as scratch
+    Step(i, wide, truth - p, p * (1.0 - p) + kLeastCurvature, weight);
+  }
+}
+
+void Linear::Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const {
+  DIPPER_CHECK(x.size() == config_.inputs && output < config_.outputs && terms.size() == x.size() + 1);
+  const bool regression = !Classifies(config_);
+  double scale = regression ? std::sqrt(head().target_variance) : 1.0;
+  if (config_.loss == LinearLoss::kLogistic && output == 0) scale = -1.0;
+  const double* weights = row(config_.loss == LinearLoss::kSoftmax ? output : 0).weight();
+  for (size_t i = 0; i < x.size(); ++i)
+    terms[i] = IsNan(x[i]) ? 0.0 : scale * weights[i] * static_cast<double>(x[i]);
+  terms[x.size()] = scale * weights[x.size()] + (regression ? head().target_mean : 0.0);
+}
+
+void Linear::Importance(std::span<double> out) const {
+  DIPPER_CHECK(out.size() == config_.inputs);
+  const double scale = Classifies(config_) ? 1.0 : std::sqrt(head().target_variance);
+  const uint32_t rows = Rows(config_);
+  const double share = 1.0 / static_cast<double>(rows);
+  for (uint32_t i = 0; i < config_.inputs; ++i) {
+    // What all classes have in common moves no probability.
+    double mean = 0.0;
+    for (uint32_t j = 0; rows > 1 && j < rows; ++j) mean += share * row(j).weight()[i];
+    double sum = 0.0;
+    for (uint32_t j = 0; j < rows; ++j) sum += Magnitude(row(j).weight()[i] - mean);
+    out[i] = scale * share * sum;
   }
 }
 

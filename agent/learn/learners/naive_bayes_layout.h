@@ -1,0 +1,63 @@
+// How naive Bayes lies in its memory. Internal to naive_bayes*. Not thread-safe.
+//
+//   Head | ClassHead[C] | overall count[S], mean[S], variance[S], low[S], high[S]
+//        | per class: count[S], mean[S], variance[S], inverse[S]
+//        | per nominal input: counts[1 + categories + 1][C]: of all values, then of each, "other" last; one
+//          zero at the end if that makes the doubles even
+//
+// C = classes, S = numeric inputs rounded up to 2; all arrays are doubles. Under fading the weights of new
+// labels grow instead of the old ones' shrinking; all are scaled back together now and then.
+#pragma once
+
+#include <cstdint>
+
+#include "agent/learn/learners/naive_bayes.h"
+#include "agent/learn/math/place.h"
+
+namespace dipper::learn::bayes {
+
+inline uint32_t NumericInputs(const NaiveBayesConfig& config) {
+  if (config.categories.empty()) return config.inputs;
+  uint32_t count = 0;
+  for (const uint16_t categories : config.categories) count += categories == 0 ? 1 : 0;
+  return count;
+}
+
+struct Head {
+  uint64_t labels;
+  double unit;    // weight of one label now
+  double weight;  // of all labels
+  double doubt;   // share of the answer that is spread over all classes
+  double temper;  // what the inputs' evidence counts, 1 if they were independent
+  double reserved;
+};
+static_assert(sizeof(Head) == 48);
+
+struct ClassHead {
+  double weight;
+  double log_scale;  // logarithm of the product of the inverse deviations
+};
+static_assert(sizeof(ClassHead) == 16);
+
+/// Pointers into one learner's memory. `View` on const bytes is only ever read.
+struct View {
+  Head* head;
+  ClassHead* classes;
+  uint64_t numeric;  // inputs
+  uint64_t stride;   // the same, even
+  double* overall;   // count, mean, variance, low, high
+  double* moments;   // per class: count, mean, variance, inverse
+  double* nominal;
+
+  View(const NaiveBayesConfig& config, uint8_t* memory)
+      : head(PlaceOf<Head>(memory)),
+        classes(PlaceOf<ClassHead>(memory + sizeof(Head))),
+        numeric(NumericInputs(config)),
+        stride(base::AlignUp(numeric, 2)),
+        overall(PlaceOf<double>(memory + sizeof(Head) + config.outputs * sizeof(ClassHead))),
+        moments(overall + 5 * stride),
+        nominal(moments + 4 * stride * config.outputs) {}
+  double* class_moments(uint32_t index) const { return moments + 4 * stride * index; }
+};
+
+}  // namespace dipper::learn::bayes
