@@ -112,7 +112,7 @@ void PrintResultText(const EvalResult& result, const Options& options) {
   fmt::print("memory  {} bytes of model image ({}), process peak {}\n", result.state_bytes,
              ByteText(result.state_bytes), ByteText(result.peak_rss_bytes));
   fmt::print("drift   {} alarms\n", result.drift_alarms);
-  if (result.forecast) fmt::print("anomaly {} events raised\n", result.anomaly_events);
+  if (result.anomaly) fmt::print("anomaly {} events raised\n", result.anomaly_events);
   fmt::print("image   sha256 {}\n", base::ToHex(result.state_digest).view());
 }
 

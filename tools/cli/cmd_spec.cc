@@ -52,11 +52,19 @@ std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
     const auto kind = static_cast<size_t>(spec.table().stages()->Get(i)->params_type()) - 1;
     parts.emplace_back("stage " + lab::words::kStages[kind], layout.stages[i].section.bytes);
   }
-  parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(spec.table().learner_type()) - 1],
-                     layout.learner.section.bytes);
+  const schema::Race* race = spec.table().learner_as_Race();
+  parts.emplace_back("race", layout.race_section.bytes);
+  for (uint32_t i = 0; i < layout.learner_count; ++i) {
+    const auto kind = race == nullptr ? spec.table().learner_type() : race->members()->Get(i)->params_type();
+    parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(kind) - 1],
+                       layout.learners[i].section.bytes);
+  }
   parts.emplace_back("pending", layout.pending_section.bytes);
   parts.emplace_back("truth", layout.truth_section.bytes);
   parts.emplace_back("metrics", layout.metrics_section.bytes);
+  parts.emplace_back("loss window", layout.window_section.bytes);
+  parts.emplace_back("intervals", layout.intervals_section.bytes);
+  parts.emplace_back("scorer", layout.scorer_section.bytes);
   parts.emplace_back("auc", layout.auc_section.bytes);
   parts.emplace_back("anomaly", layout.anomaly_section.bytes);
   for (uint32_t i = 0; i < layout.detector_count; ++i)
@@ -108,8 +116,9 @@ void RegisterSpec(CLI::App& app, int&) {
       spec->add_subcommand("init", "Print a sensible spec for a CSV file, from its first 1000 rows");
   init->add_option("--data", options->data, "CSV file with a header")->required();
   init->add_option("--label", options->init.label, "Label column");
-  init->add_option("--learner", options->init.learner, "linear, rls or hoeffding_tree")
-      ->capture_default_str();
+  init->add_option("--learner", options->init.learner, "How it learns; race tries several")
+      ->capture_default_str()
+      ->check(CLI::IsMember(lab::words::kLearners));
   init->add_option("--budget", options->budget, "Bytes of a model image")->capture_default_str();
   init->add_option("--task", options->task, "Instead of what the label looks like")
       ->check(CLI::IsMember(lab::words::kTasks));
@@ -117,6 +126,8 @@ void RegisterSpec(CLI::App& app, int&) {
   init->add_option("--ahead", options->init.ahead, "Samples ahead to forecast")
       ->capture_default_str()
       ->check(CLI::Range(uint32_t{1}, learn::kMaxAhead));
+  init->add_option("--label-delay", options->init.label_delay, "Samples until a label usually comes")
+      ->check(CLI::Range(uint32_t{0}, learn::kMaxPending - 1));
   init->add_option("--seed", options->init.seed, "Seed of the model's generator")
       ->capture_default_str()
       ->check(CLI::Range(uint64_t{0}, uint64_t{INT64_MAX}));

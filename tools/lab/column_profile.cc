@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "agent/base/number.h"
@@ -13,6 +14,7 @@ namespace {
 
 void AddCell(std::string_view cell, ColumnProfile* column) {
   ++column->cells;
+  column->values.push_back(std::numeric_limits<double>::quiet_NaN());
   if (stream::IsMissing(cell)) {
     ++column->missing;
     return;
@@ -23,6 +25,7 @@ void AddCell(std::string_view cell, ColumnProfile* column) {
   if (!number.ok() || !std::isfinite(*number)) return;
   column->least = column->numeric == 0 ? *number : std::min(column->least, *number);
   column->greatest = column->numeric == 0 ? *number : std::max(column->greatest, *number);
+  column->values.back() = *number;
   ++column->numeric;
   if (std::trunc(*number) == *number && std::fabs(*number) < 0x1p31) ++column->whole;
 }

@@ -19,6 +19,7 @@ struct ColumnProfile {
   uint64_t whole = 0;                     ///< of the numeric ones: whole numbers up to 2^31
   std::map<std::string, uint64_t> texts;  ///< distinct cells and how often
   double least = 0, greatest = 0;         ///< of the numeric ones
+  std::vector<double> values;             ///< a number for each cell, NaN where it is none
 
   uint64_t present() const { return cells - missing; }
   /// Nearly all of its values are numbers; the few others count as missing later.

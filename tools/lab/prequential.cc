@@ -39,6 +39,7 @@ struct Plan {
   bool classification;
   bool anomaly_score;  // `score` is the anomaly score rather than a probability
   bool labels;         // labels are given to the model
+  bool raw;            // a scorer's own score rather than its calibration, which forgets
 };
 
 [[noreturn]] void FailRow(uint64_t row, const char* verb, base::Status status) {
@@ -55,7 +56,7 @@ void RunRows(const Plan& plan, learn::Model& model, Pass* pass) {
     if (!base::Ok(observed)) FailRow(i, "observe", observed);
     pass->predicted[i] = plan.classification ? static_cast<double>(output.class_index) : output.value;
     if (plan.anomaly_score) {
-      pass->score[i] = output.has_score ? output.anomaly_score : 0;
+      pass->score[i] = plan.raw ? output.anomaly_raw : (output.has_score ? output.anomaly_score : 0);
     } else if (output.probabilities.size() > 1) {
       pass->score[i] = output.probabilities[1];
     }
@@ -123,6 +124,10 @@ Truth ForecastTruth(const learn::Spec& spec, const SampleTable& samples) {
 Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t delay, bool flags) {
   Truth out;
   if (spec.target_kind() == schema::TargetKind::FeatureAhead) out = ForecastTruth(spec, samples);
+  if (spec.target_kind() == schema::TargetKind::None) {
+    out.truth.assign(samples.rows, kNone);  // nothing is forecast; only the scores are judged
+    out.trivial.resize(samples.rows);
+  }
   std::vector<double> labels = samples.labels;
   const uint32_t places = spec.class_count();
   for (uint64_t i = 0; places > 0 && i < samples.rows; ++i) {
@@ -201,8 +206,8 @@ void AddWarnings(const SampleTable& samples, const Pass& pass, const std::string
        fmt::format("{} labels are of classes that the spec does not list; they all count as "
                    "'other'",
                    result->other_labels));
-  // A forecast's flags of rows that got no score (the first ones) match nothing; that is no loss.
-  warn(result->forecast ? 0 : pass.unmatched_labels,
+  // Flags of rows that got no score (the first ones) match nothing; that is no loss.
+  warn(result->anomaly ? 0 : pass.unmatched_labels,
        fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
                    "pending.max_age_samples",
                    pass.unmatched_labels));
@@ -229,8 +234,8 @@ void FillCounters(const DeskModel& desk, const SampleTable& samples, EvalResult*
 }
 
 /// A run without one label to learn from would be a table of errors that says nothing.
-void CheckLabels(const SampleTable& samples, bool forecast, const std::string& path) {
-  if (forecast || std::count(samples.label_kinds.begin(), samples.label_kinds.end(), LabelKind::kKnown) > 0)
+void CheckLabels(const SampleTable& samples, bool own_labels, const std::string& path) {
+  if (own_labels || std::count(samples.label_kinds.begin(), samples.label_kinds.end(), LabelKind::kKnown) > 0)
     return;
   throw Error(
       ExitCode::kFailure,
@@ -271,20 +276,23 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   FitPending(options.label_delay, &spec, &result);
   DeskModel desk(spec);
   const SampleTable samples = DecodeTable(desk.spec(), table, options.label);
-  CheckLabels(samples, forecast, table.path());
+  const bool label_column = spec.target->kind == schema::TargetKind::LabelColumn;
+  CheckLabels(samples, !label_column, table.path());
   FillCounters(desk, samples, &result);
   result.task = spec.task;
   result.forecast = forecast;
   result.seed = spec.seed;
   const uint32_t places = desk.spec().class_count();
-  const bool anomaly = forecast && (spec.task == schema::Task::Anomaly || spec.anomaly != nullptr);
+  const bool anomaly = !label_column && (spec.task == schema::Task::Anomaly || spec.anomaly != nullptr);
+  result.anomaly = anomaly;
   result.has_flags = samples.has_labels && (anomaly || spec.target->classes.size() == 2);
   if (forecast && samples.has_labels && !anomaly) {
     result.notes.push_back(
         "the label is not used: a forecast without [anomaly] has no score to compare it with");
   }
 
-  const Plan plan = {samples, options.label_delay, places > 0, anomaly, !forecast || anomaly};
+  const Plan plan = {samples, options.label_delay,     places > 0,
+                     anomaly, label_column || anomaly, spec.target->kind == schema::TargetKind::None};
   const Truth truth = FindTruth(desk.spec(), samples, options.label_delay, result.has_flags);
   const Pass pass = RunPasses(plan, desk, &result);
   const Records records = {truth.truth, pass.predicted, truth.trivial,

@@ -28,6 +28,7 @@ inline constexpr int kEvalPasses = 5;
 struct EvalResult {
   schema::Task task = schema::Task::Classification;
   bool forecast = false;   ///< the target is a feature some steps ahead
+  bool anomaly = false;    ///< samples get anomaly scores
   bool has_flags = false;  ///< AUC applies
   uint64_t rows = 0;
   ScoredRange whole;

@@ -54,8 +54,9 @@ SampleTable DecodeTable(const learn::Spec& spec, const CsvTable& table, const st
   samples.features = spec.feature_count();
   samples.has_labels = match.has_label;
   const size_t label_index = match.has_label ? table.ColumnIndex(label_column) : 0;
-  // A forecast brings its own labels; the column then only says which rows are anomalies.
-  const bool flags = spec.target_kind() == schema::TargetKind::FeatureAhead;
+  // A forecast brings its own labels, and a scorer needs none; the column then only says which rows are
+  // anomalies.
+  const bool flags = spec.target_kind() != schema::TargetKind::LabelColumn;
   std::vector<float> row(samples.features);
   const auto take = [&](std::span<const std::string_view> cells, uint64_t) {
     stream::DecodedSample sample;

@@ -75,15 +75,27 @@ std::vector<std::string> FieldReader::Texts(const char* key) {
   return texts;
 }
 
-double FieldReader::Number(const char* key, double fallback, const Range& range) {
-  const toml::node* node = Find(key);
-  if (node == nullptr) return fallback;
-  if (!node->is_number()) Fail(node, key, "must be a number " + RangeText(range));
-  const double value = *node->value<double>();
+double FieldReader::NumberOf(const toml::node& node, const char* key, const Range& range) const {
+  if (!node.is_number()) Fail(&node, key, "must be a number " + RangeText(range));
+  const double value = *node.value<double>();
   const bool inside = std::isfinite(value) && (range.low_open ? value > range.low : value >= range.low) &&
                       (range.high_open ? value < range.high : value <= range.high);
-  if (!inside) Fail(node, key, fmt::format("{} is out of range; it must be {}", value, RangeText(range)));
+  if (!inside) Fail(&node, key, fmt::format("{} is out of range; it must be {}", value, RangeText(range)));
   return value;
+}
+
+double FieldReader::Number(const char* key, double fallback, const Range& range) {
+  const toml::node* node = Find(key);
+  return node == nullptr ? fallback : NumberOf(*node, key, range);
+}
+
+std::vector<double> FieldReader::Numbers(const char* key, const Range& range) {
+  std::vector<double> numbers;
+  const toml::node* node = Find(key);
+  if (node == nullptr) return numbers;
+  if (!node->is_array()) Fail(node, key, "must be a list of numbers " + RangeText(range));
+  for (const toml::node& item : *node->as_array()) numbers.push_back(NumberOf(item, key, range));
+  return numbers;
 }
 
 uint64_t FieldReader::Count(const char* key, uint64_t fallback, uint64_t low, uint64_t high) {
@@ -150,6 +162,15 @@ size_t FieldReader::Choice(const char* key, size_t fallback, const std::vector<s
 
 size_t FieldReader::RequiredChoice(const char* key, const std::vector<std::string>& names) {
   return ChoiceOf(*Require(key), key, names);
+}
+
+std::vector<size_t> FieldReader::Choices(const char* key, const std::vector<std::string>& names) {
+  std::vector<size_t> choices;
+  const toml::node* node = Find(key);
+  if (node == nullptr) return choices;
+  if (!node->is_array()) Fail(node, key, "must be a list of: " + Join(names));
+  for (const toml::node& item : *node->as_array()) choices.push_back(ChoiceOf(item, key, names));
+  return choices;
 }
 
 const toml::table* FieldReader::Table(const char* key) {

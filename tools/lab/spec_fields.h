@@ -31,6 +31,7 @@ class FieldReader {
   std::string RequiredText(const char* key);
   std::vector<std::string> Texts(const char* key);
   double Number(const char* key, double fallback, const Range& range);
+  std::vector<double> Numbers(const char* key, const Range& range);
   uint64_t Count(const char* key, uint64_t fallback, uint64_t low, uint64_t high);
   std::vector<uint64_t> Counts(const char* key, uint64_t low, uint64_t high);
   /// An integer of bytes, or a text as "64KiB".
@@ -39,6 +40,8 @@ class FieldReader {
   /// One of `names`; its index.
   size_t Choice(const char* key, size_t fallback, const std::vector<std::string>& names);
   size_t RequiredChoice(const char* key, const std::vector<std::string>& names);
+  /// A list of `names`; their indices.
+  std::vector<size_t> Choices(const char* key, const std::vector<std::string>& names);
   /// A table, or null when absent.
   const toml::table* Table(const char* key);
   /// The tables of an array of tables, in order.
@@ -53,6 +56,7 @@ class FieldReader {
 
  private:
   const toml::node* Find(const char* key);
+  double NumberOf(const toml::node& node, const char* key, const Range& range) const;
   const toml::node* Require(const char* key);
   size_t ChoiceOf(const toml::node& node, const char* key, const std::vector<std::string>& names) const;
 

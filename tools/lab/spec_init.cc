@@ -12,6 +12,9 @@
 #include "tools/lab/column_profile.h"
 #include "tools/lab/desk_model.h"
 #include "tools/lab/error.h"
+#include "tools/lab/season.h"
+#include "tools/lab/spec_params.h"
+#include "tools/lab/spec_text.h"
 #include "tools/lab/spec_words.h"
 
 namespace dipper::lab {
@@ -48,6 +51,7 @@ class Inference {
     SetTarget();
     SetStages();
     SetLearner();
+    FitRace();
     const DeskModel desk(spec());
     Note("a model takes {} bytes of its budget of {}", desk.spec().state_bytes(), spec().budget_bytes);
     return std::move(result_);
@@ -69,8 +73,14 @@ class Inference {
                               suggestion.empty() ? "." : suggestion, fmt::join(learners, ", ")));
     }
     const bool anomaly = options_.task == schema::Task::Anomaly;
-    forecast_ = !options_.feature.empty() || anomaly;
-    if (options_.label.empty() && !forecast_) {
+    unsupervised_ = options_.learner == "half_space_trees";
+    if (unsupervised_ && (!options_.feature.empty() || !anomaly)) {
+      throw Error(ExitCode::kUsage,
+                  "half_space_trees scores how unusual a row is and forecasts nothing: give --task anomaly, "
+                  "without --feature");
+    }
+    forecast_ = !unsupervised_ && (!options_.feature.empty() || anomaly);
+    if (options_.label.empty() && !forecast_ && !unsupervised_) {
       throw Error(ExitCode::kUsage,
                   "what is to be learned? Give --label COLUMN, or --feature COLUMN --ahead N to "
                   "forecast a feature");
@@ -84,6 +94,10 @@ class Inference {
   }
 
   void InferTask() {
+    if (unsupervised_) {
+      spec().task = schema::Task::Anomaly;
+      return;
+    }
     if (forecast_) {
       spec().task = options_.task.value_or(schema::Task::Regression);
       if (spec().task == schema::Task::Classification) {
@@ -164,8 +178,13 @@ class Inference {
       SetForecast();
       return;
     }
-    spec().target->kind = schema::TargetKind::LabelColumn;
+    spec().target->kind = unsupervised_ ? schema::TargetKind::None : schema::TargetKind::LabelColumn;
+    if (unsupervised_) {
+      spec().anomaly = std::make_unique<schema::AnomalyScoreT>();
+      spec().anomaly->hold = 0;  // each row by itself
+    }
     spec().target->name = options_.label;
+    if (!unsupervised_) spec().target->label_delay = options_.label_delay;
     if (spec().task == schema::Task::Classification) SetClasses(columns_[label_]);
   }
 
@@ -227,9 +246,38 @@ class Inference {
       lags.lags = {1, 2, 3};
       AddStage(std::move(lags));
     }
-    if (options_.learner == "hoeffding_tree") return;  // takes inputs of any scale, categories too
+    const bool rules = options_.learner == "hoeffding_tree" || options_.learner == "naive_bayes" ||
+                       options_.learner == "adaptive_forest" || unsupervised_;
+    if (rules) return;  // takes inputs of any scale, categories too
+    SetSeason();
     if (categorical) AddStage(schema::OneHotT{});
     AddStage(schema::StandardScalerT{});
+  }
+
+  /// Values mean most beside what is usual at their time. A race takes the deviations from the mean of the
+  /// last season in; they cost time, so for other learners they are only suggested.
+  void SetSeason() {
+    Season season;
+    std::vector<std::string> where;
+    for (const ColumnProfile& column : columns_) {
+      if (!column.IsNumeric() || column.name == options_.label) continue;
+      const Season own = FindSeason(column.values);
+      if (own.period == 0) continue;
+      where.push_back(column.name);
+      if (own.correlation > season.correlation) season = own;
+    }
+    if (where.empty() || season.period > learn::kMaxLag) return;
+    schema::RollingT rolling;
+    rolling.window = static_cast<uint16_t>(season.period);
+    rolling.statistics = {schema::Statistic::Deviation};
+    for (uint16_t i = 0; i < spec().features.size(); ++i) {
+      if (!IsCategorical(spec().features[i])) rolling.inputs.push_back(i);
+    }
+    const bool taken = options_.learner == "race" && 2 * spec().features.size() <= learn::kMaxInputs;
+    Note("season: {} comes back after {} rows{}", fmt::join(where, ", "), season.period,
+         taken ? "; each feature also as its deviation from the mean of so many rows"
+               : "; a [[stage]] of kind rolling with statistics = [\"deviation\"] and that window may help");
+    if (taken) AddStage(std::move(rolling));
   }
 
   template <typename T>
@@ -239,13 +287,61 @@ class Inference {
     spec().stages.push_back(std::move(stage));
   }
 
+  /// What tells apart most kinds of streams: lines, local likeness, and rules. A forest is worth its bytes;
+  /// where they are too few, a tree takes its place, and then likeness goes.
+  void FitRace() {
+    schema::RaceT* race = spec().learner.AsRace();
+    if (race == nullptr) return;
+    for (const bool forest : {true, false}) {
+      for (const bool likeness : {true, false}) {
+        race->members.clear();
+        AddMember(race, schema::LinearT());
+        if (spec().task == schema::Task::Classification) {
+          AddMember(race, schema::NaiveBayesT());
+        } else {
+          AddMember(race, schema::RlsT());
+        }
+        if (likeness) AddMember(race, schema::KnnT());
+        if (forest) {
+          AddMember(race, schema::AdaptiveForestT());
+        } else {
+          AddMember(race, schema::HoeffdingTreeT());
+        }
+        if (!Fits() && (forest || likeness)) continue;
+        Note("race: {}", fmt::join(MemberWords(*race), ", "));
+        return;
+      }
+    }
+  }
+
+  bool Fits() const {
+    const std::vector<uint8_t> bytes = CompileSpec(result_.spec);
+    return learn::Spec::Parse(bytes).ok();
+  }
+
+  static std::vector<std::string> MemberWords(const schema::RaceT& race) {
+    std::vector<std::string> members;
+    for (const auto& member : race.members) {
+      members.push_back(words::kLearners[static_cast<size_t>(member->params.type) - 1]);
+    }
+    return members;
+  }
+
+  template <typename T>
+  static void AddMember(schema::RaceT* race, T params) {
+    race->members.push_back(std::make_unique<schema::RaceMemberT>());
+    race->members.back()->params.Set(std::move(params));
+  }
+
   void SetLearner() {
-    if (options_.learner == "linear") spec().learner.Set(schema::LinearT{});
-    if (options_.learner == "rls") spec().learner.Set(schema::RlsT{});
-    if (options_.learner == "hoeffding_tree") spec().learner.Set(schema::HoeffdingTreeT{});
+    const auto kind = std::find(words::kLearners.begin(), words::kLearners.end(), options_.learner);
+    ForKind<LearnerKinds>(static_cast<size_t>(kind - words::kLearners.begin()),
+                          [this](auto identity) { spec().learner.Set(typename decltype(identity)::type()); });
     spec().pending = std::make_unique<schema::PendingT>();
+    spec().pending->capacity = std::max(spec().pending->capacity, options_.label_delay + 1);
+    if (unsupervised_) return;  // no loss to watch
     auto drift = std::make_unique<schema::DriftT>();
-    drift->params.Set(schema::PageHinkleyT{});
+    drift->params.Set(schema::AdwinT{});
     spec().drift.push_back(std::move(drift));
   }
 
@@ -255,6 +351,7 @@ class Inference {
   std::vector<ColumnProfile> columns_;
   uint32_t label_ = 0;
   bool forecast_ = false;
+  bool unsupervised_ = false;
 };
 
 }  // namespace

@@ -15,9 +15,10 @@ namespace dipper::lab {
 inline constexpr uint64_t kInferenceRows = 1000;
 
 struct SpecInitOptions {
-  std::string label;    ///< Label column; empty with `feature`.
-  std::string feature;  ///< Forecast this column instead of a label...
-  uint32_t ahead = 1;   ///< ...so many samples ahead.
+  std::string label;         ///< Label column; empty with `feature`.
+  std::string feature;       ///< Forecast this column instead of a label...
+  uint32_t ahead = 1;        ///< ...so many samples ahead.
+  uint32_t label_delay = 0;  ///< Samples until a label usually comes.
   std::string learner = "linear";
   std::optional<schema::Task> task;  ///< Overrides what the label looks like.
   uint64_t budget_bytes = 256 * 1024;

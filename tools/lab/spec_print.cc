@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "agent/base/number.h"
+#include "tools/lab/spec_params.h"
 #include "tools/lab/spec_text.h"
 #include "tools/lab/spec_words.h"
 
@@ -40,6 +41,89 @@ std::string ByteCount(uint64_t bytes) {
   return std::to_string(bytes);
 }
 
+/// Writes the parameters that spec_params.h lists.
+class ParamPrinter {
+ public:
+  ParamPrinter(std::string& text, const schema::SpecT& spec, bool moved)
+      : text_(text), spec_(spec), moved_(moved) {}
+
+  void Number(const char* key, double value, const Range&) { Line(key, lab::Number(value)); }
+  template <typename T>
+  void Count(const char* key, T value, uint64_t, uint64_t) {
+    Line(key, std::to_string(value));
+  }
+  template <typename T>
+  void Bytes(const char* key, T value, uint64_t, uint64_t) {
+    Line(key, ByteCount(value));
+  }
+  void Flag(const char* key, bool value) { Line(key, value ? "true" : "false"); }
+  template <typename T>
+  void Choice(const char* key, T value, const std::vector<std::string>& names) {
+    Line(key, Quoted(names[static_cast<size_t>(value)]));
+  }
+  template <typename T>
+  void RequiredChoice(const char* key, T value, const std::vector<std::string>& names) {
+    Choice(key, value, names);
+  }
+  template <typename T>
+  void Counts(const char* key, const std::vector<T>& values, uint64_t, uint64_t) {
+    if (!values.empty()) Line(key, fmt::format("[{}]", fmt::join(values, ", ")));
+  }
+  template <typename T>
+  void RequiredCounts(const char* key, const std::vector<T>& values, uint64_t low, uint64_t high,
+                      const char*) {
+    Counts(key, values, low, high);
+  }
+  template <typename T>
+  void Choices(const char* key, const std::vector<T>& values, const std::vector<std::string>& names,
+               const char*) {
+    std::vector<std::string> texts;
+    for (const T value : values) texts.push_back(names[static_cast<size_t>(value)]);
+    Line(key, QuotedList(texts));
+  }
+  void Numbers(const char* key, const std::vector<double>& values, const Range&) {
+    std::vector<std::string> texts;
+    for (const double value : values) texts.push_back(lab::Number(value));
+    if (!texts.empty()) Line(key, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
+  void Inputs(const std::vector<uint16_t>& inputs) {
+    if (inputs.empty()) return;
+    std::vector<std::string> list;
+    for (const uint16_t input : inputs) {
+      // Once moved, a name would no longer mean the same input.
+      const bool named = !moved_ && input < spec_.features.size();
+      list.push_back(named ? Quoted(spec_.features[input]->name) : std::to_string(input));
+    }
+    Line("inputs", fmt::format("[{}]", fmt::join(list, ", ")));
+  }
+  void Members(const std::vector<std::unique_ptr<schema::RaceMemberT>>& members);
+
+ private:
+  void Line(std::string_view key, std::string_view value) { text_ += fmt::format("{} = {}\n", key, value); }
+
+  std::string& text_;
+  const schema::SpecT& spec_;
+  bool moved_;
+};
+
+/// Title, kind and parameters of a union's value.
+template <typename List, typename Union>
+void PrintKind(std::string& text, const schema::SpecT& spec, std::string_view title, const Union& params,
+               const std::vector<std::string>& names, bool moved = false) {
+  const size_t kind = static_cast<size_t>(params.type) - 1;
+  text += fmt::format("\n{}\nkind = {}\n", title, Quoted(names[kind]));
+  ParamPrinter printer(text, spec, moved);
+  ForKind<List>(kind, [&](auto identity) {
+    Describe(printer, *static_cast<typename decltype(identity)::type*>(params.value));
+  });
+}
+
+void ParamPrinter::Members(const std::vector<std::unique_ptr<schema::RaceMemberT>>& members) {
+  for (const auto& member : members) {
+    PrintKind<LearnerKinds>(text_, spec_, "[[learner.member]]", member->params, words::kLearners);
+  }
+}
+
 class Printer {
  public:
   explicit Printer(const schema::SpecT& spec) : spec_(spec) {}
@@ -54,9 +138,16 @@ class Printer {
     if (spec_.loss_bound != 0) Line("loss_bound = {}", Number(spec_.loss_bound));
     PrintTarget();
     for (const auto& feature : spec_.features) PrintFeature(*feature);
-    for (const auto& stage : spec_.stages) PrintStage(stage->params);
-    PrintLearner();
-    PrintPolicies();
+    bool moved = false;
+    for (const auto& stage : spec_.stages) {
+      PrintKind<StageKinds>(text_, spec_, "[[stage]]", stage->params, words::kStages, moved);
+      moved = moved || MovesInputs(stage->params.type);
+    }
+    PrintKind<LearnerKinds>(text_, spec_, "[learner]", spec_.learner, words::kLearners);
+    PrintTable("pending", spec_.pending.get());
+    PrintTable("anomaly", spec_.anomaly.get());
+    PrintTable("intervals", spec_.intervals.get());
+    for (const auto& drift : spec_.drift) PrintDrift(*drift);
     return text_;
   }
 
@@ -80,8 +171,10 @@ class Printer {
     } else if (!target.name.empty()) {
       Line("name = {}", Quoted(target.name));
     }
+    if (target.label_delay != 0) Line("label_delay = {}", target.label_delay);
     if (!target.classes.empty()) Line("classes = {}", QuotedList(target.classes));
     if (target.spare_classes != 0) Line("spare_classes = {}", target.spare_classes);
+    if (target.balanced) Line("balanced = true");
   }
 
   void PrintFeature(const schema::FeatureT& feature) {
@@ -92,86 +185,22 @@ class Printer {
     if (!feature.categories.empty()) Line("categories = {}", QuotedList(feature.categories));
   }
 
-  void PrintInputs(const std::vector<uint16_t>& inputs) {
-    if (inputs.empty()) return;
-    std::string list;
-    for (uint16_t input : inputs) {
-      // One-hot moves the positions behind it, so that a name would no longer mean the same input.
-      const bool named = !moved_ && input < spec_.features.size();
-      list +=
-          (list.empty() ? "" : ", ") + (named ? Quoted(spec_.features[input]->name) : std::to_string(input));
-    }
-    Line("inputs = [{}]", list);
+  template <typename Params>
+  void PrintTable(std::string_view key, Params* params) {
+    if (params == nullptr) return;
+    Open(fmt::format("[{}]", key));
+    ParamPrinter printer(text_, spec_, false);
+    Describe(printer, *params);
   }
 
-  void PrintStage(const schema::StageParamsUnion& params) {
-    Open("[[stage]]", words::kStages[static_cast<size_t>(params.type) - 1]);
-    if (const schema::StandardScalerT* scaler = params.AsStandardScaler()) {
-      PrintInputs(scaler->inputs);
-      Line("decay = {}", Number(scaler->decay));
-      Line("clip = {}", Number(scaler->clip));
-    } else if (const schema::LagsT* lags = params.AsLags()) {
-      PrintInputs(lags->inputs);
-      Line("lags = [{}]", fmt::join(lags->lags, ", "));
-      Line("differences = {}", lags->differences);
-    } else if (const schema::OneHotT* one_hot = params.AsOneHot()) {
-      PrintInputs(one_hot->inputs);
-      moved_ = true;
-    } else if (const schema::FaultT* fault = params.AsFault()) {
-      Line("fault = {}", Quoted(words::kFaults[static_cast<size_t>(fault->kind)]));
-      Line("at_sample = {}", fault->at_sample);
-      Line("value = {}", fault->value);
-    }
-  }
-
-  void PrintLearner() {
-    Open("[learner]", words::kLearners[static_cast<size_t>(spec_.learner.type) - 1]);
-    if (const schema::LinearT* linear = spec_.learner.AsLinear()) {
-      Line("loss = {}", Quoted(words::kLosses[static_cast<size_t>(linear->loss)]));
-      Line("rate = {}", Number(linear->rate));
-      Line("l2 = {}", Number(linear->l2));
-      Line("adaptive = {}", linear->adaptive);
-    } else if (const schema::RlsT* rls = spec_.learner.AsRls()) {
-      Line("forgetting = {}", Number(rls->forgetting));
-      Line("regularization = {}", Number(rls->regularization));
-    } else if (const schema::HoeffdingTreeT* tree = spec_.learner.AsHoeffdingTree()) {
-      Line("pool_bytes = {}", ByteCount(tree->pool_bytes));
-      Line("grace_labels = {}", tree->grace_labels);
-      Line("delta = {}", Number(tree->delta));
-      Line("tie = {}", Number(tree->tie));
-      Line("max_depth = {}", tree->max_depth);
-    }
-  }
-
-  void PrintPolicies() {
-    if (spec_.pending != nullptr) {
-      Open("[pending]");
-      Line("capacity = {}", spec_.pending->capacity);
-      Line("max_age_samples = {}", spec_.pending->max_age_samples);
-    }
-    if (spec_.anomaly != nullptr) {
-      Open("[anomaly]");
-      Line("raise = {}", Number(spec_.anomaly->raise));
-      Line("clear = {}", Number(spec_.anomaly->clear));
-      Line("min_raise_samples = {}", spec_.anomaly->min_raise_samples);
-      Line("min_clear_samples = {}", spec_.anomaly->min_clear_samples);
-      Line("decay = {}", Number(spec_.anomaly->decay));
-      Line("hold = {}", Number(spec_.anomaly->hold));
-    }
-    for (const auto& drift : spec_.drift) {
-      const schema::PageHinkleyT* detector = drift->params.AsPageHinkley();
-      if (detector == nullptr) continue;
-      Open("[[drift]]", words::kDetectors[0]);
-      Line("input = {}", Quoted(words::kDriftInputs[static_cast<size_t>(detector->input)]));
-      Line("delta = {}", Number(detector->delta));
-      Line("threshold = {}", Number(detector->threshold));
-      Line("min_samples = {}", detector->min_samples);
-    }
+  void PrintDrift(const schema::DriftT& drift) {
+    PrintKind<DetectorKinds>(text_, spec_, "[[drift]]", drift.params, words::kDetectors);
+    Line("input = {}", Quoted(words::kDriftInputs[static_cast<size_t>(drift.input)]));
+    Line("on_alarm = {}", Quoted(words::kDriftActions[static_cast<size_t>(drift.on_alarm)]));
   }
 
   const schema::SpecT& spec_;
   std::string text_;
-  bool moved_ = false;
 };
 
 }  // namespace

@@ -15,12 +15,11 @@
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
 #include "tools/lab/spec_fields.h"
+#include "tools/lab/spec_params.h"
 #include "tools/lab/spec_words.h"
 
 namespace dipper::lab {
 namespace {
-
-constexpr uint64_t kMaxInt = std::numeric_limits<int64_t>::max();
 
 /// Index of a feature that a text names.
 uint16_t FeatureIndex(const schema::SpecT& spec, const std::string& name, const FieldReader& fields,
@@ -36,26 +35,109 @@ uint16_t FeatureIndex(const schema::SpecT& spec, const std::string& name, const 
                           suggestion.empty() ? "; add a [[feature]] of that name" : suggestion));
 }
 
-/// A list of inputs: feature names, or positions; only positions where one_hot has `moved` the inputs.
-std::vector<uint16_t> Inputs(const schema::SpecT& spec, bool moved, FieldReader& fields) {
-  std::vector<uint16_t> inputs;
-  const toml::node* node = fields.Node("inputs");
-  if (node == nullptr) return inputs;
+/// Takes the parameters that spec_params.h lists from a table.
+class ParamReader {
+ public:
+  /// @param moved  a stage before this one has moved the inputs, so that only positions name them
+  ParamReader(FieldReader& fields, const schema::SpecT& spec, const std::string& file, bool moved)
+      : fields_(fields), spec_(spec), file_(file), moved_(moved) {}
+
+  void Number(const char* key, double& value, const Range& range) {
+    value = fields_.Number(key, value, range);
+  }
+  template <typename T>
+  void Count(const char* key, T& value, uint64_t low, uint64_t high) {
+    value = static_cast<T>(fields_.Count(key, value, low, high));
+  }
+  template <typename T>
+  void Bytes(const char* key, T& value, uint64_t low, uint64_t high) {
+    value = static_cast<T>(fields_.Bytes(key, value, low, high));
+  }
+  void Flag(const char* key, bool& value) { value = fields_.Flag(key, value); }
+  template <typename T>
+  void Choice(const char* key, T& value, const std::vector<std::string>& names) {
+    value = static_cast<T>(fields_.Choice(key, static_cast<size_t>(value), names));
+  }
+  template <typename T>
+  void RequiredChoice(const char* key, T& value, const std::vector<std::string>& names) {
+    value = static_cast<T>(fields_.RequiredChoice(key, names));
+  }
+  template <typename T>
+  void Counts(const char* key, std::vector<T>& values, uint64_t low, uint64_t high) {
+    for (const uint64_t value : fields_.Counts(key, low, high)) values.push_back(static_cast<T>(value));
+  }
+  template <typename T>
+  void RequiredCounts(const char* key, std::vector<T>& values, uint64_t low, uint64_t high,
+                      const char* hint) {
+    Counts(key, values, low, high);
+    if (values.empty()) fields_.Fail(nullptr, key, fmt::format("is missing; {}", hint));
+  }
+  template <typename T>
+  void Choices(const char* key, std::vector<T>& values, const std::vector<std::string>& names,
+               const char* hint) {
+    for (const size_t index : fields_.Choices(key, names)) values.push_back(static_cast<T>(index));
+    if (values.empty()) fields_.Fail(nullptr, key, fmt::format("is missing; {}", hint));
+  }
+  void Numbers(const char* key, std::vector<double>& values, const Range& range) {
+    values = fields_.Numbers(key, range);
+  }
+  void Inputs(std::vector<uint16_t>& inputs);
+  void Members(std::vector<std::unique_ptr<schema::RaceMemberT>>& members);
+
+ private:
+  FieldReader& fields_;
+  const schema::SpecT& spec_;
+  const std::string& file_;
+  bool moved_;
+};
+
+/// A list of inputs: feature names, or positions; only positions where a stage has moved the inputs.
+void ParamReader::Inputs(std::vector<uint16_t>& inputs) {
+  const toml::node* node = fields_.Node("inputs");
+  if (node == nullptr) return;
   const char* const allowed = "must be a list of feature names, or of positions from 0";
-  if (!node->is_array()) fields.Fail(node, "inputs", allowed);
+  if (!node->is_array()) fields_.Fail(node, "inputs", allowed);
   for (const toml::node& item : *node->as_array()) {
-    if (item.is_string() && moved) {
-      fields.Fail(&item, "inputs", "one_hot has moved the inputs; name them by position from here on");
+    if (item.is_string() && moved_) {
+      fields_.Fail(&item, "inputs",
+                   "a stage before has moved the inputs; name them by position from here on");
     } else if (item.is_string()) {
-      inputs.push_back(FeatureIndex(spec, item.as_string()->get(), fields, &item, "inputs"));
+      inputs.push_back(FeatureIndex(spec_, item.as_string()->get(), fields_, &item, "inputs"));
     } else if (item.is_integer() && item.as_integer()->get() >= 0 &&
                item.as_integer()->get() < learn::kMaxInputs) {
       inputs.push_back(static_cast<uint16_t>(item.as_integer()->get()));
     } else {
-      fields.Fail(&item, "inputs", allowed);
+      fields_.Fail(&item, "inputs", allowed);
     }
   }
-  return inputs;
+}
+
+/// The union's value for `kind` with its parameters from `fields`; every key must be known.
+template <typename List, typename Union>
+Union ReadKind(FieldReader& fields, const schema::SpecT& spec, const std::string& file, size_t kind,
+               bool moved = false) {
+  Union params;
+  ParamReader reader(fields, spec, file, moved);
+  ForKind<List>(kind, [&](auto identity) {
+    typename decltype(identity)::type value;
+    Describe(reader, value);
+    params.Set(std::move(value));
+  });
+  return params;
+}
+
+void ParamReader::Members(std::vector<std::unique_ptr<schema::RaceMemberT>>& members) {
+  for (const toml::table* table : fields_.Tables("member")) {
+    FieldReader fields(*table, "[[learner.member]]", file_);
+    const size_t kind = fields.RequiredChoice("kind", words::kLearners);
+    if (words::kLearners[kind] == "race") fields.Fail(nullptr, "kind", "a race cannot be in a race");
+    auto member = std::make_unique<schema::RaceMemberT>();
+    member->params = ReadKind<LearnerKinds, schema::LearnerParamsUnion>(fields, spec_, file_, kind);
+    fields.Finish();
+    members.push_back(std::move(member));
+  }
+  if (members.empty())
+    fields_.Fail(nullptr, "member", "is missing; add a [[learner.member]] for each learner that takes part");
 }
 
 void ReadFeatures(FieldReader& root, const std::string& file, schema::SpecT* spec) {
@@ -96,12 +178,14 @@ void ReadTarget(FieldReader& root, const std::string& file, schema::SpecT* spec)
     target->ahead = static_cast<uint32_t>(fields.Count("ahead", 1, 1, learn::kMaxAhead));
   } else if (target->kind == schema::TargetKind::LabelColumn) {
     target->name = fields.RequiredText("name");
+    target->label_delay = static_cast<uint32_t>(fields.Count("label_delay", 0, 0, learn::kMaxPending));
   } else {
     target->name = fields.Text("name", "");
   }
   if (spec->task != schema::Task::Regression) {
     target->classes = fields.Texts("classes");
     target->spare_classes = static_cast<uint16_t>(fields.Count("spare_classes", 0, 0, learn::kMaxClasses));
+    target->balanced = fields.Flag("balanced", target->balanced);
   }
   fields.Finish();
   spec->target = std::move(target);
@@ -110,127 +194,50 @@ void ReadTarget(FieldReader& root, const std::string& file, schema::SpecT* spec)
 schema::StageParamsUnion ReadStage(const toml::table& table, const std::string& file,
                                    const schema::SpecT& spec) {
   FieldReader fields(table, "[[stage]]", file);
-  const bool moved = std::any_of(spec.stages.begin(), spec.stages.end(), [](const auto& stage) {
-    return stage->params.type == schema::StageParams::OneHot;
-  });
-  schema::StageParamsUnion params;
-  switch (fields.RequiredChoice("kind", words::kStages)) {
-    case 0: {
-      schema::StandardScalerT stage;
-      stage.inputs = Inputs(spec, moved, fields);
-      stage.decay = fields.Number("decay", stage.decay, {0, 1, false, true});
-      stage.clip = fields.Number("clip", stage.clip, {0, 1e6});
-      params.Set(std::move(stage));
-      break;
-    }
-    case 1: {
-      schema::LagsT stage;
-      stage.inputs = Inputs(spec, moved, fields);
-      for (uint64_t lag : fields.Counts("lags", 1, learn::kMaxLag))
-        stage.lags.push_back(static_cast<uint16_t>(lag));
-      if (stage.lags.empty())
-        fields.Fail(nullptr, "lags", "is missing; list how many samples back, for example [1, 2]");
-      stage.differences = fields.Flag("differences", stage.differences);
-      params.Set(std::move(stage));
-      break;
-    }
-    case 2: {
-      schema::OneHotT stage;
-      stage.inputs = Inputs(spec, moved, fields);
-      params.Set(std::move(stage));
-      break;
-    }
-    default: {
-      schema::FaultT stage;
-      stage.kind = static_cast<schema::FaultKind>(fields.RequiredChoice("fault", words::kFaults));
-      stage.at_sample = fields.Count("at_sample", stage.at_sample, 0, kMaxInt);
-      stage.value = static_cast<uint32_t>(fields.Count("value", stage.value, 0, UINT32_MAX));
-      params.Set(std::move(stage));
-    }
-  }
+  const bool moved = std::any_of(spec.stages.begin(), spec.stages.end(),
+                                 [](const auto& stage) { return MovesInputs(stage->params.type); });
+  const size_t kind = fields.RequiredChoice("kind", words::kStages);
+  schema::StageParamsUnion params =
+      ReadKind<StageKinds, schema::StageParamsUnion>(fields, spec, file, kind, moved);
   fields.Finish();
   return params;
 }
 
-schema::LearnerParamsUnion ReadLearner(FieldReader& root, const std::string& file) {
+schema::LearnerParamsUnion ReadLearner(FieldReader& root, const std::string& file,
+                                       const schema::SpecT& spec) {
   const toml::table* table = root.Table("learner");
   if (table == nullptr) root.Fail(nullptr, "learner", "is missing; add [learner] with kind = \"linear\"");
   FieldReader fields(*table, "[learner]", file);
-  schema::LearnerParamsUnion params;
-  switch (fields.RequiredChoice("kind", words::kLearners)) {
-    case 0: {
-      schema::LinearT learner;
-      learner.loss = static_cast<schema::Loss>(fields.Choice("loss", 0, words::kLosses));
-      learner.rate = fields.Number("rate", learner.rate, {0, 1, true, false});
-      learner.l2 = fields.Number("l2", learner.l2, {0, 1});
-      learner.adaptive = fields.Flag("adaptive", learner.adaptive);
-      params.Set(std::move(learner));
-      break;
-    }
-    case 1: {
-      schema::RlsT learner;
-      learner.forgetting = fields.Number("forgetting", learner.forgetting, {0.9, 1});
-      learner.regularization = fields.Number("regularization", learner.regularization, {1e-9, 1e6});
-      params.Set(std::move(learner));
-      break;
-    }
-    default: {
-      schema::HoeffdingTreeT learner;
-      learner.pool_bytes = static_cast<uint32_t>(fields.Bytes("pool_bytes", 0, 0, learn::kMaxBudgetBytes));
-      learner.grace_labels =
-          static_cast<uint32_t>(fields.Count("grace_labels", learner.grace_labels, 1, UINT32_MAX));
-      learner.delta = fields.Number("delta", learner.delta, {0, 1, true, true});
-      learner.tie = fields.Number("tie", learner.tie, {0, 1});
-      learner.max_depth = static_cast<uint16_t>(fields.Count("max_depth", learner.max_depth, 1, 64));
-      params.Set(std::move(learner));
-    }
-  }
+  const size_t kind = fields.RequiredChoice("kind", words::kLearners);
+  schema::LearnerParamsUnion params =
+      ReadKind<LearnerKinds, schema::LearnerParamsUnion>(fields, spec, file, kind);
   fields.Finish();
   return params;
 }
 
-void ReadPending(FieldReader& root, const std::string& file, schema::SpecT* spec) {
-  const toml::table* table = root.Table("pending");
-  if (table == nullptr) return;
-  FieldReader fields(*table, "[pending]", file);
-  auto pending = std::make_unique<schema::PendingT>();
-  pending->capacity =
-      static_cast<uint32_t>(fields.Count("capacity", pending->capacity, 1, learn::kMaxPending));
-  pending->max_age_samples = fields.Count("max_age_samples", pending->max_age_samples, 0, kMaxInt);
+/// An optional table of one kind: its parameters, or null.
+template <typename Params>
+std::unique_ptr<Params> ReadTable(FieldReader& root, const std::string& file, const schema::SpecT& spec,
+                                  const char* key) {
+  const toml::table* table = root.Table(key);
+  if (table == nullptr) return nullptr;
+  FieldReader fields(*table, fmt::format("[{}]", key), file);
+  auto params = std::make_unique<Params>();
+  ParamReader reader(fields, spec, file, false);
+  Describe(reader, *params);
   fields.Finish();
-  spec->pending = std::move(pending);
-}
-
-void ReadAnomaly(FieldReader& root, const std::string& file, schema::SpecT* spec) {
-  const toml::table* table = root.Table("anomaly");
-  if (table == nullptr) return;
-  FieldReader fields(*table, "[anomaly]", file);
-  auto anomaly = std::make_unique<schema::AnomalyScoreT>();
-  anomaly->raise = fields.Number("raise", anomaly->raise, {0, 1, true, true});
-  anomaly->clear = fields.Number("clear", anomaly->clear, {0, anomaly->raise, true, false});
-  anomaly->min_raise_samples =
-      static_cast<uint32_t>(fields.Count("min_raise_samples", anomaly->min_raise_samples, 1, UINT32_MAX));
-  anomaly->min_clear_samples =
-      static_cast<uint32_t>(fields.Count("min_clear_samples", anomaly->min_clear_samples, 1, UINT32_MAX));
-  anomaly->decay = fields.Number("decay", anomaly->decay, {0.5, 1, false, true});
-  anomaly->hold = fields.Number("hold", anomaly->hold, {0, 1, false, true});
-  fields.Finish();
-  spec->anomaly = std::move(anomaly);
+  return params;
 }
 
 void ReadDrift(FieldReader& root, const std::string& file, schema::SpecT* spec) {
   for (const toml::table* table : root.Tables("drift")) {
     FieldReader fields(*table, "[[drift]]", file);
-    fields.RequiredChoice("kind", words::kDetectors);
-    schema::PageHinkleyT detector;
-    detector.input = static_cast<schema::DriftInput>(fields.Choice("input", 0, words::kDriftInputs));
-    detector.delta = fields.Number("delta", detector.delta, {0, 10});
-    detector.threshold = fields.Number("threshold", detector.threshold, {0, 1e6, true, false});
-    detector.min_samples =
-        static_cast<uint32_t>(fields.Count("min_samples", detector.min_samples, 2, UINT32_MAX));
-    fields.Finish();
+    const size_t kind = fields.RequiredChoice("kind", words::kDetectors);
     auto drift = std::make_unique<schema::DriftT>();
-    drift->params.Set(std::move(detector));
+    drift->input = static_cast<schema::DriftInput>(fields.Choice("input", 0, words::kDriftInputs));
+    drift->on_alarm = static_cast<schema::DriftAction>(fields.Choice("on_alarm", 0, words::kDriftActions));
+    drift->params = ReadKind<DetectorKinds, schema::DriftParamsUnion>(fields, *spec, file, kind);
+    fields.Finish();
     spec->drift.push_back(std::move(drift));
   }
 }
@@ -242,7 +249,7 @@ schema::SpecT ReadSpec(const toml::table& text, const std::string& file) {
   root.Count("format", 1, 1, 1);
   spec.model_id = root.Text("model_id", "main");
   spec.task = static_cast<schema::Task>(root.RequiredChoice("task", words::kTasks));
-  spec.seed = root.Count("seed", spec.seed, 0, kMaxInt);
+  spec.seed = root.Count("seed", spec.seed, 0, kMaxLong);
   spec.budget_bytes = root.Bytes("budget", spec.budget_bytes, 1, learn::kMaxBudgetBytes);
   spec.min_labels = static_cast<uint32_t>(root.Count("min_labels", spec.min_labels, 0, UINT32_MAX));
   spec.loss_bound = root.Number("loss_bound", spec.loss_bound, {0, 1e30});
@@ -253,9 +260,10 @@ schema::SpecT ReadSpec(const toml::table& text, const std::string& file) {
     stage->params = ReadStage(*table, file, spec);
     spec.stages.push_back(std::move(stage));
   }
-  spec.learner = ReadLearner(root, file);
-  ReadPending(root, file, &spec);
-  ReadAnomaly(root, file, &spec);
+  spec.learner = ReadLearner(root, file, spec);
+  spec.pending = ReadTable<schema::PendingT>(root, file, spec, "pending");
+  spec.anomaly = ReadTable<schema::AnomalyScoreT>(root, file, spec, "anomaly");
+  spec.intervals = ReadTable<schema::IntervalsT>(root, file, spec, "intervals");
   ReadDrift(root, file, &spec);
   root.Finish();
   return spec;

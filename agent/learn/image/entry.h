@@ -10,7 +10,8 @@ namespace dipper::learn {
 
 struct Model::Entry {
   PendingEntry* head = nullptr;  ///< null: no such entry
-  std::span<double> outputs;
+  std::span<double> answers;     ///< the model's outputs, then those of each member of a race
+  std::span<double> outputs;     ///< the model's
   std::span<float> inputs;
 };
 
@@ -19,8 +20,9 @@ inline Model::Entry Model::EntryAt(uint64_t place) const {
   Entry entry;
   entry.head = PlaceOf<PendingEntry>(at);
   at += sizeof(PendingEntry);
-  entry.outputs = {PlaceOf<double>(at), layout_.outputs};
-  at += layout_.outputs * sizeof(double);
+  entry.answers = {PlaceOf<double>(at), layout_.entry_outputs};
+  entry.outputs = entry.answers.first(layout_.outputs);
+  at += layout_.entry_outputs * sizeof(double);
   entry.inputs = {PlaceOf<float>(at), layout_.inputs};
   return entry;
 }

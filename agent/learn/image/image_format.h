@@ -56,7 +56,9 @@ struct PendingEntry {
   double trivial;    // the trivial rival's answer: value or class index
   uint64_t learned;  // header.learned when it was observed: tells whether the learner has moved since
   uint32_t waiting;  // 1, or 0 when it is done but an older one is not
-  uint32_t reserved[3];
+  uint32_t reserved;
+  double
+      issued;  // radius of the interval or set that was answered, Conformal::kUnbounded, 0 without intervals
 };
 static_assert(sizeof(PendingEntry) == 64);
 

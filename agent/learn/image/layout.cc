@@ -114,7 +114,8 @@ Status Planner::PlanTarget() {
     case schema::TargetKind::LabelColumn:
       if (task == schema::Task::Anomaly) {
         return Refuse(
-            "task anomaly needs target.kind feature_ahead: the score comes from forecast residuals");
+            "task anomaly needs target.kind feature_ahead (the score comes from forecast residuals), or none "
+            "with half_space_trees");
       }
       if (Text(target.name()).size() > kMaxNameBytes) return Refuse("target.name: at most 128 bytes");
       break;
@@ -130,8 +131,9 @@ Status Planner::PlanTarget() {
       out.ahead = target.ahead();
       break;
     case schema::TargetKind::None:
-      return Refuse("target.kind none: no learner of this version works without a target",
-                    Status::kUnimplemented);
+      if (task != schema::Task::Anomaly) return Refuse("target.kind none: only for task anomaly");
+      if (Text(target.name()).size() > kMaxNameBytes) return Refuse("target.name: at most 128 bytes");
+      break;
     default:
       return Refuse("target.kind: unknown kind", Status::kUnimplemented);
   }
@@ -150,114 +152,11 @@ Status Planner::PlanTarget() {
     return Refuse("target.classes: classification has 2 to 64 places for classes, spare ones included");
   }
   layout_.outputs = out.classification ? out.classes : 1;
+  out.label_delay = out.kind == schema::TargetKind::FeatureAhead ? out.ahead - 1 : target.label_delay();
+  if (out.label_delay > kMaxPending) return Refuse("target.label_delay: at most 65536 samples");
+  out.balanced = target.balanced();
+  if (out.balanced && !out.classification) return Refuse("target.balanced: only for classification");
   return Status::kOk;
-}
-
-Status Planner::SelectInputs(const flatbuffers::Vector<uint16_t>* wanted, Kind kind, StageLayout* stage) {
-  uint32_t count = 0;
-  if (wanted == nullptr || wanted->size() == 0) {
-    for (uint32_t i = 0; i < width_; ++i) {
-      const bool categorical = categories_[i] > 0;
-      if (kind == Kind::kAny || (kind == Kind::kCategorical) == categorical) {
-        selected_[count++] = static_cast<uint16_t>(i);
-      }
-    }
-  } else {
-    if (wanted->size() > width_) return Refuse("stage.inputs: more inputs than there are");
-    for (uint32_t i = 0; i < wanted->size(); ++i) {
-      const uint16_t input = wanted->Get(i);
-      if (input >= width_ || (i > 0 && input <= wanted->Get(i - 1))) {
-        return Refuse("stage.inputs: existing inputs in ascending order, each once");
-      }
-      const bool categorical = categories_[input] > 0;
-      if (kind == Kind::kNumeric && categorical) {
-        return Refuse(
-            "stage.inputs: this stage takes numeric inputs; put one_hot before it for a categorical one");
-      }
-      if (kind == Kind::kCategorical && !categorical)
-        return Refuse("stage.inputs: one_hot takes categorical inputs");
-      selected_[count++] = input;
-    }
-  }
-  if (count == 0) return Refuse("stage.inputs: no input is of the type that this stage takes");
-  return AddTable({selected_.data(), count}, &stage->inputs);
-}
-
-Status Planner::PlanScaler(const schema::StandardScaler& in, StageLayout* stage) {
-  if (!(in.decay() >= 0.0 && in.decay() < 1.0)) return Refuse("standard_scaler.decay: 0 or below 1");
-  if (!(in.clip() >= 0.0 && in.clip() <= 1e6)) return Refuse("standard_scaler.clip: 0 to 1e6 deviations");
-  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), Kind::kNumeric, stage));
-  stage->config = StandardScalerConfig{width_, {}, in.decay(), in.clip()};
-  return Status::kOk;
-}
-
-Status Planner::PlanLags(const schema::Lags& in, StageLayout* stage) {
-  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), in.differences() ? Kind::kNumeric : Kind::kAny, stage));
-  if (in.lags() == nullptr || in.lags()->size() == 0) return Refuse("lags.lags: at least one lag");
-  for (uint32_t i = 0; i < in.lags()->size(); ++i) {
-    const uint16_t lag = in.lags()->Get(i);
-    if (lag < 1 || lag > kMaxLag || (i > 0 && lag <= in.lags()->Get(i - 1))) {
-      return Refuse("lags.lags: 1 to 4096 samples, in ascending order, each once");
-    }
-  }
-  const uint64_t added = uint64_t{stage->inputs.count} * in.lags()->size();
-  if (width_ + added > kMaxInputs) return Refuse("lags: more than 512 inputs after this stage");
-  stage->config = LagsConfig{width_, {}, {}, in.differences()};
-  DIPPER_RETURN_IF_ERROR(AddTable({in.lags()->data(), in.lags()->size()}, &stage->parameters));
-  uint32_t next = width_;
-  for (uint32_t i = 0; i < stage->inputs.count; ++i) {
-    const uint16_t kind = categories_[plan_.tables[stage->inputs.first + i]];
-    for (uint32_t j = 0; j < stage->parameters.count; ++j) categories_[next++] = kind;
-  }
-  width_ = next;
-  return Status::kOk;
-}
-
-Status Planner::PlanOneHot(const schema::OneHot& in, StageLayout* stage) {
-  DIPPER_RETURN_IF_ERROR(SelectInputs(in.inputs(), Kind::kCategorical, stage));
-  std::array<uint16_t, kMaxInputs> counts;
-  std::array<uint16_t, kMaxInputs> after;
-  uint32_t selected = 0;
-  uint32_t next = 0;
-  for (uint32_t i = 0; i < width_; ++i) {
-    const bool replaced = selected < stage->inputs.count && plan_.tables[stage->inputs.first + selected] == i;
-    const uint32_t places = replaced ? categories_[i] + 1U : 1U;
-    if (next + places > kMaxInputs) return Refuse("one_hot: more than 512 inputs after this stage");
-    for (uint32_t j = 0; j < places; ++j) after[next++] = replaced ? uint16_t{0} : categories_[i];
-    if (replaced) counts[selected++] = categories_[i];
-  }
-  DIPPER_RETURN_IF_ERROR(AddTable({counts.data(), selected}, &stage->parameters));
-  stage->config = OneHotConfig{width_, {}, {}};
-  std::copy(after.begin(), after.begin() + next, categories_.begin());
-  width_ = next;
-  return Status::kOk;
-}
-
-Status Planner::PlanFault(const schema::Fault& in, StageLayout* stage) {
-#ifdef DIPPER_TEST_FAULTS
-  if (in.kind() > schema::FaultKind::MAX) return Refuse("fault.kind: unknown kind", Status::kUnimplemented);
-  stage->config = FaultConfig{static_cast<FaultAction>(in.kind()), in.at_sample(), in.value()};
-  return Status::kOk;
-#else
-  (void)in;
-  (void)stage;
-  return Refuse("stage fault: only test builds (DIPPER_TEST_FAULTS) have it", Status::kUnimplemented);
-#endif
-}
-
-Status Planner::PlanStage(const schema::Stage& in, StageLayout* stage) {
-  switch (in.params_type()) {
-    case schema::StageParams::StandardScaler:
-      return PlanScaler(*in.params_as_StandardScaler(), stage);
-    case schema::StageParams::Lags:
-      return PlanLags(*in.params_as_Lags(), stage);
-    case schema::StageParams::OneHot:
-      return PlanOneHot(*in.params_as_OneHot(), stage);
-    case schema::StageParams::Fault:
-      return PlanFault(*in.params_as_Fault(), stage);
-    default:
-      return Refuse("stage: unknown kind", Status::kUnimplemented);
-  }
 }
 
 Status Planner::PlanStages() {
@@ -286,10 +185,11 @@ Status Planner::Run() {
   DIPPER_RETURN_IF_ERROR(PlanFeatures());
   DIPPER_RETURN_IF_ERROR(PlanTarget());
   DIPPER_RETURN_IF_ERROR(PlanStages());
+  DIPPER_RETURN_IF_ERROR(PlanLearner());
   DIPPER_RETURN_IF_ERROR(PlanPending());
   DIPPER_RETURN_IF_ERROR(PlanAnomaly());
+  DIPPER_RETURN_IF_ERROR(PlanIntervals());
   DIPPER_RETURN_IF_ERROR(PlanDrift());
-  DIPPER_RETURN_IF_ERROR(PlanLearner());
   DIPPER_RETURN_IF_ERROR(PlanSections());
   layout_.Bind(nullptr);  // the plan may move; a model binds its copy to the tables of its image
   return Status::kOk;
@@ -307,14 +207,19 @@ void Layout::Bind(const uint16_t* tables) {
           if constexpr (requires { config.inputs = list(stage.inputs); }) config.inputs = list(stage.inputs);
           if constexpr (requires { config.lags; }) config.lags = list(stage.parameters);
           if constexpr (requires { config.categories; }) config.categories = list(stage.parameters);
+          if constexpr (requires { config.statistics; }) config.statistics = list(stage.parameters);
+          if constexpr (requires { config.edges; }) config.edges = list(stage.parameters);
         },
         stage.config);
   }
-  std::visit(
-      [&](auto& config) {
-        if constexpr (requires { config.categories; }) config.categories = list(learner_categories);
-      },
-      learner.config);
+  for (uint32_t i = 0; i < learner_count; ++i) {
+    std::visit(
+        [&](auto& config) {
+          if constexpr (requires { config.categories; }) config.categories = list(learner_categories);
+        },
+        learners[i].config);
+  }
+  scorer.categories = list(learner_categories);
 }
 
 Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) {

@@ -9,9 +9,13 @@
 #include "agent/learn/image/limits.h"
 #include "agent/learn/image/parts.h"
 #include "agent/learn/learners/anomaly_score.h"
+#include "agent/learn/learners/half_space_trees.h"
+#include "agent/learn/learners/race.h"
 #include "agent/learn/metrics/auc.h"
 #include "agent/learn/metrics/classification.h"
+#include "agent/learn/metrics/conformal.h"
 #include "agent/learn/metrics/regression.h"
+#include "agent/learn/metrics/window.h"
 #include "agent/schema/spec_generated.h"
 
 namespace dipper::learn {
@@ -44,7 +48,10 @@ struct LearnerLayout {
 struct DetectorLayout {
   DetectorConfig config;
   schema::DriftInput input = schema::DriftInput::Loss;
+  schema::DriftAction on_alarm = schema::DriftAction::Report;
   Section section;
+  uint32_t copies = 1;  ///< on features: one for each feature, categorical ones left unused
+  uint64_t stride = 0;  ///< bytes from one copy to the next
 };
 
 struct TargetLayout {
@@ -53,6 +60,8 @@ struct TargetLayout {
   uint32_t feature = 0;  ///< FeatureAhead
   uint32_t ahead = 0;    ///< FeatureAhead
   uint32_t classes = 0;  ///< 0 unless classification
+  bool balanced = false;
+  uint32_t label_delay = 0;  ///< labels between a sample and its own, as far as known
 };
 
 /// Everything a model needs to know about its image, without pointers.
@@ -68,7 +77,16 @@ struct Layout {
   uint32_t table_count = 0;
   uint32_t input_stride = 0;  ///< widest row of stage values, in floats
 
-  LearnerLayout learner;
+  uint32_t learner_count = 1;
+  std::array<LearnerLayout, kMaxRaceMembers> learners;  ///< one, or the members of a race
+  bool race_enabled = false;
+  bool race_trivial = false;  ///< the no-change rival is the last member
+  RaceConfig race;
+  Section race_section;
+  bool unsupervised = false;  ///< `scorer` scores every sample; no learner, nothing waits for labels
+  HalfSpaceTreesConfig scorer;
+  Section scorer_section;
+  uint32_t entry_outputs = 0;  ///< answers kept with a sample: the model's, then each member's
 
   uint32_t pending_capacity = 0, pending_entry_bytes = 0;
   uint64_t pending_max_age = 0;
@@ -77,12 +95,16 @@ struct Layout {
   AnomalyScoreConfig anomaly;
   ClassificationMetricsConfig classification_metrics;
   RegressionMetricsConfig regression_metrics;
+  LossWindowConfig loss_window;
+  bool intervals_enabled = false;
+  ConformalConfig intervals;
   AucWindowConfig auc;
   uint32_t detector_count = 0;
   std::array<DetectorLayout, kMaxDetectors> detectors;
   uint32_t min_labels = 0;
 
-  Section table_section, pending_section, truth_section, metrics_section, auc_section, anomaly_section;
+  Section table_section, pending_section, truth_section, metrics_section, window_section, auc_section,
+      anomaly_section, intervals_section;
   uint64_t total_bytes = 0;
 
   /// Points the lists of every configuration into `tables`, which hold the content of the table section and

@@ -1,4 +1,4 @@
-// See layout.h: learner, detectors and the places of all sections.
+// See layout.h: detectors, policies and the places of all sections.
 #include <algorithm>
 
 #include "agent/learn/image/image_format.h"
@@ -13,7 +13,20 @@ namespace {
 constexpr uint32_t kAucWindow = 1024;
 constexpr double kMetricFading = 0.999;
 
-bool Between(double x, double low, double high) { return x >= low && x <= high; }
+const char* DetectorRanges(schema::DriftParams kind) {
+  switch (kind) {
+    case schema::DriftParams::PageHinkley:
+      return "page_hinkley: delta 0 to 10, threshold above 0 and at most 1e6, min_samples at least 2";
+    case schema::DriftParams::Adwin:
+      return "adwin: delta above 0 and at most 0.5, warning_delta from delta to 0.5, buckets 2 to 8, rows 2 "
+             "to "
+             "24, clock 4 to 64";
+    case schema::DriftParams::Cusum:
+      return "cusum: delta above 0 and at most 10, threshold above 0 and at most 1e6, min_samples at least 2";
+    default:
+      return "hddm_a: alarm_confidence above 0 and at most 0.5, warning_confidence from there to 0.5";
+  }
+}
 
 }  // namespace
 
@@ -31,8 +44,12 @@ Status Planner::PlanPending() {
     layout_.pending_max_age = 0;
     layout_.truth_capacity = capacity;
   }
+  if (layout_.unsupervised) {
+    layout_.pending_capacity = 0;
+    layout_.truth_capacity = capacity;
+  }
   const uint64_t bytes =
-      sizeof(PendingEntry) + layout_.outputs * sizeof(double) + layout_.inputs * sizeof(float);
+      sizeof(PendingEntry) + layout_.entry_outputs * sizeof(double) + layout_.inputs * sizeof(float);
   layout_.pending_entry_bytes = static_cast<uint32_t>(base::AlignUp(bytes, 16));
   return Status::kOk;
 }
@@ -46,7 +63,11 @@ Status Planner::PlanAnomaly() {
   }
   if (layout_.target.classification)
     return Refuse("anomaly: needs a numeric target (task regression or anomaly)");
-  if (in == nullptr) return Status::kOk;  // AnomalyScoreConfig has the schema's defaults
+  if (in == nullptr) {  // AnomalyScoreConfig has the schema's defaults
+    // Whether a single row fits is known at once; a forecast's residuals also tell how an event goes on.
+    if (layout_.unsupervised) layout_.anomaly.hold = 0.0;
+    return Status::kOk;
+  }
   layout_.anomaly.raise = in->raise();
   layout_.anomaly.clear = in->clear();
   layout_.anomaly.min_raise_samples = in->min_raise_samples();
@@ -56,103 +77,81 @@ Status Planner::PlanAnomaly() {
   return Status::kOk;
 }
 
+Status Planner::PlanIntervals() {
+  const schema::Intervals* in = table_.intervals();
+  if (in == nullptr) return Status::kOk;
+  if (layout_.unsupervised) return Refuse("intervals: half_space_trees forecasts nothing");
+  layout_.intervals_enabled = true;
+  layout_.intervals.coverage = in->coverage();
+  layout_.intervals.window = in->window();
+  return Status::kOk;
+}
+
 Status Planner::PlanDrift() {
   const auto* detectors = table_.drift();
   layout_.detector_count = detectors == nullptr ? 0 : detectors->size();
   if (layout_.detector_count > kMaxDetectors) return Refuse("drift: at most 4 detectors");
   for (uint32_t i = 0; i < layout_.detector_count; ++i) {
     DetectorLayout& out = layout_.detectors[i];
-    const schema::PageHinkley* in = detectors->Get(i)->params_as_PageHinkley();
-    if (in == nullptr) return Refuse("drift.kind: unknown detector", Status::kUnimplemented);
-    out.input = in->input();
+    const schema::Drift& in = *detectors->Get(i);
+    out.input = in.input();
+    out.on_alarm = in.on_alarm();
     if (out.input > schema::DriftInput::MAX)
       return Refuse("drift.input: unknown input", Status::kUnimplemented);
+    if (out.on_alarm > schema::DriftAction::MAX)
+      return Refuse("drift.on_alarm: unknown action", Status::kUnimplemented);
     if (out.input == schema::DriftInput::Score && !layout_.anomaly_enabled) {
       return Refuse("drift.input score: needs an [anomaly] section");
     }
-    out.config = PageHinkleyConfig{in->delta(), in->threshold(), in->min_samples()};
+    DIPPER_RETURN_IF_ERROR(PlanDetector(in, &out));
   }
   return Status::kOk;
 }
 
-Status Planner::PlanLinear(const schema::Linear& in, LearnerConfig* config) {
-  LinearConfig& out = config->emplace<LinearConfig>();
-  const bool classification = layout_.target.classification;
-  out.inputs = layout_.inputs;
-  out.outputs = layout_.outputs;
-  out.rate = in.rate();
-  out.l2 = in.l2();
-  out.adaptive = in.adaptive();
-  switch (in.loss()) {
-    case schema::Loss::Default:
-      out.loss = !classification        ? LinearLoss::kSquared
-                 : layout_.outputs == 2 ? LinearLoss::kLogistic
-                                        : LinearLoss::kSoftmax;
-      break;
-    case schema::Loss::Logistic:
-      if (!classification || layout_.outputs != 2)
-        return Refuse("linear.loss logistic: needs exactly 2 classes");
-      out.loss = LinearLoss::kLogistic;
-      break;
-    case schema::Loss::Softmax:
-      if (!classification) return Refuse("linear.loss softmax: needs classification");
-      out.loss = LinearLoss::kSoftmax;
-      break;
-    case schema::Loss::Squared:
-      if (classification)
-        return Refuse("linear.loss squared: needs regression; rls does least squares on classes");
-      out.loss = LinearLoss::kSquared;
-      break;
-    default:
-      return Refuse("linear.loss: unknown loss", Status::kUnimplemented);
-  }
-  if (!(out.rate > 0.0 && out.rate <= 1.0)) return Refuse("linear.rate: above 0, at most 1");
-  if (!Between(out.l2, 0.0, 1.0)) return Refuse("linear.l2: 0 to 1");
-  return Status::kOk;
-}
-
-Status Planner::PlanRls(const schema::Rls& in, LearnerConfig* config) {
-  if (layout_.inputs > 256) return Refuse("rls: at most 256 inputs after the stages");
-  if (!Between(in.forgetting(), 0.9, 1.0)) return Refuse("rls.forgetting: 0.9 to 1");
-  if (!Between(in.regularization(), 1e-9, 1e6)) return Refuse("rls.regularization: 1e-9 to 1e6");
-  *config = RlsConfig{layout_.inputs, layout_.outputs, layout_.target.classification, in.forgetting(),
-                      in.regularization()};
-  return Status::kOk;
-}
-
-Status Planner::PlanTree(const schema::HoeffdingTree& in, LearnerConfig* config) {
-  HoeffdingTreeConfig& out = config->emplace<HoeffdingTreeConfig>();
-  out.inputs = layout_.inputs;
-  out.outputs = layout_.outputs;
-  out.classification = layout_.target.classification;
-  out.pool_bytes = in.pool_bytes();
-  out.grace_labels = in.grace_labels();
-  out.delta = in.delta();
-  out.tie = in.tie();
-  out.max_depth = in.max_depth();
-  if (out.grace_labels < 1) return Refuse("hoeffding_tree.grace_labels: at least 1");
-  if (!(out.delta > 0.0 && out.delta < 1.0)) return Refuse("hoeffding_tree.delta: between 0 and 1");
-  if (!Between(out.tie, 0.0, 1.0)) return Refuse("hoeffding_tree.tie: 0 to 1");
-  if (out.max_depth < 1 || out.max_depth > 64) return Refuse("hoeffding_tree.max_depth: 1 to 64");
-  return Status::kOk;
-}
-
-Status Planner::PlanLearner() {
-  if (table_.learner_type() != schema::LearnerParams::HoeffdingTree) {
-    for (uint32_t i = 0; i < width_; ++i) {
-      if (categories_[i] > 0) return Refuse("learner: a categorical input reaches it; add a one_hot stage");
+Status Planner::PlanDetector(const schema::Drift& in, DetectorLayout* out) {
+  const bool features = out->input == schema::DriftInput::Features;
+  if (features) out->copies = layout_.features;
+  switch (in.params_type()) {
+    case schema::DriftParams::PageHinkley: {
+      const schema::PageHinkley& p = *in.params_as_PageHinkley();
+      out->config = PageHinkleyConfig{p.delta(), p.threshold(), p.min_samples()};
+      if (features)
+        return Refuse("drift.input features: page_hinkley sees only rises; take adwin, cusum or hddm_a");
+      return Status::kOk;
     }
-  }
-  LearnerConfig* config = &layout_.learner.config;
-  switch (table_.learner_type()) {
-    case schema::LearnerParams::Linear:
-      return PlanLinear(*table_.learner_as_Linear(), config);
-    case schema::LearnerParams::Rls:
-      return PlanRls(*table_.learner_as_Rls(), config);
-    case schema::LearnerParams::HoeffdingTree:
-      return PlanTree(*table_.learner_as_HoeffdingTree(), config);
+    case schema::DriftParams::Adwin: {
+      const schema::Adwin& p = *in.params_as_Adwin();
+      AdwinConfig config;
+      config.delta = p.delta();
+      config.warning_delta = p.warning_delta();
+      config.buckets = p.buckets();
+      config.rows = p.rows();
+      config.clock = p.clock();
+      config.falls = p.falls() || features;
+      out->config = config;
+      return Status::kOk;
+    }
+    case schema::DriftParams::Cusum: {
+      const schema::Cusum& p = *in.params_as_Cusum();
+      CusumConfig config;
+      config.delta = p.delta();
+      config.threshold = p.threshold();
+      config.min_samples = p.min_samples();
+      config.falls = p.falls() || features;
+      out->config = config;
+      return Status::kOk;
+    }
+    case schema::DriftParams::HddmA: {
+      const schema::HddmA& p = *in.params_as_HddmA();
+      HddmAConfig config;
+      config.alarm_confidence = p.alarm_confidence();
+      config.warning_confidence = p.warning_confidence();
+      config.falls = p.falls() || features;
+      out->config = config;
+      return Status::kOk;
+    }
     default:
-      return Refuse("learner.kind: unknown learner", Status::kUnimplemented);
+      return Refuse("drift.kind: unknown detector", Status::kUnimplemented);
   }
 }
 
@@ -177,11 +176,14 @@ Status Planner::PlanSections() {
       Place(uint64_t{l.pending_capacity} * l.pending_entry_bytes, "pending", &l.pending_section));
   DIPPER_RETURN_IF_ERROR(Place(uint64_t{l.truth_capacity} * sizeof(TruthEntry), "pending", &l.truth_section));
   l.classification_metrics = {l.target.classification ? l.target.classes : 2, kMetricFading};
-  l.regression_metrics = {kMetricFading};
+  l.regression_metrics.fading = kMetricFading;
   DIPPER_RETURN_IF_ERROR(Place(l.target.classification
                                    ? ClassificationMetrics::StateBytes(l.classification_metrics)
                                    : RegressionMetrics::StateBytes(l.regression_metrics),
                                "metrics", &l.metrics_section));
+  l.loss_window.zero_one = l.target.classification;
+  if (!l.unsupervised)
+    DIPPER_RETURN_IF_ERROR(Place(LossWindow::StateBytes(l.loss_window), "metrics", &l.window_section));
   l.auc_enabled = l.truth_capacity > 0 || (l.target.classification && l.target.classes == 2);
   l.auc = {kAucWindow};
   if (l.auc_enabled) DIPPER_RETURN_IF_ERROR(Place(AucWindow::StateBytes(l.auc), "metrics", &l.auc_section));
@@ -192,25 +194,20 @@ Status Planner::PlanSections() {
               "min_clear_samples at least 1, decay 0.5 to below 1, hold 0 to below 1",
               &l.anomaly_section));
   }
-  for (uint32_t i = 0; i < l.detector_count; ++i) {
-    DIPPER_RETURN_IF_ERROR(
-        Place(PartBytes(l.detectors[i].config),
-              "page_hinkley: delta 0 to 10, threshold above 0 and at most 1e6, min_samples at least 2",
-              &l.detectors[i].section));
+  if (l.intervals_enabled) {
+    DIPPER_RETURN_IF_ERROR(Place(Conformal::StateBytes(l.intervals),
+                                 "intervals: coverage 0.5 to 0.999, window 32 to 1024 and at least "
+                                 "1 / (1 - coverage)",
+                                 &l.intervals_section));
   }
-  // What is left of the budget is the pool of a learner that asks for none.
-  const uint64_t left =
-      table_.budget_bytes() > l.total_bytes ? (table_.budget_bytes() - l.total_bytes) / 16 * 16 : 0;
-  std::visit(
-      [left](auto& config) {
-        if constexpr (requires { config.pool_bytes; }) {
-          if (config.pool_bytes == 0) config.pool_bytes = left;
-        }
-      },
-      l.learner.config);
-  DIPPER_RETURN_IF_ERROR(Place(PartBytes(l.learner.config),
-                               "learner: the budget is too small for it, or a parameter is out of range",
-                               &l.learner.section));
+  for (uint32_t i = 0; i < l.detector_count; ++i) {
+    DetectorLayout& detector = l.detectors[i];
+    const base::Result<uint64_t> one = PartBytes(detector.config);
+    if (!one.ok()) return Refuse(DetectorRanges(table_.drift()->Get(i)->params_type()), one.status());
+    detector.stride = base::AlignUp(one.value(), 16);
+    DIPPER_RETURN_IF_ERROR(Place(detector.stride * detector.copies, "drift", &detector.section));
+  }
+  DIPPER_RETURN_IF_ERROR(PlaceLearners());
   if (l.total_bytes > table_.budget_bytes()) {
     return Refuse(
         "budget: the model needs more bytes; raise it, or use fewer inputs, lags, classes or pending samples",

@@ -20,6 +20,7 @@ constexpr double kStepFading = 0.99;   // memory of the errors of the step share
 constexpr double kScaleMemory = 0.01;  // least weight of one residual in the residual scale
 constexpr double kCutResiduals = 4.0;  // while anomalous, residuals are learned up to this many scales
 constexpr double kLeastScale = 1e-100;
+constexpr double kMostBalance = 100.0;  // of the weight that balancing gives to a rare class
 
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
 
@@ -53,9 +54,34 @@ void Model::RunStages(StageMode mode, float* row) const {
   }
 }
 
-void Model::PredictOutputs(std::span<const float> inputs, std::span<double> outputs) const {
-  WithPart(layout_.learner.config, At(layout_.learner.section),
-           [&](auto& learner) { learner.Predict(inputs, outputs); });
+void Model::PredictAnswers(std::span<const float> inputs, double trivial, std::span<double> answers) const {
+  const uint32_t outputs = layout_.outputs;
+  const std::span<double> members = layout_.race_enabled ? answers.subspan(outputs) : answers;
+  for (uint32_t i = 0; i < layout_.learner_count; ++i) {
+    const std::span<double> own = members.subspan(size_t{i} * outputs, outputs);
+    WithPart(layout_.learners[i].config, At(layout_.learners[i].section),
+             [&](auto& learner) { learner.Predict(inputs, own); });
+  }
+  if (!layout_.race_enabled) return;
+  if (layout_.race_trivial) FillTrivial(trivial, members.last(outputs));
+  Race(layout_.race, At(layout_.race_section)).Blend(members, answers.first(outputs));
+}
+
+/// The no-change rival as a member: all of what it was right lately on its class, the rest on the others.
+void Model::FillTrivial(double trivial, std::span<double> out) const {
+  if (!layout_.target.classification) {
+    // The learner of a forecast says how far the target goes from its last value.
+    out[0] = layout_.target.kind == schema::TargetKind::FeatureAhead ? 0.0 : trivial;
+    return;
+  }
+  const double faded = ClassificationMetrics(layout_.classification_metrics, At(layout_.metrics_section))
+                           .Read()
+                           .faded_trivial_loss;
+  const auto others = static_cast<double>(out.size() - 1);
+  const double error = IsNan(faded) ? others / (others + 1.0) : faded;  // uniform before the first label
+  const double rest = error / others;
+  for (double& p : out) p = rest;
+  out[static_cast<size_t>(trivial)] = 1.0 - error;
 }
 
 double Model::Answer(std::span<const double> outputs, double base) const {
@@ -70,6 +96,18 @@ double Model::Answer(std::span<const double> outputs, double base) const {
   return static_cast<double>(best);
 }
 
+double Model::Trivial(double actual) const {
+  if (layout_.target.kind == schema::TargetKind::FeatureAhead) {
+    const double last = IsNan(actual) ? header().last_actual : actual;
+    return IsNan(last) ? 0.0 : last;
+  }
+  const base::MutableBytes metrics = At(layout_.metrics_section);
+  if (layout_.target.classification) {
+    return ClassificationMetrics(layout_.classification_metrics, metrics).Trivial();
+  }
+  return RegressionMetrics(layout_.regression_metrics, metrics).Trivial();
+}
+
 void Model::FillAnswer(std::span<const double> outputs, double value, Output* out) const {
   out->cold = header().learned < layout_.min_labels;
   if (layout_.target.classification) {
@@ -77,6 +115,23 @@ void Model::FillAnswer(std::span<const double> outputs, double value, Output* ou
     out->probabilities = outputs;
   } else {
     out->value = value;
+  }
+}
+
+double Model::IssueInterval() const {
+  return layout_.intervals_enabled ? Conformal(layout_.intervals, At(layout_.intervals_section)).Issue()
+                                   : 0.0;
+}
+
+void Model::FillInterval(std::span<const double> outputs, double issued, Output* out) const {
+  if (!layout_.intervals_enabled) return;
+  out->has_interval = true;
+  out->unbounded = Conformal::Unbounded(issued);
+  if (layout_.target.classification) {
+    out->class_set = Conformal::Set(outputs, issued);
+  } else if (!out->unbounded) {
+    out->low = out->value - issued;
+    out->high = out->value + issued;
   }
 }
 
@@ -114,28 +169,49 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
   answer.id = id;
   const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
   if (ahead) ComeDue(static_cast<double>(row[layout_.target.feature]), &answer);
+  if (layout_.detector_count > 0) WatchFeatures(row.data(), &answer);
   RunStages(h.flags & kFlagFrozen ? StageMode::kFrozen : StageMode::kLearn, row.data());
 
-  const Entry entry = NextEntry(id);
-  std::memcpy(entry.inputs.data(), row.data(), entry.inputs.size() * sizeof(float));
-  PredictOutputs(entry.inputs, entry.outputs);
-  PendingEntry& e = *entry.head;
-  const bool classification = layout_.target.classification;
-  e.base = ahead && !classification && !IsNan(h.last_actual) ? h.last_actual : 0.0;
-  e.value = Answer(entry.outputs, e.base);
-  if (ahead) {
-    e.trivial = IsNan(h.last_actual) ? 0.0 : h.last_actual;
-  } else if (classification) {
-    e.trivial = ClassificationMetrics(layout_.classification_metrics, At(layout_.metrics_section)).Trivial();
+  if (layout_.unsupervised) {
+    ScoreSample({row.data(), layout_.inputs}, &answer);
   } else {
-    e.trivial = RegressionMetrics(layout_.regression_metrics, At(layout_.metrics_section)).Trivial();
+    KeepForecast(id, row.data(), &answer);
   }
-  FillAnswer(entry.outputs, e.value, &answer);
   if (answer.has_score && layout_.truth_capacity > 0) KeepTruth(id, answer.anomaly_score);
   h.samples += 1;
   h.last_id = id;
   h.last_time_ns = time_ns;
   return Status::kOk;
+}
+
+void Model::KeepForecast(uint64_t id, const float* row, Output* out) {
+  const Entry entry = NextEntry(id);
+  std::memcpy(entry.inputs.data(), row, entry.inputs.size() * sizeof(float));
+  const double last = header().last_actual;
+  PendingEntry& e = *entry.head;
+  e.trivial = Trivial(last);
+  PredictAnswers(entry.inputs, e.trivial, entry.answers);
+  const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
+  e.base = ahead && !layout_.target.classification && !IsNan(last) ? last : 0.0;
+  e.value = Answer(entry.outputs, e.base);
+  e.issued = IssueInterval();
+  FillAnswer(entry.outputs, e.value, out);
+  FillInterval(entry.outputs, e.issued, out);
+}
+
+void Model::ScoreSample(std::span<const float> inputs, Output* out) {
+  HalfSpaceTrees trees(layout_.scorer, At(layout_.scorer_section));
+  out->anomaly_raw = frozen() ? trees.Score(inputs) : trees.ScoreAndLearn(inputs, 1.0);
+  if (!frozen()) header().learned += 1;
+  out->cold = trees.cold() || header().learned < layout_.min_labels;
+  if (trees.cold()) return;
+  const AnomalyScore::Result result =
+      AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(out->anomaly_raw);
+  out->has_score = true;
+  out->anomaly_score = result.score;
+  out->anomaly_active = result.active;
+  out->anomaly_raised = result.raised;
+  out->anomaly_cleared = result.cleared;
 }
 
 Status Model::Predict(std::span<const float> x, Output* out) const {
@@ -146,14 +222,23 @@ Status Model::Predict(std::span<const float> x, Output* out) const {
   Enter(x, row.data(), &ignored, &ignored);
   const double now = static_cast<double>(row[layout_.target.feature]);
   RunStages(StageMode::kPeek, row.data());
-  const std::span<double> outputs(scratch_.data(), layout_.outputs);
-  PredictOutputs({row.data(), layout_.inputs}, outputs);
+  if (layout_.unsupervised) {
+    const HalfSpaceTrees trees(layout_.scorer, At(layout_.scorer_section));
+    *out = Output();
+    out->anomaly_raw = trees.Score({row.data(), layout_.inputs});
+    out->cold = trees.cold() || h.learned < layout_.min_labels;
+    return Status::kOk;
+  }
+  const std::span<double> answers(scratch_.data(), layout_.entry_outputs);
+  const std::span<double> outputs = answers.first(layout_.outputs);
+  PredictAnswers({row.data(), layout_.inputs}, Trivial(now), answers);
   double base = 0.0;
   if (layout_.target.kind == schema::TargetKind::FeatureAhead && !layout_.target.classification) {
     base = !IsNan(now) ? now : (IsNan(h.last_actual) ? 0.0 : h.last_actual);
   }
   *out = Output();
   FillAnswer(outputs, Answer(outputs, base), out);
+  FillInterval(outputs, IssueInterval(), out);
   return Status::kOk;
 }
 
@@ -227,8 +312,10 @@ double Model::TameTarget(double target, double answer, bool anomalous) {
 }
 
 void Model::UpdateDrift(Outcome* out) {
+  bool reset = false;
   for (uint32_t i = 0; i < layout_.detector_count; ++i) {
     const DetectorLayout& detector = layout_.detectors[i];
+    if (detector.input == schema::DriftInput::Features) continue;
     const bool on_score = detector.input == schema::DriftInput::Score;
     if (on_score && !out->has_score) continue;
     DriftLevel level = DriftLevel::kStable;
@@ -236,20 +323,79 @@ void Model::UpdateDrift(Outcome* out) {
              [&](auto& part) { level = part.Update(on_score ? out->anomaly_score : out->loss); });
     out->drift_warning = out->drift_warning || level == DriftLevel::kWarning;
     out->drift_alarm = out->drift_alarm || level == DriftLevel::kAlarm;
+    reset = reset || (level == DriftLevel::kAlarm && detector.on_alarm == schema::DriftAction::Reset);
   }
+  if (reset && !frozen()) ResetLearner();
+}
+
+void Model::WatchFeatures(const float* row, Output* out) {
+  const uint16_t* categories = tables() + layout_.categories.first;
+  bool reset = false;
+  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+    const DetectorLayout& detector = layout_.detectors[i];
+    if (detector.input != schema::DriftInput::Features) continue;
+    for (uint32_t feature = 0; feature < layout_.features; ++feature) {
+      if (categories[feature] > 0 || IsNan(row[feature])) continue;
+      DriftLevel level = DriftLevel::kStable;
+      WithPart(detector.config, At(detector.section).subspan(feature * detector.stride, detector.stride),
+               [&](auto& part) { level = part.Update(static_cast<double>(row[feature])); });
+      if (level == DriftLevel::kStable) continue;
+      // One feature can be named; an alarm is more worth it than a warning, the first than later ones.
+      const bool alarm = level == DriftLevel::kAlarm;
+      if (out->drift_feature < 0 || (alarm && !out->drift_alarm)) {
+        out->drift_feature = static_cast<int32_t>(feature);
+      }
+      out->drift_warning = out->drift_warning || !alarm;
+      out->drift_alarm = out->drift_alarm || alarm;
+      reset = reset || (alarm && detector.on_alarm == schema::DriftAction::Reset);
+    }
+  }
+  if (reset && !frozen()) ResetLearner();
 }
 
 void Model::UpdateLearner(const Entry& entry, double y, double weight) {
   // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction
   // which the ones before already made drive it apart. Scores always use the stored answer.
-  std::span<const double> outputs = entry.outputs;
+  std::span<const double> answers = entry.answers;
   if (entry.head->learned != header().learned) {
-    const std::span<double> fresh(scratch_.data(), layout_.outputs);
-    PredictOutputs(entry.inputs, fresh);
-    outputs = fresh;
+    const std::span<double> fresh(scratch_.data(), layout_.entry_outputs);
+    PredictAnswers(entry.inputs, entry.head->trivial, fresh);
+    answers = fresh;
   }
-  WithPart(layout_.learner.config, At(layout_.learner.section),
-           [&](auto& learner) { learner.Learn(entry.inputs, outputs, y, weight); });
+  if (layout_.target.balanced) weight *= BalanceOf(y);
+  const uint32_t outputs = layout_.outputs;
+  for (uint32_t i = 0; i < layout_.learner_count; ++i) {
+    const std::span<const double> own =
+        answers.subspan(layout_.race_enabled ? (size_t{i} + 1) * outputs : 0, outputs);
+    WithPart(layout_.learners[i].config, At(layout_.learners[i].section),
+             [&](auto& learner) { learner.Learn(entry.inputs, own, y, weight); });
+  }
+}
+
+double Model::BalanceOf(double y) const {
+  const ClassificationMetrics metrics(layout_.classification_metrics, At(layout_.metrics_section));
+  double seen = 0.0;
+  double total = 0.0;
+  double own = 0.0;
+  for (uint32_t i = 0; i < layout_.target.classes; ++i) {
+    double count = 0.0;
+    for (uint32_t j = 0; j < layout_.target.classes; ++j) count += metrics.confusion(i, j);
+    total += count;
+    seen += count > 0.0 ? 1.0 : 0.0;
+    if (static_cast<double>(i) == y) own = count;
+  }
+  // Every class that was seen weighs the same in sum; one that is very rare at most kMostBalance times its
+  // own.
+  const double factor = own > 0.0 ? total / (seen * own) : 1.0;
+  return factor < kMostBalance ? factor : kMostBalance;
+}
+
+void Model::ResetLearner() {
+  for (uint32_t i = 0; i < layout_.learner_count; ++i) {
+    const base::MutableBytes memory = At(layout_.learners[i].section);
+    std::memset(memory.data(), 0, memory.size());
+    if (!base::Ok(CreatePart(layout_.learners[i].config, memory))) DIPPER_CHECK(false);
+  }
 }
 
 double Model::ScoreRegression(const Entry& entry, double y, double weight, Outcome* out) {
@@ -258,6 +404,10 @@ double Model::ScoreRegression(const Entry& entry, double y, double weight, Outco
   const auto losses = metrics.Score(e.value, e.trivial, y, weight);
   out->loss = losses.loss;
   out->trivial_loss = losses.trivial_loss;
+  if (layout_.intervals_enabled) {
+    Conformal(layout_.intervals, At(layout_.intervals_section))
+        .UpdateValue(e.value, y, e.issued, header().learned - e.learned, weight);
+  }
   double target = y - e.base;  // the learner forecasts the step from `base`
   if (!(weight > 0.0)) return target;
   if (layout_.target.kind == schema::TargetKind::FeatureAhead) ScoreStep(entry.outputs[0], target);
@@ -281,10 +431,14 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
   if (layout_.target.classification) {
     const auto actual = static_cast<uint32_t>(y);
     ClassificationMetrics metrics(layout_.classification_metrics, At(layout_.metrics_section));
-    const auto losses = metrics.Score(static_cast<uint32_t>(e.value), entry.outputs[actual],
+    const auto losses = metrics.Score(static_cast<uint32_t>(e.value), std::span<const double>(entry.outputs),
                                       static_cast<uint32_t>(e.trivial), actual, weight);
     out->loss = losses.loss;
     out->trivial_loss = losses.trivial_loss;
+    if (layout_.intervals_enabled) {
+      Conformal(layout_.intervals, At(layout_.intervals_section))
+          .UpdateClass(entry.outputs, actual, e.issued, h.learned - e.learned, weight);
+    }
     if (layout_.auc_enabled && weight > 0.0) {
       AucWindow(layout_.auc, At(layout_.auc_section)).Add(entry.outputs[1], actual == 1);
     }
@@ -292,8 +446,14 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
     target = ScoreRegression(entry, y, weight, out);
   }
   if (!(weight > 0.0)) return;
-  UpdateDrift(out);
+  LossWindow(layout_.loss_window, At(layout_.window_section)).Add(out->loss);
+  // The first losses of a learner that knows nothing yet would be the detectors' idea of normal.
+  if (h.learned >= layout_.min_labels) UpdateDrift(out);
   if ((h.flags & kFlagFrozen) != 0) return;
+  if (layout_.race_enabled) {
+    Race(layout_.race, At(layout_.race_section))
+        .Learn(entry.answers.subspan(layout_.outputs), target, weight);
+  }
   UpdateLearner(entry, target, weight);
   h.learned += 1;
 }
@@ -306,15 +466,15 @@ Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
   *out = Outcome();
   ImageHeader& h = header();
   const TargetLayout& target = layout_.target;
-  const bool ahead = target.kind == schema::TargetKind::FeatureAhead;
-  const double classes = ahead ? 2.0 : static_cast<double>(target.classes);
+  const bool flags = target.kind == schema::TargetKind::FeatureAhead || layout_.unsupervised;
+  const double classes = flags ? 2.0 : static_cast<double>(target.classes);
   const bool good_class = y >= 0.0 && y < classes && std::floor(y) == y;
-  const bool good = ahead || target.classification ? good_class : IsFinite(y);
+  const bool good = flags || target.classification ? good_class : IsFinite(y);
   if (!good || !(weight >= 0.0) || !IsFinite(weight)) {
     h.rejected_labels += 1;
     return Status::kInvalidArgument;
   }
-  if (ahead) return LearnTruth(id, y, weight, out);
+  if (flags) return LearnTruth(id, y, weight, out);
   const Entry entry = FindWaiting(id);
   if (entry.head == nullptr) {
     h.unmatched_labels += 1;

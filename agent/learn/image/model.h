@@ -8,61 +8,12 @@
 #include <span>
 
 #include "agent/base/bytes.h"
+#include "agent/learn/image/answers.h"
 #include "agent/learn/image/image_format.h"
 #include "agent/learn/image/spec.h"
 #include "agent/learn/math/place.h"
 
 namespace dipper::learn {
-
-/// One label that was scored and (unless frozen or of weight 0) learned.
-struct Outcome {
-  bool valid = false;       ///< the fields below mean something
-  uint64_t id = 0;          ///< the sample that the label belongs to
-  double label = 0;         ///< class index or value
-  double predicted = 0;     ///< class index or value that was stored for it
-  double loss = 0;          ///< 0-1 error or absolute error
-  double trivial_loss = 0;  ///< the same of the trivial rival
-  bool drift_warning = false, drift_alarm = false;
-  bool has_score = false;    ///< the anomaly fields mean something: the residual of this label was scored
-  double anomaly_score = 0;  ///< calibrated, 0 .. 1; about 1 - s of normal samples exceed s
-  bool anomaly_active = false, anomaly_raised = false, anomaly_cleared = false;
-};
-
-/// What a model says about one sample. `probabilities` points into the model or its image: valid until
-/// the next call on the model.
-struct Output {
-  uint64_t id = 0;
-  bool cold = true;                       ///< fewer than min_labels labels learned so far
-  int32_t class_index = -1;               ///< classification: the answer; -1 otherwise
-  std::span<const double> probabilities;  ///< classification: one per class place, sum 1
-  double value = 0;                       ///< regression: the forecast, in the target's unit
-  bool has_score = false;                 ///< an anomaly score came with this sample
-  double anomaly_score = 0;               ///< calibrated, 0 .. 1; about 1 - s of normal samples exceed s
-  bool anomaly_active = false, anomaly_raised = false, anomaly_cleared = false;
-  double anomaly_residual = 0;  ///< truth - forecast that was scored, in the target's unit
-  Outcome outcome;              ///< FeatureAhead: the label that came due with this sample
-};
-
-/// Everything a model reports about itself. Undefined ratios are NaN.
-struct Metrics {
-  uint64_t samples = 0, skipped = 0;                ///< observed; refused (wrong width, duplicate id)
-  uint64_t series = 0;                              ///< times the sample ids started anew
-  uint64_t missing_values = 0, clamped_values = 0;  ///< NaN or infinite inputs; inputs cut to +-1e30
-  uint64_t labels = 0, learned = 0;                 ///< labels scored; of them learned from
-  uint64_t unmatched_labels = 0;  ///< no sample with that id was waiting (too late, or never seen)
-  uint64_t rejected_labels = 0;   ///< label or weight not usable
-  uint64_t lost_samples = 0;      ///< left the ring without a label (overflow or age)
-  uint64_t pending = 0, pending_capacity = 0,
-           pending_age_samples = 0;  ///< waiting now; places; age of the oldest
-  double accuracy = 0, kappa = 0, kappa_temporal = 0, log_loss = 0, mae = 0, rmse = 0, r2 = 0, auc = 0;
-  double trivial_accuracy = 0, trivial_kappa = 0, trivial_mae = 0, trivial_rmse = 0;
-  double faded_loss = 0, faded_trivial_loss = 0;  ///< error rate or MAE with fading memory
-  uint64_t drift_warnings = 0, drift_alarms = 0;
-  double drift_statistic = 0;  ///< largest of the detectors
-  uint64_t anomaly_events = 0;
-  double anomaly_score = 0;
-  bool anomaly_active = false, cold = true, frozen = false;
-};
 
 class Model {
  public:
@@ -133,6 +84,10 @@ class Model {
   Metrics ReadMetrics() const;
   uint64_t samples() const;
   uint64_t labels_learned() const;
+  /// Members of a race (the no-change rival last), else 0.
+  uint32_t race_members() const { return layout_.race_enabled ? layout_.race.members : 0; }
+  /// Share of a race's member in the answer; the shares sum to 1.
+  double race_weight(uint32_t member) const;
   uint64_t last_id() const;
   int64_t last_time_ns() const;
   uint32_t class_count() const { return layout_.target.classes; }
@@ -160,13 +115,22 @@ class Model {
   base::Status CheckId(uint64_t id);
   void Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const;
   void RunStages(StageMode mode, float* row) const;
-  void PredictOutputs(std::span<const float> inputs, std::span<double> outputs) const;
+  void PredictAnswers(std::span<const float> inputs, double trivial, std::span<double> answers) const;
+  void FillTrivial(double trivial, std::span<double> out) const;
+  double Trivial(double actual) const;
+  void ResetLearner();
+  void KeepForecast(uint64_t id, const float* row, Output* out);
+  void ScoreSample(std::span<const float> inputs, Output* out);
   void FillAnswer(std::span<const double> outputs, double value, Output* out) const;
+  void FillInterval(std::span<const double> outputs, double issued, Output* out) const;
+  double IssueInterval() const;
   double Answer(std::span<const double> outputs, double base) const;
   void ComeDue(double actual, Output* out);
   void ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* out);
   void UpdateLearner(const Entry& entry, double y, double weight);
   void UpdateDrift(Outcome* out);
+  void WatchFeatures(const float* row, Output* out);
+  double BalanceOf(double y) const;
   double StepShare() const;
   void ScoreStep(double step, double truth);
   double ScoreRegression(const Entry& entry, double y, double weight, Outcome* out);
@@ -177,7 +141,8 @@ class Model {
 
   Layout layout_;
   base::MutableBytes memory_;
-  mutable std::array<double, kMaxClasses> scratch_{};  // outputs of Predict, which may not touch the image
+  // Answers of Predict, which may not touch the image, and of late labels: the model's, then the members'.
+  mutable std::array<double, kMaxAnswers> scratch_{};
 };
 
 }  // namespace dipper::learn

@@ -33,7 +33,7 @@ class ImageChecker {
     DIPPER_RETURN_IF_ERROR(Stages());
     DIPPER_RETURN_IF_ERROR(Pending());
     DIPPER_RETURN_IF_ERROR(Truth());
-    DIPPER_RETURN_IF_ERROR(ValidatePart(layout_.learner.config, At(layout_.learner.section)));
+    DIPPER_RETURN_IF_ERROR(Learners());
     return Rest();
   }
 
@@ -43,7 +43,8 @@ class ImageChecker {
   Status Header() const {
     const auto h = base::Load<ImageHeader>(memory_.data());
     const bool rings = h.pending_count <= layout_.pending_capacity &&
-                       h.pending_head < layout_.pending_capacity && h.truth_count <= layout_.truth_capacity &&
+                       (h.pending_head == 0 || h.pending_head < layout_.pending_capacity) &&
+                       h.truth_count <= layout_.truth_capacity &&
                        (h.truth_head == 0 || h.truth_head < layout_.truth_capacity);
     const bool numbers = IsFiniteOrMissing(h.last_actual) && !(std::fabs(h.last_actual) > kLargestStored) &&
                          h.residual_scale >= 0.0 && h.residual_scale <= kLargestStored &&
@@ -53,7 +54,8 @@ class ImageChecker {
       if (!(loss >= 0.0 && loss <= kLargestStored)) return Status::kDataLoss;
     }
     for (const uint64_t word : h.reserved) reserved = reserved && word == 0;
-    const bool counts = h.learned <= h.labels && (h.labels > 0 || h.residual_scale == 0.0);
+    const uint64_t most = layout_.unsupervised ? h.samples : h.labels;
+    const bool counts = h.learned <= most && (h.labels > 0 || h.residual_scale == 0.0);
     return rings && numbers && reserved && counts && h.flags <= kFlagFrozen ? Status::kOk : Status::kDataLoss;
   }
 
@@ -68,8 +70,8 @@ class ImageChecker {
   bool GoodEntry(const uint8_t* at) const {
     const auto e = base::Load<PendingEntry>(at);
     const bool classification = layout_.target.classification;
-    bool good = e.waiting <= 1 && e.reserved[0] == 0 && e.reserved[1] == 0 && e.reserved[2] == 0 &&
-                std::fabs(e.base) <= kLargestStored;
+    bool good = e.waiting <= 1 && e.reserved == 0 && (e.issued >= 0.0 || Conformal::Unbounded(e.issued)) &&
+                std::fabs(e.issued) <= kLargestStored && std::fabs(e.base) <= kLargestStored;
     if (classification) {
       const auto classes = static_cast<double>(layout_.target.classes);
       good = good && Whole(e.value, classes) && Whole(e.trivial, classes);
@@ -77,11 +79,11 @@ class ImageChecker {
       good = good && std::fabs(e.value) <= kLargestStored && std::fabs(e.trivial) <= kLargestStored;
     }
     const double* outputs = PlaceOf<double>(at + sizeof(PendingEntry));
-    for (uint32_t i = 0; i < layout_.outputs; ++i) {
+    for (uint32_t i = 0; i < layout_.entry_outputs; ++i) {
       good = good && (classification ? outputs[i] >= 0.0 && outputs[i] <= 1.0 + 1e-9
                                      : std::fabs(outputs[i]) <= kLargestStored);
     }
-    const float* inputs = PlaceOf<float>(at + sizeof(PendingEntry) + layout_.outputs * sizeof(double));
+    const float* inputs = PlaceOf<float>(at + sizeof(PendingEntry) + layout_.entry_outputs * sizeof(double));
     for (uint32_t i = 0; i < layout_.inputs; ++i) good = good && IsFiniteOrMissing(inputs[i]);
     return good;
   }
@@ -111,6 +113,14 @@ class ImageChecker {
     return Status::kOk;
   }
 
+  Status Learners() const {
+    for (uint32_t i = 0; i < layout_.learner_count; ++i) {
+      DIPPER_RETURN_IF_ERROR(ValidatePart(layout_.learners[i].config, At(layout_.learners[i].section)));
+    }
+    if (layout_.unsupervised) return HalfSpaceTrees::Validate(layout_.scorer, At(layout_.scorer_section));
+    return layout_.race_enabled ? Race::Validate(layout_.race, At(layout_.race_section)) : Status::kOk;
+  }
+
   Status Rest() const {
     if (layout_.target.classification) {
       DIPPER_RETURN_IF_ERROR(
@@ -119,6 +129,10 @@ class ImageChecker {
       DIPPER_RETURN_IF_ERROR(
           RegressionMetrics::Validate(layout_.regression_metrics, At(layout_.metrics_section)));
     }
+    if (!layout_.unsupervised)
+      DIPPER_RETURN_IF_ERROR(LossWindow::Validate(layout_.loss_window, At(layout_.window_section)));
+    if (layout_.intervals_enabled)
+      DIPPER_RETURN_IF_ERROR(Conformal::Validate(layout_.intervals, At(layout_.intervals_section)));
     if (layout_.auc_enabled)
       DIPPER_RETURN_IF_ERROR(AucWindow::Validate(layout_.auc, At(layout_.auc_section)));
     if (layout_.anomaly_enabled) {
@@ -126,7 +140,10 @@ class ImageChecker {
     }
     for (uint32_t i = 0; i < layout_.detector_count; ++i) {
       const DetectorLayout& detector = layout_.detectors[i];
-      DIPPER_RETURN_IF_ERROR(ValidatePart(detector.config, At(detector.section)));
+      for (uint32_t copy = 0; copy < detector.copies; ++copy) {
+        const base::ByteView own = At(detector.section).subspan(copy * detector.stride, detector.stride);
+        DIPPER_RETURN_IF_ERROR(ValidatePart(detector.config, own));
+      }
     }
     return Status::kOk;
   }
@@ -156,18 +173,35 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
     const StageLayout& stage = model.layout_.stages[i];
     DIPPER_RETURN_IF_ERROR(CreatePart(stage.config, model.At(stage.section)));
   }
-  DIPPER_RETURN_IF_ERROR(CreatePart(model.layout_.learner.config, model.At(layout.learner.section)));
+  for (uint32_t i = 0; i < layout.learner_count; ++i) {
+    const LearnerLayout& learner = model.layout_.learners[i];
+    DIPPER_RETURN_IF_ERROR(CreatePart(learner.config, model.At(learner.section)));
+  }
+  if (layout.unsupervised) {
+    DIPPER_RETURN_IF_ERROR(HalfSpaceTrees::Create(model.layout_.scorer, model.At(layout.scorer_section)));
+  }
+  if (layout.race_enabled) DIPPER_RETURN_IF_ERROR(Race::Create(layout.race, model.At(layout.race_section)));
   const base::MutableBytes metrics = model.At(layout.metrics_section);
   DIPPER_RETURN_IF_ERROR(layout.target.classification
                              ? ClassificationMetrics::Create(layout.classification_metrics, metrics)
                              : RegressionMetrics::Create(layout.regression_metrics, metrics));
+  if (!layout.unsupervised) {
+    DIPPER_RETURN_IF_ERROR(LossWindow::Create(layout.loss_window, model.At(layout.window_section)));
+  }
+  if (layout.intervals_enabled) {
+    DIPPER_RETURN_IF_ERROR(Conformal::Create(layout.intervals, model.At(layout.intervals_section)));
+  }
   if (layout.auc_enabled) DIPPER_RETURN_IF_ERROR(AucWindow::Create(layout.auc, model.At(layout.auc_section)));
   if (layout.anomaly_enabled) {
     DIPPER_RETURN_IF_ERROR(AnomalyScore::Create(layout.anomaly, model.At(layout.anomaly_section)));
   }
   for (uint32_t i = 0; i < layout.detector_count; ++i) {
     const DetectorLayout& detector = layout.detectors[i];
-    DIPPER_RETURN_IF_ERROR(CreatePart(detector.config, model.At(detector.section)));
+    for (uint32_t copy = 0; copy < detector.copies; ++copy) {
+      const base::MutableBytes own =
+          model.At(detector.section).subspan(copy * detector.stride, detector.stride);
+      DIPPER_RETURN_IF_ERROR(CreatePart(detector.config, own));
+    }
   }
   return model;
 }
@@ -201,6 +235,11 @@ uint64_t Model::labels_learned() const { return header().learned; }
 uint64_t Model::last_id() const { return header().last_id; }
 int64_t Model::last_time_ns() const { return header().last_time_ns; }
 
+double Model::race_weight(uint32_t member) const {
+  DIPPER_CHECK(member < race_members());
+  return Race(layout_.race, At(layout_.race_section)).weight(member);
+}
+
 Metrics Model::ReadMetrics() const {
   const ImageHeader& h = header();
   const double none = CanonicalNan();
@@ -220,20 +259,31 @@ Metrics Model::ReadMetrics() const {
   }
   m.pending_capacity = layout_.pending_capacity;
   if (h.pending_count > 0) m.pending_age_samples = h.samples - EntryAt(h.pending_head).head->sample;
-  m.accuracy = m.kappa = m.kappa_temporal = m.log_loss = m.mae = m.rmse = m.r2 = m.auc = none;
+  m.accuracy = m.kappa = m.kappa_temporal = m.log_loss = m.mae = m.rmse = m.r2 = m.auc = m.pr_auc = none;
+  m.balanced_accuracy = m.macro_f1 = m.brier = m.calibration_error = m.windowed_loss = none;
+  m.interval_coverage = m.interval_width = m.interval_unbounded = none;
   m.trivial_accuracy = m.trivial_kappa = m.trivial_mae = m.trivial_rmse = none;
   ReadLossMetrics(&m);
   if (layout_.auc_enabled) {
     std::array<uint32_t, 1024> scratch;
     const AucWindow window(layout_.auc, At(layout_.auc_section));
-    if (window.count() <= scratch.size()) m.auc = window.Read({scratch.data(), window.count()});
+    if (window.count() <= scratch.size()) {
+      const AucWindow::Areas areas = window.ReadAreas({scratch.data(), window.count()});
+      m.auc = areas.roc;
+      m.pr_auc = areas.precision_recall;
+    }
   }
   for (uint32_t i = 0; i < layout_.detector_count; ++i) {
-    WithPart(layout_.detectors[i].config, At(layout_.detectors[i].section), [&m](auto& detector) {
-      m.drift_warnings += detector.warnings();
-      m.drift_alarms += detector.alarms();
-      m.drift_statistic = detector.statistic() > m.drift_statistic ? detector.statistic() : m.drift_statistic;
-    });
+    const DetectorLayout& detector = layout_.detectors[i];
+    for (uint32_t copy = 0; copy < detector.copies; ++copy) {
+      WithPart(detector.config, At(detector.section).subspan(copy * detector.stride, detector.stride),
+               [&m](auto& part) {
+                 m.drift_warnings += part.warnings();
+                 m.drift_alarms += part.alarms();
+                 m.drift_statistic =
+                     part.statistic() > m.drift_statistic ? part.statistic() : m.drift_statistic;
+               });
+    }
   }
   if (layout_.anomaly_enabled) {
     const AnomalyScore anomaly(layout_.anomaly, At(layout_.anomaly_section));
@@ -247,6 +297,14 @@ Metrics Model::ReadMetrics() const {
 }
 
 void Model::ReadLossMetrics(Metrics* m) const {
+  if (!layout_.unsupervised)
+    m->windowed_loss = LossWindow(layout_.loss_window, At(layout_.window_section)).Read();
+  if (layout_.intervals_enabled) {
+    const Conformal::Summary s = Conformal(layout_.intervals, At(layout_.intervals_section)).Read();
+    m->interval_coverage = s.coverage;
+    m->interval_width = s.width;
+    m->interval_unbounded = s.unbounded;
+  }
   if (layout_.target.classification) {
     const ClassificationMetrics::Summary s =
         ClassificationMetrics(layout_.classification_metrics, At(layout_.metrics_section)).Read();
@@ -254,6 +312,10 @@ void Model::ReadLossMetrics(Metrics* m) const {
     m->kappa = s.kappa;
     m->kappa_temporal = s.kappa_temporal;
     m->log_loss = s.log_loss;
+    m->balanced_accuracy = s.balanced_accuracy;
+    m->macro_f1 = s.macro_f1;
+    m->brier = s.brier;
+    m->calibration_error = s.calibration_error;
     m->trivial_accuracy = s.trivial_accuracy;
     m->trivial_kappa = s.trivial_kappa;
     m->faded_loss = s.faded_loss;

@@ -5,20 +5,35 @@
 
 #include <variant>
 
+#include "agent/learn/drift/adwin.h"
+#include "agent/learn/drift/cusum.h"
+#include "agent/learn/drift/hddm_a.h"
 #include "agent/learn/drift/page_hinkley.h"
+#include "agent/learn/learners/adaptive_forest.h"
 #include "agent/learn/learners/hoeffding_tree.h"
+#include "agent/learn/learners/knn.h"
 #include "agent/learn/learners/linear.h"
+#include "agent/learn/learners/naive_bayes.h"
 #include "agent/learn/learners/rls.h"
+#include "agent/learn/stages/band_energy.h"
 #include "agent/learn/stages/fault.h"
+#include "agent/learn/stages/hashed.h"
+#include "agent/learn/stages/imputer.h"
+#include "agent/learn/stages/interactions.h"
 #include "agent/learn/stages/lags.h"
 #include "agent/learn/stages/one_hot.h"
+#include "agent/learn/stages/robust_clip.h"
+#include "agent/learn/stages/rolling.h"
 #include "agent/learn/stages/standard_scaler.h"
 
 namespace dipper::learn {
 
-using StageConfig = std::variant<std::monostate, StandardScalerConfig, LagsConfig, OneHotConfig, FaultConfig>;
-using LearnerConfig = std::variant<std::monostate, LinearConfig, RlsConfig, HoeffdingTreeConfig>;
-using DetectorConfig = std::variant<std::monostate, PageHinkleyConfig>;
+using StageConfig = std::variant<std::monostate, StandardScalerConfig, LagsConfig, OneHotConfig, FaultConfig,
+                                 RobustClipConfig, ImputerConfig, HashedConfig, InteractionsConfig,
+                                 RollingConfig, BandEnergyConfig>;
+using LearnerConfig = std::variant<std::monostate, LinearConfig, RlsConfig, HoeffdingTreeConfig,
+                                   NaiveBayesConfig, KnnConfig, AdaptiveForestConfig>;
+using DetectorConfig = std::variant<std::monostate, PageHinkleyConfig, AdwinConfig, CusumConfig, HddmAConfig>;
 
 /// PartOf<LinearConfig> is Linear: the class that works with a configuration.
 template <typename Config>
@@ -28,9 +43,21 @@ template <> struct PartFor<StandardScalerConfig> { using Part = StandardScaler; 
 template <> struct PartFor<LagsConfig> { using Part = Lags; };
 template <> struct PartFor<OneHotConfig> { using Part = OneHot; };
 template <> struct PartFor<FaultConfig> { using Part = Fault; };
+template <> struct PartFor<RobustClipConfig> { using Part = RobustClip; };
+template <> struct PartFor<ImputerConfig> { using Part = Imputer; };
+template <> struct PartFor<HashedConfig> { using Part = Hashed; };
+template <> struct PartFor<InteractionsConfig> { using Part = Interactions; };
+template <> struct PartFor<RollingConfig> { using Part = Rolling; };
+template <> struct PartFor<BandEnergyConfig> { using Part = BandEnergy; };
 template <> struct PartFor<LinearConfig> { using Part = Linear; };
 template <> struct PartFor<RlsConfig> { using Part = Rls; };
 template <> struct PartFor<HoeffdingTreeConfig> { using Part = HoeffdingTree; };
+template <> struct PartFor<NaiveBayesConfig> { using Part = NaiveBayes; };
+template <> struct PartFor<KnnConfig> { using Part = Knn; };
+template <> struct PartFor<AdaptiveForestConfig> { using Part = AdaptiveForest; };
+template <> struct PartFor<AdwinConfig> { using Part = Adwin; };
+template <> struct PartFor<CusumConfig> { using Part = Cusum; };
+template <> struct PartFor<HddmAConfig> { using Part = HddmA; };
 template <> struct PartFor<PageHinkleyConfig> { using Part = PageHinkley; };
 // clang-format on
 template <typename Config>

@@ -29,14 +29,28 @@ class Planner {
   base::Status PlanLags(const schema::Lags& in, StageLayout* stage);
   base::Status PlanOneHot(const schema::OneHot& in, StageLayout* stage);
   base::Status PlanFault(const schema::Fault& in, StageLayout* stage);
+  base::Status PlanRobustClip(const schema::RobustClip& in, StageLayout* stage);
+  base::Status PlanImputer(const schema::Imputer& in, StageLayout* stage);
+  base::Status PlanHashed(const schema::Hashed& in, StageLayout* stage);
+  base::Status PlanInteractions(const schema::Interactions& in, StageLayout* stage);
+  base::Status PlanRolling(const schema::Rolling& in, StageLayout* stage);
+  base::Status PlanBandEnergy(const schema::BandEnergy& in, StageLayout* stage);
+  base::Status Append(uint32_t out_width, const char* why);
   base::Status PlanStages();
   base::Status PlanPending();
   base::Status PlanAnomaly();
+  base::Status PlanIntervals();
   base::Status PlanDrift();
   base::Status PlanLearner();
   base::Status PlanLinear(const schema::Linear& in, LearnerConfig* config);
   base::Status PlanRls(const schema::Rls& in, LearnerConfig* config);
   base::Status PlanTree(const schema::HoeffdingTree& in, LearnerConfig* config);
+  base::Status PlanForest(const schema::AdaptiveForest& in, LearnerConfig* config);
+  base::Status PlanLearnerKind(schema::LearnerParams kind, const void* params, LearnerConfig* config);
+  base::Status PlanRace(const schema::Race& in);
+  base::Status PlanDetector(const schema::Drift& in, DetectorLayout* out);
+  base::Status PlanScorer(const schema::HalfSpaceTrees& in);
+  base::Status PlaceLearners();
   base::Status PlanSections();
   base::Status Place(const base::Result<uint64_t>& bytes, const char* why, Section* section);
 

@@ -13,14 +13,21 @@ struct ModelCase {
   std::string learner;
   std::string target;
   std::string name() const { return learner + "_" + target; }
+  bool classification() const {
+    return target == "binary" || target == "multiclass" || target == "category_ahead";
+  }
+  /// Takes categorical inputs as they are.
+  bool nominal() const { return learner == "hoeffding_tree" || learner == "naive_bayes"; }
 };
 
 inline std::vector<ModelCase> AllCases() {
   std::vector<ModelCase> cases;
-  for (const char* learner : {"linear", "rls", "hoeffding_tree"}) {
+  for (const char* learner : {"linear", "rls", "hoeffding_tree", "naive_bayes", "knn", "race"}) {
     for (const char* target :
          {"binary", "multiclass", "regression", "ahead", "ahead_late", "category_ahead", "anomaly"}) {
-      cases.push_back({learner, target});
+      const ModelCase test = {learner, target};
+      if (learner == std::string("naive_bayes") && !test.classification()) continue;
+      cases.push_back(test);
     }
   }
   return cases;
@@ -28,8 +35,7 @@ inline std::vector<ModelCase> AllCases() {
 
 /// f0, f1, f2 numeric and `kind` of three categories; `scaled` puts a scaler in (before the lags).
 inline schema::SpecT SpecOf(const ModelCase& test) {
-  const bool classes =
-      test.target == "binary" || test.target == "multiclass" || test.target == "category_ahead";
+  const bool classes = test.classification();
   schema::SpecT spec = MakeSpec(test.learner, 3, 0);
   AddFeature(&spec, "kind", {"a", "b", "c"});
   spec.task = classes ? schema::Task::Classification : schema::Task::Regression;
@@ -45,7 +51,7 @@ inline schema::SpecT SpecOf(const ModelCase& test) {
   }
   if (test.target == "anomaly") spec.task = schema::Task::Anomaly;
   if (test.target == "ahead_late") spec.anomaly = std::make_unique<schema::AnomalyScoreT>();
-  if (test.learner != "hoeffding_tree") AddStage(&spec, schema::OneHotT());
+  if (!test.nominal()) AddStage(&spec, schema::OneHotT());
   schema::LagsT lags;
   lags.inputs = {0, 1};
   lags.lags = {1, 4};

@@ -52,7 +52,7 @@ TEST_P(Image, WildNumbersAreRefused) {
   RunStream(model.model(), model.spec(), &stream, 300);
   ASSERT_TRUE(model->AllFinite());
   // An infinity in the learner's numbers.
-  const Section& section = model.spec().plan().layout.learner.section;
+  const Section& section = model.spec().plan().layout.learners[0].section;
   uint64_t noticed = 0;
   for (uint64_t at = section.offset; at < section.offset + 256; at += 8) {
     const auto before = base::Load<uint64_t>(model.memory().data() + at);

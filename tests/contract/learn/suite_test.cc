@@ -149,7 +149,7 @@ double FadedLoss(const ModelCase& test, double scale) {
 TEST_P(Contract, LearnsAtAnyScale) {
   const double plain = FadedLoss(GetParam(), 1.0);
   const bool ahead = GetParam().target.find("ahead") != std::string::npos || GetParam().target == "anomaly";
-  EXPECT_LT(plain, ahead ? 1.1 : 0.8);  // a random walk leaves a forecast little to win
+  EXPECT_LT(plain, ahead ? 1.2 : 0.8);  // a random walk leaves a forecast little to win
   for (const double scale : {1e6, 1e-6})
     EXPECT_NEAR(FadedLoss(GetParam(), scale), plain, 0.15 * plain) << scale;
 }

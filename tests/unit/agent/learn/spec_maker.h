@@ -42,17 +42,32 @@ void AddStage(schema::SpecT* spec, Params params) {
 }
 
 inline void AddDrift(schema::SpecT* spec, schema::DriftInput input = schema::DriftInput::Loss) {
-  schema::PageHinkleyT test;
-  test.input = input;
   auto drift = std::make_unique<schema::DriftT>();
-  drift->params.Set(test);
+  drift->input = input;
+  drift->params.Set(schema::PageHinkleyT());
   spec->drift.push_back(std::move(drift));
 }
 
+/// Sets `union_value` to a learner of this kind with its defaults.
+inline void SetKind(schema::LearnerParamsUnion* union_value, const std::string& kind) {
+  if (kind == "linear") union_value->Set(schema::LinearT());
+  if (kind == "rls") union_value->Set(schema::RlsT());
+  if (kind == "hoeffding_tree") union_value->Set(schema::HoeffdingTreeT());
+  if (kind == "naive_bayes") union_value->Set(schema::NaiveBayesT());
+  if (kind == "knn") union_value->Set(schema::KnnT());
+  if (kind == "adaptive_forest") union_value->Set(schema::AdaptiveForestT());
+}
+
+/// "race" runs linear, rls, knn and a tree.
 inline void SetLearner(schema::SpecT* spec, const std::string& kind) {
-  if (kind == "linear") spec->learner.Set(schema::LinearT());
-  if (kind == "rls") spec->learner.Set(schema::RlsT());
-  if (kind == "hoeffding_tree") spec->learner.Set(schema::HoeffdingTreeT());
+  if (kind != "race") return SetKind(&spec->learner, kind);
+  schema::RaceT race;
+  race.trivial = true;
+  for (const char* member : {"linear", "hoeffding_tree", "knn", "rls"}) {
+    race.members.push_back(std::make_unique<schema::RaceMemberT>());
+    SetKind(&race.members.back()->params, member);
+  }
+  spec->learner.Set(std::move(race));
 }
 
 /// `inputs` numeric features f0, f1, ... and a label column; classes 0 = regression.

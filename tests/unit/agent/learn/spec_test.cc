@@ -96,8 +96,14 @@ const Case kCases[] = {
      "target.classes"},
     {"anomaly on labels", [](auto* s) { s->task = schema::Task::Anomaly; }, Status::kInvalidArgument,
      "feature_ahead"},
-    {"no target", [](auto* s) { s->target->kind = schema::TargetKind::None; }, Status::kUnimplemented,
-     "target.kind"},
+    {"classes of no target", [](auto* s) { s->target->kind = schema::TargetKind::None; },
+     Status::kInvalidArgument, "only for task anomaly"},
+    {"no target, no scorer",
+     [](auto* s) {
+       s->task = schema::Task::Anomaly;
+       s->target->kind = schema::TargetKind::None;
+     },
+     Status::kInvalidArgument, "target.classes"},
     {"unknown target", [](auto* s) { s->target->kind = static_cast<schema::TargetKind>(9); },
      Status::kUnimplemented, "target.kind"},
     {"unknown task", [](auto* s) { s->task = static_cast<schema::Task>(7); }, Status::kUnimplemented, "task"},

@@ -1,8 +1,11 @@
 // Stages against plain reference computations.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "agent/learn/math/nan.h"
@@ -96,6 +99,130 @@ TEST(StandardScaler, MissingIsTheMeanConstantIsZeroAndOutliersAreTamed) {
   scaler.Apply(StageMode::kPeek, low);
   scaler.Apply(StageMode::kPeek, high);
   EXPECT_GT(high[0] - low[0], 0.1F);
+}
+
+// Plain moments of one input, as the header describes them.
+struct PlainScaler {
+  double decay = 0;
+  double count = 0, mean = 0, variance = 0;
+  double Apply(double value, double clip) {
+    double deviation = value - mean;
+    if (count >= 30 && variance > 0 && std::fabs(deviation) > 20 * std::sqrt(variance)) {
+      deviation = std::copysign(20 * std::sqrt(variance), deviation);
+    }
+    count += 1;
+    const double rate = std::max(1.0 / count, decay > 0 ? 1.0 - decay : 0.0);
+    mean += rate * deviation;
+    variance = (1 - rate) * (variance + rate * deviation * deviation);
+    if (!(variance > 1e-14 * mean * mean)) return 0;
+    return std::clamp((value - mean) / std::sqrt(variance), -clip, clip);
+  }
+};
+
+TEST(StandardScaler, MatchesPlainMomentsThroughDriftGapsAndOutliers) {
+  for (const size_t width : {1U, 2U, 3U, 4U, 5U, 8U, 11U}) {
+    for (const double decay : {0.0, 0.999, 0.9}) {
+      std::vector<uint16_t> inputs;
+      for (size_t i = 0; i < width; ++i) inputs.push_back(static_cast<uint16_t>(i));
+      const StandardScalerConfig config = {static_cast<uint32_t>(width), inputs, decay, 10.0};
+      const auto memory = Make<StandardScaler>(config);
+      ASSERT_EQ(memory->span().size(), (width + 3) / 4 * 128);
+      std::vector<PlainScaler> plain(width, PlainScaler{decay});
+      Numbers numbers(width);
+      for (int i = 0; i < 4000; ++i) {
+        std::vector<float> row(width);
+        for (size_t j = 0; j < width; ++j) {
+          const double size = i < 2000 ? 1.0 : 30.0;
+          row[j] = static_cast<float>(size * numbers.Normal() + static_cast<double>(j) + i * 1e-3);
+          if (j % 3 == 1 && i % 50 == 7) row[j] = kMissing;
+          if (j % 3 == 2 && i % 700 == 699) row[j] = 1e9F;
+          if (j % 5 == 3) row[j] = 2.5F;
+        }
+        const std::vector<float> before = row;
+        StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row.data());
+        for (size_t j = 0; j < width; ++j) {
+          const double expected =
+              IsNan(before[j]) ? 0.0 : plain[j].Apply(static_cast<double>(before[j]), 10.0);
+          ASSERT_NEAR(static_cast<double>(row[j]), expected, 2e-7 * (1.0 + std::fabs(expected)))
+              << width << " " << decay << " " << i << " " << j;
+        }
+      }
+      EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+    }
+  }
+}
+
+TEST(StandardScaler, LateOutliersAreTamedToo) {
+  // So late that one value hardly moves the variance, and the plain way is taken.
+  const std::vector<uint16_t> inputs = {0, 1, 2, 3};
+  const StandardScalerConfig config = {4, inputs, 0.0, 1e6};
+  const auto memory = Make<StandardScaler>(config);
+  PlainScaler plain[4];
+  Numbers numbers(11);
+  for (int i = 0; i < 60000; ++i) {
+    float row[4];
+    for (float& value : row) value = static_cast<float>(numbers.Normal());
+    if (i > 50000 && i % 10 == 0) row[i % 4] = 24.0F;
+    double expected[4];
+    for (size_t j = 0; j < 4; ++j) expected[j] = plain[j].Apply(static_cast<double>(row[j]), 1e6);
+    StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row);
+    for (size_t j = 0; j < 4; ++j)
+      ASSERT_NEAR(static_cast<double>(row[j]), expected[j], 2e-7 * (1.0 + std::fabs(expected[j]))) << i;
+  }
+}
+
+TEST(StandardScaler, NeighboursAndScatteredInputsGiveTheSameBits) {
+  const std::vector<uint16_t> together = {0, 1, 2, 3, 4, 5};
+  const std::vector<uint16_t> scattered = {0, 2, 3, 5, 7, 8};
+  const StandardScalerConfig a = {6, together, 0.0, 10.0};
+  const StandardScalerConfig b = {9, scattered, 0.0, 10.0};
+  const auto memory_a = Make<StandardScaler>(a);
+  const auto memory_b = Make<StandardScaler>(b);
+  Numbers numbers(9);
+  for (int i = 0; i < 1000; ++i) {
+    float row_a[6];
+    float row_b[9] = {};
+    for (size_t j = 0; j < 6; ++j) {
+      row_a[j] = i % 11 == 3 ? kMissing : static_cast<float>(numbers.Normal());
+      row_b[scattered[j]] = row_a[j];
+    }
+    StandardScaler(a, memory_a->span()).Apply(StageMode::kLearn, row_a);
+    StandardScaler(b, memory_b->span()).Apply(StageMode::kLearn, row_b);
+    for (size_t j = 0; j < 6; ++j)
+      ASSERT_EQ(std::bit_cast<uint32_t>(row_a[j]), std::bit_cast<uint32_t>(row_b[scattered[j]])) << i;
+    ASSERT_EQ(row_b[1] + row_b[4] + row_b[6], 0.0F);
+  }
+  EXPECT_TRUE(std::equal(memory_a->span().begin(), memory_a->span().end(), memory_b->span().begin()));
+}
+
+TEST(StandardScaler, WildValuesStayFiniteAndDamageIsRefused) {
+  const std::vector<uint16_t> inputs = {0, 1, 2, 3, 4};
+  const StandardScalerConfig config = {5, inputs, 0.0, 10.0};
+  const auto memory = Make<StandardScaler>(config);
+  const float wild[] = {1e30F, -1e30F, 1e-40F, 0.0F, 1.0F, 3e-20F, kMissing};
+  Numbers numbers(10);
+  for (int i = 0; i < 3000; ++i) {
+    float row[5];
+    for (size_t j = 0; j < 5; ++j) row[j] = wild[numbers.Below(j == 4 ? 2 : 7)];
+    StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row);
+    for (const float value : row) ASSERT_LE(std::fabs(value), 10.0F);
+  }
+  ASSERT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+  // count, mean, variance and inverse deviation of the first four inputs lie one after another.
+  const std::vector<uint8_t> good(memory->span().begin(), memory->span().end());
+  for (const auto& [at, value] : std::vector<std::pair<size_t, double>>{{0, -1.0},
+                                                                        {0, 1.5},
+                                                                        {32, 1e40},
+                                                                        {64, -1.0},
+                                                                        {64, 1.0},
+                                                                        {96, -1.0},
+                                                                        {96, 1e-3},
+                                                                        {96, std::nan("")}}) {
+    base::Store(memory->span().data() + at, value);
+    EXPECT_EQ(StandardScaler::Validate(config, memory->span()), base::Status::kDataLoss)
+        << at << " " << value;
+    std::copy(good.begin(), good.end(), memory->span().begin());
+  }
 }
 
 TEST(StandardScaler, OnlyLearningMovesTheMoments) {

@@ -150,7 +150,7 @@ TEST(SpecText, ChecksEveryRange) {
       learner("linear", "rate = 0").Says("s.toml:17: [learner] rate: 0 is out of range; it must be above 0"));
   EXPECT_TRUE(learner("linear", "rate = nan").Says("[learner] rate"));
   EXPECT_TRUE(learner("linear", "l2 = -1").Says("[learner] l2"));
-  EXPECT_TRUE(learner("linear", "adaptive = 1").Says("must be true or false"));
+  EXPECT_TRUE(learner("race", "trivial = 1").Says("must be true or false"));
   EXPECT_TRUE(learner("rls", "forgetting = 1.1").Says("[learner] forgetting"));
   EXPECT_TRUE(learner("hoeffding_tree", "delta = 1").Says("[learner] delta"));
   EXPECT_TRUE(learner("hoeffding_tree", "max_depth = 65").Says("from 1 to 64"));
