@@ -175,7 +175,8 @@ void Agent::FeedSamples(int64_t now_ns) {
     const bool timed = fed_++ % kTimedOneIn == 0;
     const int64_t before_ns = timed ? at_.clock.MonotonicNs() : 0;
     FeedResult result;
-    if (!Ok(feed_.OnRecord(record, &result))) {
+    const bool each_timed = timed || at_.updater.WantsLatency();
+    if (!Ok(feed_.OnRecord(record, &result, each_timed ? &at_.clock : nullptr))) {
       at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::DataError,
                                          .detail = "no column of the source is a feature"},
                         config_.model);
@@ -191,6 +192,7 @@ void Agent::FeedSamples(int64_t now_ns) {
 void Agent::OnSample(const FeedResult& result) {
   if (!Finite(result.champion)) at_.updater.OnChampionFailed();
   if (!Finite(result.challenger)) at_.updater.OnChallengerFailed(schema::Reason::NotFinite);
+  if (result.challenger.took_ns >= 0) at_.updater.OnChallengerLatency(result.challenger.took_ns);
   ReportAlarms(result);
   if (result.has_truth && result.champion.observed && result.champion.output.has_score) {
     scorer_.Add(result.champion.output.anomaly_score, result.truth);

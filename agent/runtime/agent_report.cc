@@ -301,7 +301,7 @@ void Agent::SendMetrics() {
   AddDeviceMetrics(wall_ns, &values);
   at_.reporter.Send(std::span<const telemetry::MetricValue>(values.begin(), values.size()), {});
   // Progress of a transfer or a trial is worth telling between its steps.
-  const schema::UpdateState state = at_.updater.Status().state;
+  const schema::UpdateState state = at_.updater.state();
   update_due_ =
       update_due_ || state == schema::UpdateState::Transferring || state == schema::UpdateState::Trial;
   values.Clear();

@@ -33,9 +33,10 @@ bool SampleFeed::Decode(Lane* lane, const hal::Record& record, stream::DecodedSa
 }
 
 void SampleFeed::Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample,
-                     FeedAnswer* answer) {
+                     hal::Clock* timer, FeedAnswer* answer) {
   learn::Model& model = *lane->at.model;
   const std::span<const float> values(lane->values.data(), lane->decoder->feature_count());
+  const int64_t before_ns = timer != nullptr ? timer->MonotonicNs() : 0;
   marker_.Enter(lane->at.package);
   answer->observed = Ok(model.Observe(record.sequence, record.time_ns, values, &answer->output));
   if (answer->observed && answer->output.outcome.valid) {
@@ -48,9 +49,10 @@ void SampleFeed::Run(Lane* lane, const hal::Record& record, const stream::Decode
     answer->learned = Ok(model.Learn(record.sequence, sample.label.value, 1.0, &answer->outcome));
   }
   marker_.Leave();
+  if (timer != nullptr) answer->took_ns = timer->MonotonicNs() - before_ns;
 }
 
-Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result) {
+Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result, hal::Clock* timer) {
   *result = FeedResult{};
   if (record.kind == hal::RecordKind::kHeader) {
     header_bytes_ = 0;
@@ -81,7 +83,7 @@ Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result) {
       result->has_truth = true;
       result->truth = sample.truth.value != 0;
     }
-    Run(lane, record, sample, lane == &champion_ ? &result->champion : &result->challenger);
+    Run(lane, record, sample, timer, lane == &champion_ ? &result->champion : &result->challenger);
   }
   ++(result->is_sample ? counters_.samples : counters_.skipped);
   return Status::kOk;

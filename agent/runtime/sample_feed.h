@@ -11,6 +11,7 @@
 #include "agent/learn/image/model.h"
 #include "agent/runtime/run_marker.h"
 #include "agent/stream/decoder.h"
+#include "hal/api/clock.h"
 #include "hal/api/sample_source.h"
 
 namespace dipper::runtime {
@@ -29,6 +30,7 @@ struct FeedAnswer {
   learn::Output output;
   bool learned = false;  ///< `outcome` holds the scored label.
   learn::Outcome outcome;
+  int64_t took_ns = -1;  ///< Observe and Learn together; -1: not timed.
 };
 
 struct FeedResult {
@@ -57,9 +59,10 @@ class SampleFeed {
   void SetModels(const FeedModel& champion, const FeedModel& challenger);
 
   /// Feeds one record to both models. Cost: the models' Observe and Learn.
+  /// @param timer  Times each model; null: neither.
   /// kOk: `*result` says what came of it, which may be that the record was skipped and counted.
   /// kFailedPrecondition: the header has no column that the champion knows.
-  base::Status OnRecord(const hal::Record& record, FeedResult* result);
+  base::Status OnRecord(const hal::Record& record, FeedResult* result, hal::Clock* timer = nullptr);
 
   const FeedCounters& counters() const { return counters_; }
 
@@ -73,7 +76,8 @@ class SampleFeed {
 
   void Bind(Lane* lane, const FeedModel& to);
   bool Decode(Lane* lane, const hal::Record& record, stream::DecodedSample* sample);
-  void Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample, FeedAnswer* answer);
+  void Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample, hal::Clock* timer,
+           FeedAnswer* answer);
 
   std::string_view truth_;
   RunMarker& marker_;

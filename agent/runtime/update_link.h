@@ -22,6 +22,9 @@ class UpdateLink final : public update::UpdateObserver, public update::BlockTran
   void WantGroup(const base::Digest& package, uint32_t group) override {
     agent_->WantTopic(telemetry::BlockGroupFilter(fleet_, package, group));
   }
+  void WantBlock(const base::Digest& package, uint32_t block) override {
+    agent_->WantTopic(telemetry::BlockTopic(fleet_, package, block));
+  }
   void Done(const base::Digest& package) override {
     (void)package;  // at most one package is wanted at a time
     agent_->WantNothing();

@@ -35,17 +35,15 @@ uint64_t Backlog::LiveSectors() const {
 base::Result<Backlog::Entry> Backlog::ReadHeader(uint64_t sector) {
   std::array<uint8_t, kHeaderBytes> bytes;
   DIPPER_RETURN_IF_ERROR(ReadRetrying(data_, OffsetOf(sector), bytes));
-  const auto length = Unseal(bytes, kMagic, kLayout);
-  if (!length.ok()) return length.status();
-  base::ByteReader reader(base::ByteView(bytes).subspan(kEnvelopeBytes));
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader, UnsealBody(bytes, kMagic, kLayout, kHeaderBytes));
   Entry entry;
   entry.sector = sector;
   entry.sequence = reader.Get<uint64_t>();
   entry.length = reader.Get<uint32_t>();
   entry.payload_crc = reader.Get<uint32_t>();
   entry.kind = reader.Get<uint16_t>();
-  const bool good = *length == kHeaderBytes && entry.sequence != 0 && entry.length != 0 &&
-                    entry.length <= kMaxBacklogEntryBytes && sector + SectorsFor(entry.length) <= sectors_;
+  const bool good = entry.sequence != 0 && entry.length != 0 && entry.length <= kMaxBacklogEntryBytes &&
+                    sector + SectorsFor(entry.length) <= sectors_;
   if (!good) return Status::kDataLoss;
   return entry;
 }
@@ -108,12 +106,15 @@ Status Backlog::MakeRoom(uint64_t needed) {
 Status Backlog::WriteEntry(const Entry& entry, base::ByteView payload) {
   const auto sector = base::MutableBytes(scratch_).first(stride_);
   std::fill(sector.begin(), sector.end(), uint8_t{0});
-  base::ByteWriter writer(sector.subspan(kEnvelopeBytes));
+  const auto header = sector.first(kHeaderBytes);
+  base::ByteWriter writer = BodyWriter(header, kHeaderBytes);
   writer.Put(entry.sequence);
   writer.Put(entry.length);
   writer.Put(entry.payload_crc);
   writer.Put(entry.kind);
-  Seal(sector.first(kHeaderBytes), kMagic, kLayout);
+  writer.Put(uint16_t{0});
+  writer.Put(uint32_t{0});
+  SealFilled(header, writer, kMagic, kLayout);
   const size_t head = std::min<size_t>(payload.size(), stride_ - kHeaderBytes);
   std::copy_n(payload.begin(), head, sector.begin() + kHeaderBytes);
   DIPPER_RETURN_IF_ERROR(data_.Write(OffsetOf(entry.sector), sector));

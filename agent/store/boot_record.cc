@@ -19,18 +19,6 @@ bool KnownSlot(SlotId slot) {
   return slot == SlotId::kA || slot == SlotId::kB || slot == SlotId::kFactory || slot == SlotId::kNone;
 }
 
-void PutVersion(base::ByteWriter& writer, base::SecurityVersion version) {
-  writer.Put(version.epoch);
-  writer.Put(version.version);
-}
-
-base::SecurityVersion GetVersion(base::ByteReader& reader) {
-  base::SecurityVersion version;
-  version.epoch = reader.Get<uint32_t>();
-  version.version = reader.Get<uint32_t>();
-  return version;
-}
-
 bool InRange(const BootRecord& record) {
   return KnownSlot(record.lkg_slot) && KnownSlot(record.trial_slot) &&
          record.trial_slot != SlotId::kFactory && record.tries_left <= kTriesPerTrial &&
@@ -84,8 +72,7 @@ void BootRecord::ClearTrial() {
 }
 
 void EncodeBootRecord(const BootRecord& record, base::MutableBytes out) {
-  DIPPER_CHECK(out.size() == kBootRecordBytes);
-  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  base::ByteWriter writer = BodyWriter(out, kBootRecordBytes);
   writer.Put(record.sequence);
   writer.Put(record.lkg_slot);
   writer.Put(record.trial_slot);
@@ -104,15 +91,12 @@ void EncodeBootRecord(const BootRecord& record, base::MutableBytes out) {
     writer.Put(entry.reason);
     writer.Put(uint16_t{0});
   }
-  DIPPER_CHECK(!writer.overflow() && writer.position() + kEnvelopeBytes == kBootRecordBytes);
-  Seal(out, kMagic, kBootRecordLayout);
+  SealFilled(out, writer, kMagic, kBootRecordLayout);
 }
 
 base::Result<BootRecord> DecodeBootRecord(base::ByteView bytes) {
-  const auto length = Unseal(bytes, kMagic, kBootRecordLayout);
-  if (!length.ok()) return length.status();
-  if (*length != kBootRecordBytes) return Status::kDataLoss;
-  base::ByteReader reader(bytes.subspan(kEnvelopeBytes));
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
+                          UnsealBody(bytes, kMagic, kBootRecordLayout, kBootRecordBytes));
   BootRecord record;
   record.sequence = reader.Get<uint64_t>();
   record.lkg_slot = reader.Get<SlotId>();

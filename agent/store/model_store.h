@@ -89,7 +89,8 @@ class ModelStore {
   /// reported as done.
   base::Result<schema::Reason> Undo(StartDecision* decision);
   /// The slot that Undo would go to, kNone when it would refuse. Reads and verifies that slot.
-  SlotId UndoTarget();
+  /// @param package  Becomes the digest of the package in it, zero without one; may be null.
+  SlotId UndoTarget(base::Digest* package = nullptr);
   /// All components have answered for the healthy time: once a start; clears the champion's counts, gives the
   /// running trial's try back (at most 12 times), opens staging. Never changes the rung.
   base::Status HealthyMark();
@@ -102,8 +103,9 @@ class ModelStore {
   /// down. `reason` is an own failure (kInvalidArgument otherwise) and denies the package when its slot is
   /// left.
   base::Result<StartDecision> ChampionFailed(schema::Reason reason);
-  /// The chosen image cannot be attached: one rung down at once.
-  base::Result<StartDecision> ChampionUnloadable();
+  /// The chosen image cannot be attached: one rung down at once. Leaving the slot denies the package only
+  /// when `reason` is an own failure: not when the medium or another agent's layout is to blame.
+  base::Result<StartDecision> ChampionUnloadable(schema::Reason reason);
 
   // Checkpoints
   // -------------------------------------------------------------------------------------------------

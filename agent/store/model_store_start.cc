@@ -118,17 +118,18 @@ Status ModelStore::Recover(bool found) {
 /// Rule 3 for a pending trial: None when it may run, otherwise why it ends.
 schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
   const auto facts = VerifySlot(record_.trial_slot);
-  const bool good = facts.ok() && facts->digest == record_.trial_digest && facts->version >= record_.floor &&
-                    !record_.IsDenied(record_.trial_digest);
-  if (good && record_.tries_left > 0) {
+  const bool whole = facts.ok() && facts->digest == record_.trial_digest;
+  const bool allowed = whole && facts->version >= record_.floor && !record_.IsDenied(record_.trial_digest);
+  if (allowed && record_.tries_left > 0) {
     trial_version_ = facts->version;
     return schema::Reason::None;
   }
   if (own_failure) return reason;
   if (Mutated(Mutation::kDenyOutOfTries)) return schema::Reason::Crash;
-  if (good) return schema::Reason::OutOfTries;
-  return !facts.ok() && facts.status() == Status::kUnavailable ? schema::Reason::StorageError
-                                                               : schema::Reason::BadDigest;
+  if (allowed) return schema::Reason::OutOfTries;
+  // The bytes were right when they were staged; what is wrong now is the medium's.
+  if (!whole) return schema::Reason::StorageError;
+  return facts->version < record_.floor ? schema::Reason::BelowFloor : schema::Reason::Denied;
 }
 
 /// Rules 3, 7 and 8: charges the previous run's end to whom the note names, takes a try of the pending trial
@@ -248,12 +249,12 @@ base::Result<StartDecision> ModelStore::ChampionFailed(schema::Reason reason) {
   return Decide();
 }
 
-base::Result<StartDecision> ModelStore::ChampionUnloadable() {
+base::Result<StartDecision> ModelStore::ChampionUnloadable(schema::Reason reason) {
   if (!started_ || record_.lkg_slot == SlotId::kNone) return Status::kFailedPrecondition;
   decision_ = {};
   BootRecord next = record_;
-  next.own_failures = kMaxOwnFailures;
-  StepDown(&next, schema::Reason::SelfTest);
+  next.own_failures = IsOwnFailure(reason) ? kMaxOwnFailures : uint8_t{0};
+  StepDown(&next, reason);
   Note(ApplyStep(next));
   return Decide();
 }

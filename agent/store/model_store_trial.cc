@@ -190,9 +190,11 @@ schema::Reason ModelStore::FindUndo(Candidate* target) {
   return target->slot == SlotId::kNone ? refusal : schema::Reason::None;
 }
 
-SlotId ModelStore::UndoTarget() {
+SlotId ModelStore::UndoTarget(base::Digest* package) {
   Candidate target;
-  return started_ && FindUndo(&target) == schema::Reason::None ? target.slot : SlotId::kNone;
+  if (!started_ || FindUndo(&target) != schema::Reason::None) target = {};
+  if (package != nullptr) *package = target.facts.digest;
+  return target.slot;
 }
 
 base::Result<schema::Reason> ModelStore::Undo(StartDecision* decision) {

@@ -44,6 +44,35 @@ base::Result<uint32_t> Unseal(base::ByteView bytes, uint32_t magic, uint16_t lay
   return length;
 }
 
+base::ByteWriter BodyWriter(base::MutableBytes out, uint32_t length) {
+  DIPPER_CHECK(out.size() == length && length > kEnvelopeBytes);
+  return base::ByteWriter(out.subspan(kEnvelopeBytes));
+}
+
+void SealFilled(base::MutableBytes out, const base::ByteWriter& writer, uint32_t magic, uint16_t layout) {
+  DIPPER_CHECK(!writer.overflow() && writer.position() + kEnvelopeBytes == out.size());
+  Seal(out, magic, layout);
+}
+
+base::Result<base::ByteReader> UnsealBody(base::ByteView bytes, uint32_t magic, uint16_t layout,
+                                          uint32_t length) {
+  DIPPER_ASSIGN_OR_RETURN(const uint32_t found, Unseal(bytes, magic, layout));
+  if (found != length) return Status::kDataLoss;
+  return base::ByteReader(bytes.subspan(kEnvelopeBytes, length - kEnvelopeBytes));
+}
+
+void PutVersion(base::ByteWriter& writer, base::SecurityVersion version) {
+  writer.Put(version.epoch);
+  writer.Put(version.version);
+}
+
+base::SecurityVersion GetVersion(base::ByteReader& reader) {
+  base::SecurityVersion version;
+  version.epoch = reader.Get<uint32_t>();
+  version.version = reader.Get<uint32_t>();
+  return version;
+}
+
 Status ReadRetrying(hal::Partition& partition, uint64_t offset, base::MutableBytes to) {
   Status status = Status::kUnavailable;
   for (int attempt = 0; attempt < kReadAttempts && status == Status::kUnavailable; ++attempt) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "agent/base/bytes.h"
+#include "agent/base/security_version.h"
 #include "agent/base/status.h"
 #include "hal/api/partition.h"
 
@@ -23,6 +24,18 @@ void Seal(base::MutableBytes bytes, uint32_t magic, uint16_t layout);
 /// Checks the envelope at the start of `bytes` and returns the structure's length, at most bytes.size().
 /// kDataLoss: magic, length or CRC. kUnimplemented: good CRC, another layout.
 base::Result<uint32_t> Unseal(base::ByteView bytes, uint32_t magic, uint16_t layout);
+
+// Structures of a fixed length: one way to write and to read them.
+/// Writer over the body of a structure that is exactly `length` bytes; `out` must be that long.
+base::ByteWriter BodyWriter(base::MutableBytes out, uint32_t length);
+/// Fills in the envelope behind `writer` (BodyWriter's, of the same bytes), which must have filled the body.
+void SealFilled(base::MutableBytes out, const base::ByteWriter& writer, uint32_t magic, uint16_t layout);
+/// Reader over the body of a structure that is exactly `length` bytes. Errors as Unseal; kDataLoss also:
+/// another length.
+base::Result<base::ByteReader> UnsealBody(base::ByteView bytes, uint32_t magic, uint16_t layout,
+                                          uint32_t length);
+void PutVersion(base::ByteWriter& writer, base::SecurityVersion version);
+base::SecurityVersion GetVersion(base::ByteReader& reader);
 
 // A failing read or write is tried again before it counts: one bad call must not look like lost bytes.
 base::Status ReadRetrying(hal::Partition& partition, uint64_t offset, base::MutableBytes to);

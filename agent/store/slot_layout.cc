@@ -15,13 +15,6 @@ constexpr uint32_t kHeaderMagic = 0x544C5344;      // "DSLT"
 constexpr uint32_t kMarkMagic = 0x4B524D44;        // "DMRK"
 constexpr uint32_t kCheckpointMagic = 0x50434B44;  // "DKCP"
 
-base::Result<base::ByteView> Body(base::ByteView bytes, uint32_t magic, uint32_t expected) {
-  const auto length = Unseal(bytes, magic, kLayout);
-  if (!length.ok()) return length.status();
-  if (*length != expected) return Status::kDataLoss;
-  return bytes.subspan(kEnvelopeBytes, expected - kEnvelopeBytes);
-}
-
 }  // namespace
 
 base::Result<SlotLayout> ComputeSlotLayout(const hal::Geometry& geometry) {
@@ -45,17 +38,15 @@ base::Result<SlotLayout> ComputeSlotLayout(const hal::Geometry& geometry) {
 }
 
 void EncodeSlotHeader(const SlotHeader& header, base::MutableBytes out) {
-  DIPPER_CHECK(out.size() == kSlotHeaderBytes);
-  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  base::ByteWriter writer = BodyWriter(out, kSlotHeaderBytes);
   writer.PutDigest(header.digest);
   writer.Put(header.package_bytes);
-  DIPPER_CHECK(!writer.overflow());
-  Seal(out, kHeaderMagic, kLayout);
+  SealFilled(out, writer, kHeaderMagic, kLayout);
 }
 
 base::Result<SlotHeader> DecodeSlotHeader(base::ByteView bytes) {
-  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kHeaderMagic, kSlotHeaderBytes));
-  base::ByteReader reader(body);
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
+                          UnsealBody(bytes, kHeaderMagic, kLayout, kSlotHeaderBytes));
   SlotHeader header;
   header.digest = reader.GetDigest();
   header.package_bytes = reader.Get<uint64_t>();
@@ -63,31 +54,25 @@ base::Result<SlotHeader> DecodeSlotHeader(base::ByteView bytes) {
 }
 
 void EncodeConfirmMark(const ConfirmMark& mark, base::MutableBytes out) {
-  DIPPER_CHECK(out.size() == kConfirmMarkBytes);
-  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  base::ByteWriter writer = BodyWriter(out, kConfirmMarkBytes);
   writer.PutDigest(mark.digest);
-  writer.Put(mark.floor.epoch);
-  writer.Put(mark.floor.version);
+  PutVersion(writer, mark.floor);
   writer.Put(mark.sequence);
-  DIPPER_CHECK(!writer.overflow());
-  Seal(out, kMarkMagic, kLayout);
+  SealFilled(out, writer, kMarkMagic, kLayout);
 }
 
 base::Result<ConfirmMark> DecodeConfirmMark(base::ByteView bytes) {
-  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kMarkMagic, kConfirmMarkBytes));
-  base::ByteReader reader(body);
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader, UnsealBody(bytes, kMarkMagic, kLayout, kConfirmMarkBytes));
   ConfirmMark mark;
   mark.digest = reader.GetDigest();
-  mark.floor.epoch = reader.Get<uint32_t>();
-  mark.floor.version = reader.Get<uint32_t>();
+  mark.floor = GetVersion(reader);
   mark.sequence = reader.Get<uint64_t>();
   if (mark.digest.IsZero()) return Status::kDataLoss;
   return mark;
 }
 
 void EncodeCheckpointInfo(const CheckpointInfo& info, base::MutableBytes out) {
-  DIPPER_CHECK(out.size() == kCheckpointInfoBytes);
-  base::ByteWriter writer(out.subspan(kEnvelopeBytes));
+  base::ByteWriter writer = BodyWriter(out, kCheckpointInfoBytes);
   writer.PutDigest(info.package_digest);
   writer.Put(info.sequence);
   writer.Put(info.samples);
@@ -95,13 +80,12 @@ void EncodeCheckpointInfo(const CheckpointInfo& info, base::MutableBytes out) {
   writer.PutDigest(info.image_digest);
   writer.Put(info.gate_bytes);
   writer.Put(info.gate_crc);
-  DIPPER_CHECK(!writer.overflow() && writer.position() + kEnvelopeBytes == kCheckpointInfoBytes);
-  Seal(out, kCheckpointMagic, kLayout);
+  SealFilled(out, writer, kCheckpointMagic, kLayout);
 }
 
 base::Result<CheckpointInfo> DecodeCheckpointInfo(base::ByteView bytes) {
-  DIPPER_ASSIGN_OR_RETURN(const base::ByteView body, Body(bytes, kCheckpointMagic, kCheckpointInfoBytes));
-  base::ByteReader reader(body);
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
+                          UnsealBody(bytes, kCheckpointMagic, kLayout, kCheckpointInfoBytes));
   CheckpointInfo info;
   info.package_digest = reader.GetDigest();
   info.sequence = reader.Get<uint64_t>();

@@ -23,6 +23,16 @@ double TailConstant(double stake) {
   return (-learn::Log1p(-stake) - stake - square / 2 - square * stake / 3) / (square * square);
 }
 
+/// Of each stake; a logarithm a stake, a lane and a look would be half of a verdict's cost.
+const std::array<double, kStakes.size()>& TailConstants() {
+  static const auto constants = [] {
+    std::array<double, kStakes.size()> made{};
+    std::transform(kStakes.begin(), kStakes.end(), made.begin(), TailConstant);
+    return made;
+  }();
+  return constants;
+}
+
 double Clip(double loss, double bound) {
   if (!std::isfinite(loss) || loss < 0) return bound;
   return std::min(loss, bound);
@@ -100,32 +110,51 @@ void Gate::Add(double challenger_loss, double rival_loss) {
   lane.s4 += x * x * x * x;
 }
 
-double Gate::Evidence(Side side, double threshold) const {
+/// Logarithms of what the stakes have won in one lane: at most that of a martingale when the threshold holds.
+std::array<double, 8> Gate::LogWealths(Side side, double threshold, const GateLane& lane) const {
   const bool below = side == Side::kBelow;
   // How far X can lie on the losing side of the threshold.
   const double range = below ? 1 - threshold : Ratio() + threshold;
-  double sum = 0;
+  const auto& tail = TailConstants();
+  std::array<double, 4> powers = PowersBelow(lane, threshold);
+  if (!below) {
+    powers[0] = -powers[0];
+    powers[2] = -powers[2];
+  }
+  std::array<double, kStakes.size()> wealths{};
+  for (size_t k = 0; k < kStakes.size(); ++k) {
+    const double rate = kStakes[k] / range, square = rate * rate;
+    wealths[k] = rate * powers[0] - square * powers[1] / 2 + square * rate * powers[2] / 3 -
+                 tail[k] * square * square * powers[3];
+  }
+  return wealths;
+}
+
+/// The mean of all wealths is at least 1 / alpha.
+bool Gate::Reached(Side side, double threshold) const {
+  // A mean is not above its largest term: nearly every look ends here, without an exponential.
+  const double needed = -learn::Log(config_.alpha) - 1e-9;
+  double largest = needed - 1;
   for (uint32_t i = 0; i < LaneCount(); ++i) {
-    std::array<double, 4> powers = PowersBelow(state_.lanes[i], threshold);
-    if (!below) {
-      powers[0] = -powers[0];
-      powers[2] = -powers[2];
-    }
-    for (const double stake : kStakes) {
-      const double rate = stake / range, square = rate * rate;
-      const double log_wealth = rate * powers[0] - square * powers[1] / 2 + square * rate * powers[2] / 3 -
-                                TailConstant(stake) * square * square * powers[3];
-      sum += learn::Exp(std::min(log_wealth, 600.0));
+    for (const double wealth : LogWealths(side, threshold, state_.lanes[i])) {
+      largest = std::max(largest, wealth);
     }
   }
-  return sum / (static_cast<double>(kStakes.size()) * LaneCount());
+  if (largest < needed) return false;
+  double sum = 0;
+  for (uint32_t i = 0; i < LaneCount(); ++i) {
+    for (const double wealth : LogWealths(side, threshold, state_.lanes[i])) {
+      sum += learn::Exp(std::min(wealth, 600.0));
+    }
+  }
+  return sum / (static_cast<double>(kStakes.size()) * LaneCount()) >= 1 / config_.alpha;
 }
 
 bool Gate::Shown(Side side) const {
   // A margin of the whole bound leaves nothing to show for one side and everything for the other.
   const double threshold = Margin();
   if (side == Side::kBelow && threshold >= 1) return true;
-  return Evidence(side, threshold) >= 1 / config_.alpha;
+  return Reached(side, threshold);
 }
 
 double Gate::RecentExcess() const {
@@ -134,16 +163,20 @@ double Gate::RecentExcess() const {
   return state_.recent_count == 0 ? 0 : sum / state_.recent_count - Margin();
 }
 
+bool Gate::AtDeadline() const {
+  const bool samples_up = config_.deadline_samples != 0 && state_.seen >= config_.deadline_samples;
+  const bool time_up =
+      config_.deadline_seconds != 0 && state_.powered_ns / 1'000'000'000 >= config_.deadline_seconds;
+  return samples_up || time_up;
+}
+
 GateVerdict Gate::Verdict() const {
   if (config_.paired && state_.counted > 0) {
     if (Shown(Side::kAbove)) return GateVerdict::kFallBack;
     const bool recent_good = state_.recent_count == config_.recent && RecentExcess() <= 0;
     if (recent_good && Shown(Side::kBelow)) return GateVerdict::kConfirm;
   }
-  const bool samples_up = config_.deadline_samples != 0 && state_.seen >= config_.deadline_samples;
-  const bool time_up =
-      config_.deadline_seconds != 0 && state_.powered_ns / 1'000'000'000 >= config_.deadline_seconds;
-  if (!samples_up && !time_up) return GateVerdict::kContinue;
+  if (!AtDeadline()) return GateVerdict::kContinue;
   return config_.confirm_at_deadline ? GateVerdict::kDeadlineConfirm : GateVerdict::kDeadlineFallBack;
 }
 
@@ -162,13 +195,13 @@ double Gate::Limit(Side side) const {
   bool found = false;
   for (int step = 1; step < kWalk && !found; ++step) {
     outside = mean + (end - mean) * step / kWalk;
-    found = Evidence(side, outside) >= 1 / config_.alpha;
+    found = Reached(side, outside);
     if (!found) inside = outside;
   }
   if (!found) return end;
   for (int step = 0; step < 24; ++step) {
     const double middle = (inside + outside) / 2;
-    (Evidence(side, middle) >= 1 / config_.alpha ? outside : inside) = middle;
+    (Reached(side, middle) ? outside : inside) = middle;
   }
   return outside;
 }

@@ -97,9 +97,11 @@ class Gate {
   /// Powered-on time since the last call.
   void AddPoweredTime(uint64_t ns) { state_.powered_ns += ns; }
 
-  /// Cost: O(lanes) exponentials. May be asked as often as wanted: the error bounds hold for all times
-  /// together.
+  /// Cost: O(lanes), and exponentials only near a decision. May be asked as often as wanted: the error bounds
+  /// hold for all times together.
   GateVerdict Verdict() const;
+  /// Labelled samples or powered-on time are up, whatever has been shown.
+  bool AtDeadline() const;
   /// Cost: two bisections over Verdict's sums, about 100 times its cost.
   GateReport Report() const;
 
@@ -111,7 +113,8 @@ class Gate {
 
  private:
   enum class Side : uint8_t { kBelow, kAbove };
-  double Evidence(Side side, double threshold) const;
+  std::array<double, 8> LogWealths(Side side, double threshold, const GateLane& lane) const;
+  bool Reached(Side side, double threshold) const;
   double Limit(Side side) const;
   bool Shown(Side side) const;
   void FixBound();

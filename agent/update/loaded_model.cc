@@ -59,13 +59,18 @@ Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit) {
   if (manifest.model() != fit.model_id) return Reason::WrongTarget;
   if (!manifest.FitsHardware(fit.hardware)) return Reason::WrongHardware;
   if (!manifest.FitsAgent(fit.agent_major, fit.agent_minor, fit.agent_patch)) return Reason::WrongAgent;
+  if (const Reason unknown = CheckVersions(manifest); unknown != Reason::None) return unknown;
+  return manifest.image_bytes() > fit.max_image_bytes ? Reason::TooLarge : Reason::None;
+}
+
+Reason CheckVersions(const package::Manifest& manifest) {
   if (manifest.table().layouts() != nullptr) {
     for (const schema::LayoutVersion* layout : *manifest.table().layouts()) {
       if (layout->version() != learn::kImageLayoutVersion) return Reason::UnknownLayout;
     }
   }
-  if (manifest.table().numerics_version() != learn::kNumericsVersion) return Reason::UnknownNumerics;
-  return manifest.image_bytes() > fit.max_image_bytes ? Reason::TooLarge : Reason::None;
+  const bool known = manifest.table().numerics_version() == learn::kNumericsVersion;
+  return known ? Reason::None : Reason::UnknownNumerics;
 }
 
 Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to) {
@@ -76,8 +81,8 @@ Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to) {
   const base::ByteView copy(reinterpret_cast<const uint8_t*>(to->spec_memory.get()), bytes.size());
   auto spec = learn::Spec::Parse(copy);
   if (!spec.ok()) {
-    const bool unknown = spec.status() == Status::kUnimplemented;
-    return unknown && HasFaultStage(*schema::GetSpec(copy.data())) ? Reason::FaultStage : Reason::BadSpec;
+    if (spec.status() != Status::kUnimplemented) return Reason::BadSpec;
+    return HasFaultStage(*schema::GetSpec(copy.data())) ? Reason::FaultStage : Reason::UnknownLayout;
   }
   if (spec->model_id() != manifest.model()) return Reason::WrongTarget;
   if (spec->state_bytes() > to->memory.size()) return Reason::TooLarge;

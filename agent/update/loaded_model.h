@@ -41,8 +41,12 @@ struct DeviceFit {
 /// None, WrongTarget, WrongHardware, WrongAgent, UnknownLayout, UnknownNumerics, TooLarge, BadFormat.
 schema::Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit);
 
+/// Only whether this agent knows what the image is made of: None, UnknownLayout, UnknownNumerics.
+schema::Reason CheckVersions(const package::Manifest& manifest);
+
 /// Takes names and spec of a manifest; the image memory stays untouched.
-/// None, BadSpec, FaultStage, TooLarge (spec or image), WrongTarget (spec of another model).
+/// None, BadSpec, FaultStage, UnknownLayout (a part that this agent does not know), TooLarge (spec or image),
+/// WrongTarget (spec of another model).
 schema::Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to);
 
 /// Decodes the payload and attaches it (after TakeSpec). None; BadBlock, BadDigest, StorageError, TooLarge;

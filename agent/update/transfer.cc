@@ -45,6 +45,7 @@ void Transfer::Begin(const package::OfferFacts& offer, int64_t now_ns) {
   has_manifest_ = false;
   have_ = unsaved_ = group_ = 0;
   wanted_group_ = kNoGroup;
+  probe_ = Probe::kDue;
   phase_ = Phase::kManifest;
   Progress(now_ns);
   Want();
@@ -153,9 +154,10 @@ TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, ba
     return {};
   }
   if (index >= state_.block_count) return Bad(Reason::BadBlock, now_ns);
+  NoteDelivery(index);
   if (state_.Has(index)) {
     ++counts_.duplicates;
-    return {};
+    return NextGroup(now_ns);
   }
   const Reason reason = package::VerifyBlock(manifest_, index, stored);
   if (reason != Reason::None) return Bad(reason, now_ns);
@@ -170,7 +172,40 @@ TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, ba
     const TransferResult persisted = Persist();
     if (persisted.kind != TransferResult::kGoingOn) return persisted;
   }
-  return NextGroup(now_ns);
+  const bool probed = probe_ == Probe::kAsked;
+  if (probed) {
+    probe_ = Probe::kDelivered;
+    wanted_group_ = kNoGroup;
+  }
+  const TransferResult next = NextGroup(now_ns);
+  // A broker that is only slow has as long as before to bring the rest.
+  if (probed) next_wish_ns_ = now_ns + QuietNs(config_.probe_after);
+  return next;
+}
+
+/// What was not asked for alone has come by a wildcard; the probed block may come twice.
+void Transfer::NoteDelivery(uint32_t index) {
+  const bool probing = probe_ == Probe::kAsked || probe_ == Probe::kDelivered;
+  if (probing && index == probe_index_) return;
+  if (probe_ == Probe::kAsked) wanted_group_ = kNoGroup;
+  probe_ = Probe::kFit;
+}
+
+bool Transfer::ProbeDue() const {
+  return phase_ == Phase::kBlocks && probe_ == Probe::kDue && attempt_ >= config_.probe_after;
+}
+
+/// The group's last block: a slow broker, which may still be bringing the group, begins with the first.
+void Transfer::AskProbe() {
+  probe_index_ = std::min((group_ + 1) * package::kBlocksPerGroup, state_.block_count) - 1;
+  while (state_.Has(probe_index_)) --probe_index_;
+  probe_ = Probe::kAsked;
+  transport_.WantBlock(offer_.package, probe_index_);
+}
+
+int64_t Transfer::QuietNs(uint32_t attempt) const {
+  const uint64_t quiet_ms = std::min<uint64_t>(uint64_t{config_.quiet_ms} << attempt, config_.max_quiet_ms);
+  return static_cast<int64_t>(quiet_ms) * kMsNs;
 }
 
 /// Stays in the group until it is complete; then the next one that lacks a block; then the end.
@@ -197,12 +232,18 @@ TransferResult Transfer::NextGroup(int64_t now_ns) {
 
 TransferResult Transfer::Poll(int64_t now_ns) {
   if (phase_ == Phase::kNone || now_ns < next_wish_ns_) return {};
+  if (probe_ == Probe::kDelivered) return Finish(TransferResult::kFailed, Reason::BrokerUnfit);
   if (++attempt_ >= config_.attempts) {
     return Finish(TransferResult::kFailed, Reason::BlocksUnavailable);
   }
   ++counts_.resubscribes;
-  const uint64_t quiet_ms = std::min<uint64_t>(uint64_t{config_.quiet_ms} << attempt_, config_.max_quiet_ms);
-  next_wish_ns_ = now_ns + static_cast<int64_t>(quiet_ms) * kMsNs;
+  next_wish_ns_ = now_ns + QuietNs(attempt_);
+  if (ProbeDue()) {
+    AskProbe();
+    return {};
+  }
+  // A probe without an answer says nothing about the broker: the block is not there either.
+  if (probe_ == Probe::kAsked) probe_ = Probe::kDue;
   Want();
   return {};
 }

@@ -17,6 +17,7 @@ struct TransferConfig {
   uint32_t quiet_ms = 5000;       ///< No new block for so long: subscribe anew; doubled each time,
   uint32_t max_quiet_ms = 60000;  ///< up to this;
   uint32_t attempts = 7;          ///< after so many in a row the blocks are unavailable.
+  uint32_t probe_after = 2;       ///< From that many on, every other one asks for one block alone.
   uint32_t bad_retry_ms = 500;    ///< Pause after a delivery that did not verify.
   uint32_t bad_limit =
       3;  ///< So many bad deliveries of one thing without a good one: it is bad at the source.
@@ -64,6 +65,10 @@ class Transfer {
   TransferResult OpenStage(base::ByteView head);
   TransferResult Bad(schema::Reason reason, int64_t now_ns);
   TransferResult NextGroup(int64_t now_ns);
+  void NoteDelivery(uint32_t index);
+  bool ProbeDue() const;
+  void AskProbe();
+  int64_t QuietNs(uint32_t attempt) const;
   TransferResult Persist();
   TransferResult Finish(TransferResult::Kind kind, schema::Reason reason);
   void Want();
@@ -90,6 +95,14 @@ class Transfer {
   uint32_t attempt_ = 0;
   uint32_t bad_in_row_ = 0;
   int64_t next_wish_ns_ = 0;
+  /// Does the broker deliver what it retains to wildcard subscriptions? Asked while no block has come.
+  enum class Probe : uint8_t {
+    kDue,        ///< Not known.
+    kAsked,      ///< One block's own topic is subscribed, not the group.
+    kDelivered,  ///< It came; if the group stays silent now, the broker is unfit.
+    kFit,        ///< A wildcard has delivered.
+  } probe_ = Probe::kDue;
+  uint32_t probe_index_ = 0;
   TransferCounts counts_;
 };
 

@@ -7,6 +7,7 @@
 #include "agent/base/bytes.h"
 #include "agent/base/fixed.h"
 #include "agent/base/security_version.h"
+#include "agent/package/format.h"
 #include "agent/schema/update_generated.h"
 #include "agent/update/gate.h"
 
@@ -19,6 +20,12 @@ class BlockTransport {
   virtual void WantManifest(const base::Digest& package) = 0;
   /// 64 blocks: indices group * 64 and up. At most one group is wanted at a time.
   virtual void WantGroup(const base::Digest& package, uint32_t group) = 0;
+  /// One block alone, by its own topic and no wildcard: what it brings tells a broker that keeps nothing for
+  /// wildcard subscriptions from blocks that are not there. A transport without such a topic asks for the
+  /// group.
+  virtual void WantBlock(const base::Digest& package, uint32_t index) {
+    WantGroup(package, index / package::kBlocksPerGroup);
+  }
   /// Nothing of this package is wanted any more.
   virtual void Done(const base::Digest& package) = 0;
 
@@ -34,7 +41,7 @@ struct UpdateEvent {
   base::Digest package;                 ///< The package that the step is about; zero: none.
   base::FixedString<64> name, version;  ///< Empty before the manifest is known.
   base::SecurityVersion security_version;
-  uint64_t offer_number = 0;  ///< 0: no offer (install, start).
+  uint64_t offer_number = 0;  ///< Of the offer that named `package`, the newest only; 0: none.
   uint32_t blocks_have = 0, blocks_total = 0;
   base::Digest champion_package;  ///< After the step.
   base::Digest

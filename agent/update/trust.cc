@@ -63,19 +63,18 @@ Trust::Ticket Trust::OnCommand(base::ByteView document, const package::DeviceNam
   ticket.reason = package::VerifyCommand(document, root_, device, Now(), &ticket.facts);
   if (ticket.reason != Reason::None && ticket.reason != Reason::Expired) return ticket;
   ticket.lookup = counters_.LookUpCommand(ticket.facts.number);
-  // A duplicate of what was done is answered even after it has expired.
-  if (ticket.lookup == store::CommandLookup::kDone) {
+  // A duplicate of what was done, or begun before a crash, is answered even after it has expired.
+  const bool unknown = ticket.lookup == store::CommandLookup::kOutcomeUnknown;
+  if (unknown || ticket.lookup == store::CommandLookup::kDone) {
     ticket.reason = Reason::None;
-    ticket.stored_result = counters_.command().result;
+    ticket.stored_result =
+        unknown ? static_cast<uint16_t>(Reason::OutcomeUnknown) : counters_.command().result;
     return ticket;
   }
   if (ticket.reason != Reason::None) return ticket;
   switch (ticket.lookup) {
     case store::CommandLookup::kOld:
       ticket.reason = Reason::OldNumber;
-      break;
-    case store::CommandLookup::kOutcomeUnknown:
-      ticket.reason = Reason::OutcomeUnknown;
       break;
     case store::CommandLookup::kNew:
       RaiseTime(ticket.facts.issued);

@@ -37,7 +37,8 @@ class Trust {
   struct Ticket {
     schema::Reason reason = schema::Reason::None;  ///< Why it is refused; None: see `lookup`.
     store::CommandLookup lookup = store::CommandLookup::kOld;
-    uint16_t stored_result = 0;  ///< kDone: answer it again (a schema::Reason).
+    /// kDone, kOutcomeUnknown: answer it (again); a schema::Reason.
+    uint16_t stored_result = 0;
     package::CommandFacts facts;
   };
   /// Verifies a command and, when it is new, stores its number. Act only when reason is None and lookup is

@@ -49,11 +49,21 @@ Status Updater::Start(const store::LastRun& last) {
   const store::OfferState offer = deps_.trust->counters().offer(config_.model_index);
   offer_.number = offer.number;
   offer_.package = offer.digest;
+  if (decision.stepped_down) {
+    const base::Digest& failed = last.own_failure ? last.digest : champion_.package;
+    Emit(UpdateState::Idle, last.own_failure ? last.reason : Reason::Unknown, false, store_.IsDenied(failed),
+         failed);
+  }
   if (decision.trial_ended) {
-    const bool own = store::IsOwnFailure(decision.trial_end_reason);
-    state_ = own ? UpdateState::FellBack : UpdateState::Failed;
-    StoreOffer(decision.trial_end_reason);
-    Emit(UpdateState::Trial, decision.trial_end_reason, false, decision.denied, decision.ended_digest);
+    end_reason_ = decision.trial_end_reason;
+    end_event_ = store::IsOwnFailure(end_reason_) ? Event::kFallBack : Event::kFail;
+    end_package_ = decision.ended_digest;
+    // What is not durable in both copies is not reported: Poll ends it once more.
+    end_unfinished_ = !base::Ok(decision.storage);
+    state_ = end_unfinished_ ? UpdateState::Trial : Next(UpdateState::Trial, end_event_).next;
+    if (end_unfinished_) return Status::kOk;
+    StoreOffer(end_reason_);
+    Emit(UpdateState::Trial, end_reason_, false, decision.denied, end_package_);
     return Status::kOk;
   }
   if (store_.record().HasTrial()) {
@@ -69,7 +79,7 @@ Status Updater::Start(const store::LastRun& last) {
     }
     return Status::kOk;
   }
-  if (TellLostEnd(offer)) return Status::kOk;
+  if (base::Ok(decision.storage) && TellLostEnd(offer)) return Status::kOk;
   // What was being transferred goes on when its retained offer comes again. A package whose checks ended the
   // process twice is not tried a third time; once may have been the power.
   if (offer.state == UpdateState::Verifying) {
@@ -85,36 +95,54 @@ Status Updater::Start(const store::LastRun& last) {
   return Status::kOk;
 }
 
-bool Updater::LoadChampion(store::StartDecision decision) {
+void Updater::LoadChampion(store::StartDecision decision) {
   for (int rung = 0; rung < kRungs && decision.serve != store::SlotId::kNone; ++rung) {
-    if (LoadFrom(decision)) {
+    bool of_another_agent = false;
+    const Reason reason = LoadFrom(decision, &of_another_agent);
+    if (reason == Reason::None) {
       deps_.observer->OnModelsChanged();
-      return true;
+      return;
     }
-    const auto next = store_.ChampionUnloadable();
+    if (of_another_agent) {
+      // A newer agent's model under an older one: nothing is written, so that it is there again when the
+      // agent is.
+      Forget(&champion_);
+      Emit(state_, reason, false, false, decision.digest);
+      return;
+    }
+    const auto next = store_.ChampionUnloadable(reason);
     if (!next.ok()) break;
     decision = *next;
   }
   Forget(&champion_);
-  return false;
 }
 
-bool Updater::LoadFrom(const store::StartDecision& decision) {
+/// None: loaded. Otherwise why not; an own failure only where the bytes are as they were made.
+Reason Updater::LoadFrom(const store::StartDecision& decision, bool* of_another_agent) {
   champion_.Unload();
   const auto bytes = store_.PackageBytes(decision.serve);
-  if (!bytes.ok()) return false;
+  if (!bytes.ok()) return Reason::StorageError;
   SlotSource source(store_, decision.serve, *bytes);
   package::PackageFacts facts;
-  if (package::VerifyWhole(source, nullptr, whole_memory_.bytes(), &facts) != Reason::None) return false;
-  if (TakeSpec(facts.manifest, &champion_) != Reason::None) return false;
+  // The start has just verified it: what is wrong now is the medium's.
+  if (package::VerifyWhole(source, nullptr, whole_memory_.bytes(), &facts) != Reason::None) {
+    return Reason::StorageError;
+  }
+  Reason reason = CheckVersions(facts.manifest);
+  if (reason == Reason::None) reason = TakeSpec(facts.manifest, &champion_);
+  *of_another_agent = reason == Reason::UnknownLayout || reason == Reason::UnknownNumerics;
+  if (reason != Reason::None) return reason;
   champion_.slot = decision.serve;
   if (decision.source == store::ImageSource::kPackage) {
-    return LoadPayload(source, facts.manifest, scratch_.bytes(), &champion_) == Reason::None;
+    return LoadPayload(source, facts.manifest, scratch_.bytes(), &champion_);
   }
-  if (!store_.ReadCheckpoint(decision.serve, decision.source, champion_.image_memory()).ok()) return false;
+  if (!store_.ReadCheckpoint(decision.serve, decision.source, champion_.image_memory()).ok()) {
+    return Reason::StorageError;
+  }
   const auto model = learn::Model::Attach(*champion_.spec, champion_.image_memory());
   if (model.ok()) champion_.model.emplace(*model);
-  return model.ok();
+  if (model.ok()) return Reason::None;
+  return model.status() == Status::kUnimplemented ? Reason::UnknownLayout : Reason::NotFinite;
 }
 
 void Updater::Forget(LoadedModel* model) {
@@ -185,7 +213,7 @@ void Updater::Poll(int64_t now_ns) {
     default:
       if (has_queued_) {
         has_queued_ = false;
-        static_cast<void>(Accept(queued_));  // reported by its event
+        static_cast<void>(queued_.cancel ? Cancel(queued_) : Accept(queued_));  // reported by its event
       }
       break;
   }
@@ -199,18 +227,24 @@ void Updater::Move(Event event, Reason reason) {
   const UpdateState from = state_;
   state_ = Next(state_, event).next;
   undo_known_ = false;
-  const bool again = state_ == UpdateState::Verifying && interrupted_ == offer_.package;
-  StoreOffer(again ? Reason::PowerLoss : reason);
-  Emit(from, reason, false, false, offer_.package);
+  // The second look at a package whose first one a power cut may have ended says so, and remembers it.
+  if (state_ == UpdateState::Verifying && interrupted_ == offer_.package) reason = Reason::PowerLoss;
+  StoreOffer(reason);
+  const bool denied = store::IsOwnFailure(reason) && store_.IsDenied(offer_.package);
+  Emit(from, reason, false, denied, offer_.package);
 }
 
-/// Keeps where the offer stands; one that cannot be stored comes again after a restart and is judged again.
 void Updater::StoreOffer(Reason reason) {
   reason_ = reason;
-  if (offer_.number == 0) return;
+  KeepOffer(offer_, state_, reason);
+}
+
+/// Keeps where an offer stands; one that cannot be stored comes again after a restart and is judged again.
+void Updater::KeepOffer(const package::OfferFacts& offer, UpdateState state, Reason reason) {
+  if (offer.number == 0) return;
   static_cast<void>(deps_.trust->counters().SetOffer(
       config_.model_index,
-      {.number = offer_.number, .digest = offer_.package, .state = state_, .reason = reason}));
+      {.number = offer.number, .digest = offer.package, .state = state, .reason = reason}));
 }
 
 void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, const base::Digest& package) {
@@ -219,22 +253,8 @@ void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, cons
   event.to = state_;
   event.reason = reason;
   event.package = package;
-  event.offer_number = offer_.number;
-  event.blocks_have = transfer_.blocks_have();
-  event.blocks_total = transfer_.blocks_total();
-  event.champion_package = champion_.package;
-  const LoadedModel* about = package == challenger_.package ? &challenger_ : nullptr;
-  if (about == nullptr && package == champion_.package) about = &champion_;
-  const package::Manifest* manifest = transfer_.manifest();
-  if (about != nullptr && !package.IsZero()) {
-    event.name = about->name;
-    event.version = about->version;
-    event.security_version = about->security_version;
-  } else if (manifest != nullptr && manifest->package_digest() == package) {
-    event.name.AssignTruncated(manifest->name());
-    event.version.AssignTruncated(manifest->version());
-    event.security_version = manifest->security_version();
-  }
+  if (package == offer_.package) event.offer_number = offer_.number;
+  Describe(&event);
   const bool around_trial =
       from == UpdateState::Trial || state_ == UpdateState::Trial || from == UpdateState::Idle;
   if (around_trial && champion_.model) event.champion_image = champion_.model->ImageDigest();
@@ -243,6 +263,41 @@ void Updater::Emit(UpdateState from, Reason reason, bool gate, bool denied, cons
   if (gate) event.gate = gate_.Report();
   event.denied = denied;
   deps_.observer->OnUpdateEvent(event);
+}
+
+/// An offer that cannot be trusted moves no state: what is under way goes on.
+void Updater::EmitRefusal(const package::OfferFacts& offer, Reason reason) {
+  UpdateEvent event;
+  event.from = state_;
+  event.to = UpdateState::Rejected;
+  event.reason = reason;
+  event.package = offer.package;
+  event.offer_number = offer.number;
+  Describe(&event);
+  deps_.observer->OnUpdateEvent(event);
+}
+
+/// What is known of the event's package, and who serves.
+void Updater::Describe(UpdateEvent* event) const {
+  event->champion_package = champion_.package;
+  if (event->package.IsZero()) return;
+  const package::Manifest* manifest = transfer_.manifest();
+  const bool received = manifest != nullptr && manifest->package_digest() == event->package;
+  if (received) {
+    event->blocks_have = transfer_.blocks_have();
+    event->blocks_total = transfer_.blocks_total();
+  }
+  const LoadedModel* about = event->package == challenger_.package ? &challenger_ : nullptr;
+  if (about == nullptr && event->package == champion_.package) about = &champion_;
+  if (about != nullptr) {
+    event->name = about->name;
+    event->version = about->version;
+    event->security_version = about->security_version;
+  } else if (received) {
+    event->name.AssignTruncated(manifest->name());
+    event->version.AssignTruncated(manifest->version());
+    event->security_version = manifest->security_version();
+  }
 }
 
 // ---- health and commands
@@ -265,11 +320,12 @@ Status Updater::PlannedStop() {
 }
 
 void Updater::OnChampionFailed() {
+  const base::Digest failed = champion_.package;
   const auto decision = store_.ChampionFailed(Reason::NotFinite);
   if (!decision.ok()) return;
   LoadChampion(*decision);
   undo_known_ = false;
-  Emit(state_, Reason::NotFinite, false, decision->denied, champion_.package);
+  Emit(state_, Reason::NotFinite, false, decision->denied, failed);
 }
 
 Reason Updater::FallBack() {
@@ -278,6 +334,8 @@ Reason Updater::FallBack() {
 }
 
 Reason Updater::Undo() {
+  // A further undo comes back to the model that is left here, with all that it knows by now.
+  if (store_.UndoTarget() != store::SlotId::kNone) static_cast<void>(Save(&champion_, {}));
   store::StartDecision decision;
   const auto refused = store_.Undo(&decision);
   if (!refused.ok()) return Reason::StorageError;
@@ -324,17 +382,7 @@ Reason Updater::OverrideDenied(const base::Digest& package) {
 UpdateStatus Updater::Status() {
   if (!undo_known_) {
     undo_known_ = true;
-    undo_package_ = {};
-    undo_target_ = store_.UndoTarget();
-    const auto bytes = undo_target_ != store::SlotId::kNone ? store_.PackageBytes(undo_target_)
-                                                            : base::Result<uint64_t>(base::Status::kNotFound);
-    package::PackageFacts facts;
-    if (bytes.ok()) {
-      SlotSource source(store_, undo_target_, *bytes);
-      if (package::VerifyWhole(source, nullptr, whole_memory_.bytes(), &facts) == Reason::None) {
-        undo_package_ = facts.digest;
-      }
-    }
+    undo_target_ = store_.UndoTarget(&undo_package_);
   }
   const store::BootRecord& record = store_.record();
   return {.state = state_,

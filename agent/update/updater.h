@@ -5,59 +5,19 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "agent/store/model_store.h"
 #include "agent/update/gate.h"
+#include "agent/update/latency_guard.h"
 #include "agent/update/loaded_model.h"
 #include "agent/update/slot_source.h"
 #include "agent/update/state_table.h"
 #include "agent/update/transfer.h"
 #include "agent/update/transport.h"
 #include "agent/update/trust.h"
+#include "agent/update/updater_types.h"
 
 namespace dipper::update {
-
-struct UpdaterConfig {
-  base::FixedString<64> model_id, device_id, fleet, hardware;
-  base::FixedVector<base::FixedString<64>, 16> groups;
-  uint16_t agent_major = 0, agent_minor = 0, agent_patch = 0;
-  uint64_t max_image_bytes = 0;
-  uint32_t model_index = 0;            ///< Place in the boot partition's records and counters.
-  uint32_t checkpoint_seconds = 3600;  ///< Powered-on time between checkpoints of one model, wear permitting.
-  uint32_t trial_checkpoint_seconds = 600;  ///< The same of a challenger on trial.
-  uint32_t healthy_seconds = 60;            ///< Between further healthy periods, after the mark.
-  TransferConfig transfer;
-};
-
-/// Given by the caller, 16-aligned, each exactly max_image_bytes (a multiple of 16). Champion and challenger
-/// live in them and swap roles on a confirm.
-struct UpdaterMemory {
-  base::MutableBytes first_image, second_image;
-};
-
-struct UpdaterDeps {
-  store::ModelStoreConfig store;  ///< max_image_bytes and record_index are set by the updater.
-  Trust* trust = nullptr;
-  BlockTransport* transport = nullptr;
-  UpdateObserver* observer = nullptr;
-};
-
-/// What tables, births and the update topic show.
-struct UpdateStatus {
-  schema::UpdateState state = schema::UpdateState::Idle;
-  schema::Reason reason = schema::Reason::None;  ///< Of the last end.
-  base::Digest champion, challenger, offered;    ///< Package digests; zero: none.
-  base::FixedString<64> champion_name, champion_version, challenger_name, challenger_version;
-  uint64_t offer_number = 0;
-  uint32_t blocks_have = 0, blocks_total = 0;
-  uint32_t tries_left = 0;
-  base::SecurityVersion floor;
-  store::SlotId champion_slot = store::SlotId::kNone, undo_target = store::SlotId::kNone;
-  base::Digest undo_package;  ///< Zero: there is no undo target.
-  store::Rung rung = store::Rung::kNone;
-  uint64_t checkpoints = 0, checkpoint_failures = 0;
-};
 
 class Updater {
  public:
@@ -92,9 +52,13 @@ class Updater {
   /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one
   /// sample; with no champion its outcome is not looked at.
   void OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger);
-  /// The challenger did something no model may: NotFinite, OverBudget, LinkRequired... ends its trial for
-  /// that reason.
+  /// The challenger did something no model may: NotFinite... ends its trial for that reason.
   void OnChallengerFailed(schema::Reason reason);
+  /// Measured time of one sample in the challenger, its label included. Two windows over the package's limit
+  /// in a row (LatencyGuard) end the trial as over budget; until one is within it, nothing is confirmed.
+  void OnChallengerLatency(int64_t ns);
+  /// Every sample of the challenger should be timed now; otherwise one in a while is enough.
+  bool WantsLatency() const { return Testing() && latency_.urgent(); }
   /// The champion's output was not finite or over budget: counted, the third time one rung down.
   void OnChampionFailed();
   /// The broker has been reached once in this run: what link_required asks for.
@@ -111,6 +75,8 @@ class Updater {
   schema::Reason Checkpoint();
   schema::Reason OverrideDenied(const base::Digest& package);
 
+  schema::UpdateState state() const { return state_; }
+  /// Cost: copies; after a step that may have changed the undo target, that slot is read and verified anew.
   UpdateStatus Status();
   /// Gate of the running trial. kNotFound: none.
   base::Result<GateReport> ReadGate() const;
@@ -130,19 +96,23 @@ class Updater {
   };
 
   // start, models, checkpoints and events: updater.cc
-  bool LoadFrom(const store::StartDecision& decision);
-  bool LoadChampion(store::StartDecision decision);
+  schema::Reason LoadFrom(const store::StartDecision& decision, bool* of_another_agent);
+  void LoadChampion(store::StartDecision decision);
   base::Status Save(LoadedModel* model, base::ByteView gate_state);
   void SaveWhenDue();
   void Forget(LoadedModel* model);
   void Move(Event event, schema::Reason reason);
   void Emit(schema::UpdateState from, schema::Reason reason, bool gate, bool denied,
             const base::Digest& package);
+  void EmitRefusal(const package::OfferFacts& offer, schema::Reason reason);
+  void Describe(UpdateEvent* event) const;
   void StoreOffer(schema::Reason reason);
+  void KeepOffer(const package::OfferFacts& offer, schema::UpdateState state, schema::Reason reason);
   // offer, transfer and verification: updater_offer.cc
   schema::Reason Accept(const package::OfferFacts& offer);
   schema::Reason JudgeOffer(const package::OfferFacts& offer);
   schema::Reason Cancel(const package::OfferFacts& offer);
+  void Queue(const package::OfferFacts& offer);
   void OnTransfer(const TransferResult& result);
   static DeviceFit Fit(const UpdaterConfig& config);
   void Verify();
@@ -152,6 +122,10 @@ class Updater {
   schema::Reason LoadChallenger(store::SlotId slot);
   void StartTrial();
   void Decide();
+  bool Testing() const {
+    return state_ == schema::UpdateState::Trial && challenger_.model && !end_unfinished_;
+  }
+  schema::Reason ConfirmObstacle() const;
   void ConfirmTrial(schema::Reason reason);
   base::Status EndTrial(Event event, schema::Reason reason);
   base::Status StoreTrialEnd(schema::Reason reason);
@@ -168,6 +142,7 @@ class Updater {
   Transfer transfer_;
   LoadedModel champion_, challenger_;
   Gate gate_;
+  LatencyGuard latency_;
   schema::UpdateState state_ = schema::UpdateState::Idle;
   schema::Reason reason_ = schema::Reason::None;
   package::OfferFacts offer_, queued_;

@@ -43,10 +43,7 @@ Reason Updater::OnOffer(base::ByteView document) {
     const base::Digest digest = base::Sha256Of(document);
     if (digest != refused_document_ && offer.number > counters.offer(config_.model_index).number) {
       refused_document_ = digest;
-      const UpdateState state = state_;
-      state_ = UpdateState::Rejected;
-      Emit(state, reason, false, false, offer.package);
-      state_ = state;
+      EmitRefusal(offer, reason);
     }
     return reason;
   }
@@ -67,8 +64,7 @@ Reason Updater::OnOffer(base::ByteView document) {
   if (offer.cancel) return Cancel(offer);
   switch (Next(state_, Event::kOffer).action) {
     case Action::kQueue:
-      if (!has_queued_ || offer.number > queued_.number) queued_ = offer;
-      has_queued_ = true;
+      Queue(offer);
       return Reason::None;
     case Action::kSupersede:
       if (offer.number == offer_.number && offer.package == offer_.package) return Reason::None;
@@ -82,11 +78,22 @@ Reason Updater::OnOffer(base::ByteView document) {
   }
 }
 
+void Updater::Queue(const package::OfferFacts& offer) {
+  if (!has_queued_ || offer.number > queued_.number) queued_ = offer;
+  has_queued_ = true;
+}
+
 /// The fleet takes the package back: whatever is under way with it ends, and it will not be retried.
 Reason Updater::Cancel(const package::OfferFacts& offer) {
   const bool ours = offer.package == offer_.package && !IsResting(state_);
   const bool in_trial = state_ == UpdateState::Trial || state_ == UpdateState::Staged;
   if (has_queued_ && queued_.package == offer.package) has_queued_ = false;
+  if (!ours && !IsResting(state_)) {
+    // Kept until what is under way has ended: until then the stored offer is that one's. An offer that waits
+    // instead has a number that guards as well against the cancelled one's return.
+    if (!has_queued_) Queue(offer);
+    return Reason::None;
+  }
   if (ours) {
     offer_.number = offer.number;
     transfer_.Stop();
@@ -97,10 +104,7 @@ Reason Updater::Cancel(const package::OfferFacts& offer) {
     }
     return Reason::None;
   }
-  static_cast<void>(deps_.trust->counters().SetOffer(config_.model_index, {.number = offer.number,
-                                                                           .digest = offer.package,
-                                                                           .state = UpdateState::Failed,
-                                                                           .reason = Reason::Cancelled}));
+  KeepOffer(offer, UpdateState::Failed, Reason::Cancelled);
   return Reason::None;
 }
 

@@ -27,6 +27,8 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   if (reason != Reason::None) return reason;
   gate_ = Gate(GateConfigOf(facts.manifest, *challenger_.spec), challenger_.package);
   link_required_ = facts.manifest.gate().link_required();
+  const uint64_t limit_ns = facts.manifest.gate().max_latency_ns();
+  latency_ = LatencyGuard(limit_ns != 0 ? limit_ns : config_.max_latency_ns);
   bool resumed = false;
   const auto saved = store_.ReadCheckpoint(slot, store::ImageSource::kNewestCheckpoint,
                                            challenger_.image_memory(), gate_bytes_);
@@ -60,8 +62,11 @@ void Updater::StartTrial() {
       break;  // running: its try was counted at the start of this run
     case base::Status::kUnavailable:
       return;  // tried again by the next Poll
-    default:
+    case base::Status::kResourceExhausted:
       Move(Event::kFail, Reason::OutOfTries);
+      return;
+    default:  // the bytes were right when they were staged
+      Move(Event::kFail, Reason::StorageError);
       return;
   }
   const Reason reason = LoadChallenger(store_.record().trial_slot);
@@ -115,15 +120,25 @@ void Updater::Decide() {
   }
 }
 
+/// What forbids a confirm whatever the losses say; None: nothing.
+Reason Updater::ConfirmObstacle() const {
+  if (link_required_ && !link_reached_) return Reason::LinkRequired;
+  return latency_.within() ? Reason::None : Reason::Deadline;
+}
+
 void Updater::ConfirmTrial(Reason reason) {
-  if (link_required_ && !link_reached_) {
-    if (reason == Reason::PolicyAtDeadline)
-      static_cast<void>(EndTrial(Event::kFallBack, Reason::LinkRequired));
-    return;
-  }
-  if (!confirm_unfinished_ && !challenger_.model->AllFinite()) {
-    static_cast<void>(EndTrial(Event::kFallBack, Reason::NotFinite));
-    return;
+  if (!confirm_unfinished_) {
+    const Reason obstacle = ConfirmObstacle();
+    if (obstacle != Reason::None) {
+      if (gate_.AtDeadline()) static_cast<void>(EndTrial(Event::kFallBack, obstacle));
+      return;
+    }
+    if (!challenger_.model->AllFinite()) {
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::NotFinite));
+      return;
+    }
+    // An undo comes back to the champion that is left here, with all that it knows by now.
+    static_cast<void>(Save(&champion_, {}));
   }
   confirm_unfinished_ = !base::Ok(store_.Confirm());
   confirm_reason_ = reason;
@@ -186,6 +201,12 @@ bool Updater::TellLostEnd(const store::OfferState& offer) {
   }
   Emit(offer.state, reason_, false, state_ != UpdateState::Confirmed, offer.digest);
   return true;
+}
+
+void Updater::OnChallengerLatency(int64_t ns) {
+  if (!Testing()) return;
+  latency_.Add(ns);
+  if (latency_.condemned()) OnChallengerFailed(Reason::OverBudget);
 }
 
 void Updater::OnChallengerFailed(Reason reason) {

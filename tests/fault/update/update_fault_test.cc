@@ -180,6 +180,50 @@ TEST_P(FailingMedia, EveryWriteAndSyncOfEveryPartition) {
 INSTANTIATE_TEST_SUITE_P(ConfirmAndFallBack, FailingMedia, testing::Bool(),
                          [](const auto& kind) { return kind.param ? "Confirm" : "FallBack"; });
 
+// Reads that fail once are tried again unseen; reads that go on failing for a while cost at most the update.
+TEST(FailingReads, OfEveryPartition) {
+  const Stage& stage = ReadyDevice();
+  uint64_t tried = 0;
+  for (const uint64_t failing : {1U, 4U}) {
+    for (int which = 0; which < 3; ++which) {
+      bool reached = true;
+      for (uint64_t k = 0; reached; k += 1 + k / 8) {
+        SCOPED_TRACE("partition " + std::to_string(which) + " read " + std::to_string(k) + ", " +
+                     std::to_string(failing) + " in a row");
+        Media media;
+        media.Load(stage.before);
+        hal::PartitionSim* partition = which == 0 ? &media.boot : which == 1 ? &media.slot_a : &media.slot_b;
+        const uint64_t done = partition->calls(hal::SimCall::kRead);
+        partition->SetFault({.call = hal::SimCall::kRead, .first = done + k, .count = failing});
+        auto running = std::make_unique<Device>(media);
+        base::Status started = running->Start();
+        if (!Ok(started) && failing > 1) {
+          // A boot partition that cannot be read is no reason to decide anything: the process starts again.
+          running = std::make_unique<Device>(media);
+          started = running->Start();
+        }
+        ASSERT_EQ(started, base::Status::kOk);
+        Device& device = *running;
+        ASSERT_NE(device.updater().champion(), nullptr);
+        device.Play(stage.v2, 2, kBetter);
+        reached = partition->calls(hal::SimCall::kRead) > done + k;
+        const bool confirmed = device.updater().Status().champion == stage.v2.digest;
+        EXPECT_TRUE(confirmed || failing > 1);
+        if (!confirmed) {
+          EXPECT_EQ(device.updater().Status().champion, stage.v1.digest);
+          EXPECT_GT(device.updater().champion()->samples(), 0U);
+          ASSERT_TRUE(device.Play(stage.v2, 3, kBetter)) << "a later update works";
+        }
+        EXPECT_EQ(device.updater().Status().champion, stage.v2.digest);
+        EXPECT_FALSE(device.updater().store().IsDenied(stage.v2.digest));
+        ++tried;
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  }
+  std::printf("%llu failing reads tried\n", static_cast<unsigned long long>(tried));
+}
+
 TEST(DeniedModel, IsNotTakenAgain) {
   const Stage& stage = ReadyDevice();
   Media media;

@@ -2,6 +2,7 @@
 #include "tests/fault/update/update_world.h"
 
 #include <cmath>
+#include <utility>
 
 #include "tools/lab/spec_text.h"
 #include "tools/lab/train.h"
@@ -75,24 +76,36 @@ void Media::Load(const std::vector<Bytes>& bytes) {
   power.Restore();
 }
 
+namespace {
+
+Bytes BuildRootDocument(uint32_t version, const package::PrivateKey& release, uint32_t release_epoch) {
+  const Keys& keys = TestKeys();
+  schema::RootT root;
+  root.version = version;
+  root.created = 1'000;
+  root.expires = 4'000'000'000;
+  for (const package::PrivateKey* key : {&keys.root, &release, &keys.rollout, &keys.command}) {
+    root.keys.push_back(package::ToSchema(key->public_key()));
+  }
+  for (uint8_t role = 0; role < 4; ++role) {
+    const auto name = static_cast<schema::RoleName>(role);
+    root.roles.push_back(
+        package::MakeRole(name, 1, {role}, name == schema::RoleName::Release ? release_epoch : 0));
+  }
+  const auto built = package::BuildRoot(root, {&keys.root, 1});
+  DIPPER_CHECK(built.ok());
+  return *built;
+}
+
+}  // namespace
+
 Bytes RootDocument() {
-  static const Bytes* document = [] {
-    const Keys& keys = TestKeys();
-    schema::RootT root;
-    root.version = 1;
-    root.created = 1'000;
-    root.expires = 4'000'000'000;
-    for (const package::PrivateKey* key : {&keys.root, &keys.release, &keys.rollout, &keys.command}) {
-      root.keys.push_back(package::ToSchema(key->public_key()));
-    }
-    for (uint8_t role = 0; role < 4; ++role) {
-      root.roles.push_back(package::MakeRole(static_cast<schema::RoleName>(role), 1, {role}));
-    }
-    const auto built = package::BuildRoot(root, {&keys.root, 1});
-    DIPPER_CHECK(built.ok());
-    return new Bytes(*built);
-  }();
+  static const Bytes* document = new Bytes(BuildRootDocument(1, TestKeys().release, 0));
   return *document;
+}
+
+Bytes NextRootDocument(uint32_t release_epoch) {
+  return BuildRootDocument(2, TestKeys().stranger, release_epoch);
 }
 
 Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change) {
@@ -143,17 +156,34 @@ Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>
   return *built;
 }
 
-// Time comes from Play; the wall clock is never synchronized, so nothing expires.
-class Device::StillClock final : public hal::Clock {
+Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after) {
+  schema::CommandT command;
+  command.fleet = "plant";
+  command.target = std::make_unique<schema::DeviceTargetT>();
+  command.model = "main";
+  command.number = number;
+  command.issued = 1'700'000'000;
+  command.not_after = not_after;
+  command.name = name;
+  const auto built = package::BuildCommand(command, {&TestKeys().command, 1});
+  DIPPER_CHECK(built.ok());
+  return *built;
+}
+
+// Monotonic time comes from Play.
+class Device::WallClock final : public hal::Clock {
  public:
   int64_t MonotonicNs() override { return 0; }
-  int64_t WallNs() override { return int64_t{1'700'000'000} * 1'000'000'000; }
-  bool WallSynchronized() override { return false; }
+  int64_t WallNs() override { return seconds * 1'000'000'000; }
+  bool WallSynchronized() override { return synchronized; }
+
+  int64_t seconds = 1'700'000'000;
+  bool synchronized = false;
 };
 
-Device::Device(Media& media)
+Device::Device(Media& media, uint64_t max_latency_ns)
     : media_(media),
-      clock_(std::make_unique<StillClock>()),
+      clock_(std::make_unique<WallClock>()),
       roots_(media.boot),
       counters_(media.boot),
       trust_(std::make_unique<Trust>(roots_, counters_, *clock_, 0)),
@@ -167,6 +197,7 @@ Device::Device(Media& media)
   config.checkpoint_seconds = 20;
   config.trial_checkpoint_seconds = 20;
   config.healthy_seconds = 5;
+  config.max_latency_ns = max_latency_ns;
   config.transfer.persist_blocks = 1;
   updater_ = std::make_unique<Updater>(
       config,
@@ -180,32 +211,46 @@ Device::Device(Media& media)
 
 Device::~Device() = default;
 
-base::Status Device::Start() {
+base::Status Device::Start(const store::LastRun& last) {
   const Bytes root = RootDocument();
   const base::Status trusted = trust_->Open(root);
   if (!Ok(trusted) && media_.power.on) return trusted;
-  return updater_->Start({});
+  return updater_->Start(last);
+}
+
+void Device::SetWall(int64_t seconds, bool synchronized) {
+  clock_->seconds = seconds;
+  clock_->synchronized = synchronized;
 }
 
 void Device::WantManifest(const base::Digest& package) {
   (void)package;
   want_manifest_ = true;
-  want_group_ = -1;
+  want_group_ = want_block_ = -1;
 }
 
 void Device::WantGroup(const base::Digest& package, uint32_t group) {
   (void)package;
   want_manifest_ = false;
   want_group_ = group;
+  want_block_ = -1;
+}
+
+void Device::WantBlock(const base::Digest& package, uint32_t index) {
+  (void)package;
+  want_manifest_ = false;
+  want_group_ = -1;
+  want_block_ = index;
 }
 
 void Device::Done(const base::Digest& package) {
   (void)package;
   want_manifest_ = false;
-  want_group_ = -1;
+  want_group_ = want_block_ = -1;
 }
 
 void Device::OnUpdateEvent(const UpdateEvent& event) {
+  events_.push_back(event);
   if (event.to == event.from) return;
   reports_.confirmed = reports_.confirmed || event.to == schema::UpdateState::Confirmed;
   reports_.fell_back = reports_.fell_back || event.to == schema::UpdateState::FellBack;
@@ -223,14 +268,17 @@ void Device::Deliver(const Release& release) {
     want_manifest_ = false;
     updater_->OnManifest(release.digest, package.first(static_cast<size_t>(header.head_bytes())));
   }
-  if (want_group_ < 0 || blocks_lost_) return;
+  const bool group_comes = want_group_ >= 0 && !wildcards_lost_;
+  if (blocks_lost_ || (!group_comes && want_block_ < 0)) return;
   std::vector<uint64_t> memory(package::kHeadMemoryBytes / 8 + 2);
   auto* aligned = reinterpret_cast<uint8_t*>(base::AlignUp(reinterpret_cast<uintptr_t>(memory.data()), 16));
   package::Manifest manifest;
   DIPPER_CHECK(package::InspectHead(package, {aligned, package::kHeadMemoryBytes}, &manifest) ==
                schema::Reason::None);
+  const int64_t alone = std::exchange(want_block_, -1);
   want_group_ = -1;
   for (uint32_t i = 0; i < manifest.block_count(); ++i) {
+    if (alone >= 0 && i != alone) continue;
     const package::BlockInfo block = manifest.block(i);
     updater_->OnBlock(release.digest, i,
                       package.subspan(static_cast<size_t>(block.package_offset), block.stored_bytes));
@@ -247,7 +295,9 @@ void Device::Feed(double challenger_loss) {
   if (champion != nullptr) DIPPER_CHECK(Ok(champion->Observe(next_id_, 0, {&level, 1}, &served)));
   if (challenger != nullptr) DIPPER_CHECK(Ok(challenger->Observe(next_id_, 0, {&level, 1}, &tried)));
   ++next_id_;
-  if (challenger == nullptr || !tried.outcome.valid) return;
+  if (challenger == nullptr) return;
+  if (latency_ns_ > 0) updater_->OnChallengerLatency(latency_ns_);
+  if (!tried.outcome.valid) return;
   // The models are alike; what the gate sees is scripted.
   served.outcome.loss = 0.5;
   tried.outcome.loss = challenger_loss;
@@ -267,6 +317,14 @@ void Device::PlayTurn(const Release& release, uint64_t number, double challenger
   ++turn_;
   Deliver(release);
   for (int i = 0; i < 4; ++i) Feed(challenger_loss);
+}
+
+bool Device::PlayUntil(const Release& release, uint64_t number, double challenger_loss,
+                       schema::UpdateState state) {
+  for (int turn = 0; turn < 60 && updater_->state() != state; ++turn) {
+    PlayTurn(release, number, challenger_loss);
+  }
+  return updater_->state() == state;
 }
 
 bool Device::Play(const Release& release, uint64_t number, double challenger_loss) {

@@ -37,10 +37,14 @@ struct Release {
 /// What differs from the usual release; applied before it is signed.
 struct ReleaseChange {
   std::function<void(schema::ManifestT&, Bytes& image)> edit;
-  bool by_stranger = false;  ///< Signed by a key that the root does not know.
+  bool by_stranger = false;  ///< Signed by a key that the first root does not know.
 };
 Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change = {});
 Bytes RootDocument();
+/// Its successor, in which the stranger's key is the release role's only one, in that epoch.
+Bytes NextRootDocument(uint32_t release_epoch);
+/// A signed command to this device, without arguments.
+Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after = 4'000'000'000);
 
 /// What a run of the agent reported, and what it must not contradict later.
 struct Reports {
@@ -55,19 +59,31 @@ struct Reports {
 /// One run of an agent, from start to power cut or to the end of the offer.
 class Device final : public BlockTransport, public UpdateObserver {
  public:
-  explicit Device(Media& media);
+  /// @param max_latency_ns  The device's own limit; 0: none.
+  explicit Device(Media& media, uint64_t max_latency_ns = 0);
   ~Device();
 
-  base::Status Start();
+  /// @param last  What the agent's note says about the run before.
+  base::Status Start(const store::LastRun& last = {});
   /// Plays broker, sensor and clock until `number` has ended, the power is gone, or nothing more happens.
   /// @param challenger_loss  Loss that the challenger is given per label; the champion always has 0.5.
   /// @returns true when the update has ended.
   bool Play(const Release& release, uint64_t number, double challenger_loss);
   /// One second of it: poll, health, offer, blocks, four samples.
   void PlayTurn(const Release& release, uint64_t number, double challenger_loss);
+  /// Turns until that state, at most 60. @returns false: not reached.
+  bool PlayUntil(const Release& release, uint64_t number, double challenger_loss, schema::UpdateState state);
   Updater& updater() { return *updater_; }
+  Trust& trust() { return *trust_; }
+  /// Wall clock from now on; before: 2023, not synchronized, so that nothing expires.
+  void SetWall(int64_t seconds, bool synchronized);
+  /// What the challenger takes for each sample from now on; 0: not timed.
+  void SetLatency(int64_t ns) { latency_ns_ = ns; }
+  const std::vector<UpdateEvent>& events() const { return events_; }
   /// Blocks stay away from now on.
   void LoseBlocks() { blocks_lost_ = true; }
+  /// The broker keeps nothing for wildcard subscriptions from now on.
+  void LoseWildcards() { wildcards_lost_ = true; }
   const Reports& reports() const { return reports_; }
   /// Samples in the champion's newest checkpoint that was written in this run; 0: none.
   uint64_t saved_samples() const { return saved_samples_; }
@@ -75,17 +91,18 @@ class Device final : public BlockTransport, public UpdateObserver {
 
   void WantManifest(const base::Digest& package) override;
   void WantGroup(const base::Digest& package, uint32_t group) override;
+  void WantBlock(const base::Digest& package, uint32_t index) override;
   void Done(const base::Digest& package) override;
   void OnUpdateEvent(const UpdateEvent& event) override;
   void OnModelsChanged() override {}
 
  private:
-  class StillClock;
+  class WallClock;
   void Deliver(const Release& release);
   void Feed(double challenger_loss);
 
   Media& media_;
-  std::unique_ptr<StillClock> clock_;
+  std::unique_ptr<WallClock> clock_;
   store::RootStore roots_;
   store::Counters counters_;
   std::unique_ptr<Trust> trust_;
@@ -95,9 +112,12 @@ class Device final : public BlockTransport, public UpdateObserver {
   std::vector<Block> first_, second_;
   std::unique_ptr<Updater> updater_;
   Reports reports_;
+  std::vector<UpdateEvent> events_;
+  int64_t latency_ns_ = 0;
   bool want_manifest_ = false;
   int64_t want_group_ = -1;
-  bool blocks_lost_ = false;
+  int64_t want_block_ = -1;
+  bool blocks_lost_ = false, wildcards_lost_ = false;
   uint64_t next_id_ = 0;
   int64_t now_ns_ = 0;
   int turn_ = 0;

@@ -246,7 +246,7 @@ TEST_F(ModelStoreTest, BadBytesEndATrialWithoutDenying) {
   world_.LosePackage(SlotId::kB);
   const StartDecision decision = Start();
   EXPECT_TRUE(decision.trial_ended);
-  EXPECT_EQ(decision.trial_end_reason, Reason::BadDigest);
+  EXPECT_EQ(decision.trial_end_reason, Reason::StorageError);
   EXPECT_FALSE(decision.denied);
 }
 
@@ -380,8 +380,19 @@ TEST_F(ModelStoreTest, LadderRungByRung) {
 TEST_F(ModelStoreTest, AnImageThatCannotBeAttachedStepsDownAtOnce) {
   StartWithChampion(p1_);
   ASSERT_EQ(store_->WriteCheckpoint(SlotId::kA, 10, MakeImage(10)), Status::kOk);
-  EXPECT_EQ(store_->ChampionUnloadable()->source, ImageSource::kPackage);
-  EXPECT_EQ(store_->ChampionUnloadable()->serve, SlotId::kNone);
+  EXPECT_EQ(store_->ChampionUnloadable(Reason::NotFinite)->source, ImageSource::kPackage);
+  EXPECT_EQ(store_->ChampionUnloadable(Reason::NotFinite)->serve, SlotId::kNone);
+  EXPECT_TRUE(store_->IsDenied(DigestOf(p1_)));
+}
+
+TEST_F(ModelStoreTest, AnImageThatTheMediumWithholdsIsLeftUndenied) {
+  StartWithChampion(p1_);
+  ASSERT_EQ(Install(*store_, p2_), Status::kOk);
+  EXPECT_EQ(store_->ChampionUnloadable(Reason::StorageError)->digest, DigestOf(p1_));
+  EXPECT_FALSE(store_->IsDenied(DigestOf(p2_)));
+  StartDecision decision;
+  EXPECT_EQ(*store_->Undo(&decision), Reason::None) << "it may come back";
+  EXPECT_EQ(decision.digest, DigestOf(p2_));
 }
 
 TEST_F(ModelStoreTest, TwelveUnexplainedStartsStepDownAndPlannedStopsDoNotCount) {
@@ -485,6 +496,5 @@ TEST_F(ModelStoreTest, ReadsPackages) {
   EXPECT_EQ(back, p1_);
   EXPECT_EQ(store_->ReadPackage(SlotId::kA, store_->PackageCapacity(), back), Status::kOutOfRange);
 }
-
 }  // namespace
 }  // namespace dipper::store

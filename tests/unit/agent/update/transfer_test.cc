@@ -73,6 +73,7 @@ struct Device final : BlockTransport {
 
   void WantManifest(const base::Digest&) override { ++manifest_wishes; }
   void WantGroup(const base::Digest&, uint32_t group) override { group_wishes.push_back(group); }
+  void WantBlock(const base::Digest&, uint32_t index) override { block_wishes.push_back(index); }
   void Done(const base::Digest&) override { ++done; }
 
   void Begin() {
@@ -110,7 +111,7 @@ struct Device final : BlockTransport {
   uint64_t head_bytes = 0;
   int64_t now_ns = 0;
   uint32_t manifest_wishes = 0, done = 0;
-  std::vector<uint32_t> group_wishes;
+  std::vector<uint32_t> group_wishes, block_wishes;
 };
 
 class WriteUnits : public testing::TestWithParam<uint32_t> {};
@@ -219,6 +220,89 @@ TEST(Transfer, SilenceBacksOffAndThenFails) {
   EXPECT_EQ(result.kind, TransferResult::kFailed);
   EXPECT_EQ(result.reason, Reason::BlocksUnavailable);
   EXPECT_EQ(wishes_at, (std::vector<int64_t>{1000, 3000, 7000, 11000}));
+}
+
+/// A transfer whose head came and whose group stays silent, at the moment when one block alone is asked for.
+struct Probing {
+  Probing() {
+    device.Begin();
+    EXPECT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+    Silence(3);
+    EXPECT_EQ(device.block_wishes, std::vector<uint32_t>{63});
+  }
+  TransferResult Silence(int64_t seconds) {
+    TransferResult result;
+    for (int64_t i = 0; i < seconds * 10 && result.kind == TransferResult::kGoingOn; ++i) {
+      device.now_ns += 100 * kMs;
+      result = device.transfer.Poll(device.now_ns);
+    }
+    return result;
+  }
+  Device::Media media{1};
+  Device device{media, {.quiet_ms = 1000, .max_quiet_ms = 4000, .attempts = 7}};
+};
+
+TEST(Transfer, ABlockThatComesAloneAndNotWithItsGroupTellsAnUnfitBroker) {
+  Probing at;
+  const size_t wishes = at.device.group_wishes.size();
+  EXPECT_EQ(at.device.Give(63).kind, TransferResult::kGoingOn);
+  EXPECT_EQ(at.device.Give(63).kind, TransferResult::kGoingOn);  // delivered twice is still alone
+  EXPECT_EQ(at.device.group_wishes.size(), wishes + 1);
+  EXPECT_EQ(at.Silence(3).kind, TransferResult::kGoingOn);  // patience first
+  const TransferResult result = at.Silence(10);
+  EXPECT_EQ(result.kind, TransferResult::kFailed);
+  EXPECT_EQ(result.reason, Reason::BrokerUnfit);
+  EXPECT_EQ(at.device.transfer.blocks_have(), 1U);
+}
+
+TEST(Transfer, ASlowBrokerIsNotUnfit) {
+  for (const uint32_t late : {0U, 63U}) {  // as the probe waits, or after it was answered
+    Probing at;
+    if (late == 63) {
+      EXPECT_EQ(at.device.Give(63).kind, TransferResult::kGoingOn);
+    }
+    EXPECT_EQ(at.device.Give(5).kind, TransferResult::kGoingOn);
+    const TransferResult result = at.Silence(60);
+    EXPECT_EQ(result.reason, Reason::BlocksUnavailable);
+    EXPECT_EQ(at.device.block_wishes.size(), 1U);
+  }
+}
+
+TEST(Transfer, BlocksThatNeitherWayBringsAreUnavailable) {
+  Probing at;
+  EXPECT_EQ(at.Silence(60).reason, Reason::BlocksUnavailable);
+  EXPECT_GE(at.device.block_wishes.size(), 2U);  // in turns with the group
+  EXPECT_GE(at.device.group_wishes.size(), 4U);
+}
+
+TEST(Transfer, BlocksOfAnotherPackageUnderTheRightNameAreRefused) {
+  Device::Media media(1);
+  Device device(media, {});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  // Mixed and matched: a whole block, but of another place.
+  TransferResult result;
+  for (uint32_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(result.kind, TransferResult::kGoingOn);
+    result = device.transfer.OnBlock(BigRelease().digest, i, device.Block(i + 1), device.now_ns);
+    EXPECT_EQ(device.transfer.blocks_have(), 0U);
+  }
+  EXPECT_EQ(result.kind, TransferResult::kRefused);
+  EXPECT_EQ(result.reason, Reason::BadBlock);
+}
+
+TEST(Transfer, CutAfterEveryBlockItAsksOnlyForWhatIsMissing) {
+  Device::Media media(1);
+  for (uint32_t have = 0; have < 130; ++have) {
+    Device device(media, {.persist_blocks = 1});
+    device.Begin();
+    ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+    ASSERT_EQ(device.transfer.blocks_have(), have);
+    EXPECT_EQ(device.group_wishes, std::vector<uint32_t>{have / package::kBlocksPerGroup});
+    const TransferResult result = device.Give(have);
+    ASSERT_EQ(result.kind, have < 129 ? TransferResult::kGoingOn : TransferResult::kComplete);
+    EXPECT_EQ(have == 129, device.StageIsWhole());
+  }
 }
 
 TEST(Transfer, AWrongHeadCostsNeitherSlotNorBitmap) {

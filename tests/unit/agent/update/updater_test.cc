@@ -2,55 +2,11 @@
 // and what the end leaves behind.
 #include "agent/update/updater.h"
 
-#include <gtest/gtest.h>
-
-#include <limits>
-
-#include "tests/fault/update/update_world.h"
+#include "tests/unit/agent/update/updater_fixture.h"
+#include "tools/lab/spec_text.h"
 
 namespace dipper::update::test {
 namespace {
-
-using schema::Reason;
-using schema::UpdateState;
-
-constexpr double kBetter = 0.4, kSame = 0.5, kWorse = 1.0;
-
-/// A device whose v1 (security version 2) is confirmed.
-class UpdaterTest : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    if (before_ != nullptr) return;
-    Media media;
-    Device device(media);
-    ASSERT_EQ(device.Start(), base::Status::kOk);
-    v1_ = new Release(MakeRelease("1", 2));
-    ASSERT_TRUE(device.Play(*v1_, 1, kBetter));
-    ASSERT_TRUE(device.reports().confirmed);
-    ASSERT_EQ(device.updater().PlannedStop(), base::Status::kOk);
-    before_ = new std::vector<Bytes>(media.Copy());
-  }
-  void SetUp() override {
-    media_.Load(*before_);
-    device_ = std::make_unique<Device>(media_);
-    ASSERT_EQ(device_->Start(), base::Status::kOk);
-  }
-  /// Plays `release` and expects that v1 still serves.
-  void ExpectEnd(const Release& release, UpdateState state, Reason reason, double loss = kBetter) {
-    ASSERT_TRUE(device_->Play(release, 2, loss));
-    EXPECT_EQ(device_->updater().Status().state, state);
-    EXPECT_STREQ(schema::EnumNameReason(device_->updater().Status().reason), schema::EnumNameReason(reason));
-    EXPECT_EQ(device_->updater().Status().champion, v1_->digest);
-    EXPECT_EQ(device_->updater().challenger(), nullptr);
-    EXPECT_EQ(device_->updater().store().IsDenied(release.digest), store::IsOwnFailure(reason));
-  }
-  Reason Offer(const Bytes& offer) { return device_->updater().OnOffer(offer); }
-
-  static inline std::vector<Bytes>* before_ = nullptr;
-  static inline Release* v1_ = nullptr;
-  Media media_;
-  std::unique_ptr<Device> device_;
-};
 
 struct Refusal {
   const char* name;
@@ -65,9 +21,19 @@ TEST_P(Refusals, AreReportedAndLeaveTheChampion) {
   EXPECT_EQ(device_->reports().trial_starts, 0U);
 }
 
-using Manifest = schema::ManifestT;
-ReleaseChange Edit(void (*edit)(Manifest& manifest)) {
-  return {.edit = [edit](Manifest& manifest, Bytes&) { edit(manifest); }};
+/// A stage that misbehaves on purpose. Builds that test with it know it, but not this kind of it.
+void AddFaultStage(Manifest& manifest) {
+  schema::SpecT spec;
+  schema::GetSpec(manifest.spec.data())->UnPackTo(&spec);
+  schema::FaultT fault;
+#if defined(DIPPER_TEST_FAULTS)
+  fault.kind = static_cast<schema::FaultKind>(200);
+#else
+  fault.kind = schema::FaultKind::Abort;
+#endif
+  spec.stages.push_back(std::make_unique<schema::StageT>());
+  spec.stages.back()->params.Set(fault);
+  manifest.spec = lab::CompileSpec(spec);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -85,8 +51,15 @@ INSTANTIATE_TEST_SUITE_P(
                   m.layouts.back()->kind = "Rls";
                   m.layouts.back()->version = 99;
                 })},
+        Refusal{"UnknownPart", Reason::UnknownLayout, Edit([](Manifest& m) {
+                  schema::SpecT spec;
+                  schema::GetSpec(m.spec.data())->UnPackTo(&spec);
+                  spec.task = static_cast<schema::Task>(200);  // of a later version
+                  m.spec = lab::CompileSpec(spec);
+                })},
         Refusal{"UnknownNumerics", Reason::UnknownNumerics,
                 Edit([](Manifest& m) { m.numerics_version = 99; })},
+        Refusal{"FaultStage", Reason::FaultStage, Edit(AddFaultStage)},
         Refusal{"BadGate", Reason::BadFormat, Edit([](Manifest& m) { m.gate->margin_ratio = -1; })},
         Refusal{"ImageOfAnotherSize",
                 Reason::BadSpec,
