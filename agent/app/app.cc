@@ -15,6 +15,7 @@
 #include "agent/app/backlog_ring.h"
 #include "agent/app/devices.h"
 #include "agent/app/run_note.h"
+#include "agent/app/trim.h"
 #include "agent/app/version.h"
 #include "agent/link/mqtt_session.h"
 #include "agent/runtime/agent.h"
@@ -24,6 +25,10 @@ namespace dipper::app {
 namespace {
 
 using base::Status;
+
+// After a start, a connection or an update step: time for its work to be done before its memory is given
+// back.
+constexpr int64_t kSettleNs = 3'000'000'000;
 
 volatile std::sig_atomic_t g_stop = 0;
 
@@ -70,12 +75,15 @@ class LoggedUpdates final : public update::UpdateObserver {
     if (!event.name.empty())
       text += " " + std::string(event.name.view()) + " " + std::string(event.version.view());
     Say(text);
+    ++events_;
     link_.OnUpdateEvent(event);
   }
   void OnModelsChanged() override { link_.OnModelsChanged(); }
+  uint64_t events() const { return events_; }
 
  private:
   runtime::UpdateLink& link_;
+  uint64_t events_ = 0;
 };
 
 std::string SystemText() {
@@ -271,8 +279,18 @@ bool App::Start(std::string* message) {
 void App::Loop() {
   bool was_connected = false;
   std::string last_error;
+  uint64_t update_events = 0;
+  int64_t trim_ns = devices.clock.MonotonicNs() + kSettleNs;  // 0: nothing to give back
   while (g_stop == 0) {
     const int64_t due_ns = agent.Step();
+    const int64_t now_ns = devices.clock.MonotonicNs();
+    if (updates.events() != update_events || mqtt.connected() != was_connected) {
+      update_events = updates.events();
+      trim_ns = now_ns + kSettleNs;
+    } else if (trim_ns != 0 && now_ns >= trim_ns) {
+      TrimMemory();
+      trim_ns = 0;
+    }
     if (mqtt.connected() != was_connected) {
       was_connected = mqtt.connected();
       Say(was_connected ? "connected to " + config.mqtt.url : "lost the connection to " + config.mqtt.url);
