@@ -146,6 +146,7 @@ update::UpdaterConfig MakeUpdaterConfig(const Config& config) {
   updater.trial_checkpoint_seconds =
       std::min<uint32_t>(updater.trial_checkpoint_seconds, updater.checkpoint_seconds);
   updater.healthy_seconds = static_cast<uint32_t>(config.health.healthy_after_s);
+  updater.max_latency_ns = static_cast<uint64_t>(config.model.max_latency_us) * 1000;
   return updater;
 }
 

@@ -269,6 +269,7 @@ class Loader {
     section.ByteCount("max_image_bytes", &model.max_image_bytes, 4096, 64 << 20);
     section.ByteCount("slot_bytes", &model.slot_bytes, 64 * 1024, 1 << 30);
     section.Integer("checkpoint_interval_s", &model.checkpoint_interval_s, 1, 86400 * 30);
+    section.Integer("max_latency_us", &model.max_latency_us, 0, 60000000);
     section.Finish();
   }
 

@@ -46,6 +46,7 @@ struct ModelConfig {
   uint64_t max_image_bytes = 256 * 1024;
   uint64_t slot_bytes = 1024 * 1024;
   int64_t checkpoint_interval_s = 3600;
+  int64_t max_latency_us = 0;  ///< Of one sample of a challenger whose package names no limit; 0: none.
 };
 
 struct TrustConfig {

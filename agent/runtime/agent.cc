@@ -2,7 +2,6 @@
 #include "agent/runtime/agent.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace dipper::runtime {
 
@@ -19,12 +18,7 @@ constexpr uint32_t kRecordsPerTurn = 64;  // so that a burst does not starve the
 constexpr uint32_t kEventsPerTurn = 128;
 constexpr uint64_t kTimedOneIn = 64;  // a clock read costs more than a prediction
 
-bool Finite(const FeedAnswer& answer) {
-  if (!answer.observed) return true;
-  if (!std::isfinite(answer.output.value) || !std::isfinite(answer.output.anomaly_score)) return false;
-  return std::all_of(answer.output.probabilities.begin(), answer.output.probabilities.end(),
-                     [](double p) { return std::isfinite(p); });
-}
+bool Finite(const FeedAnswer& answer) { return !answer.observed || learn::IsFinite(answer.output); }
 
 }  // namespace
 
@@ -168,6 +162,7 @@ void Agent::FeedSamples(int64_t now_ns) {
     if (!Ok(status)) continue;
     if (models_changed_) {
       models_changed_ = false;
+      drift_.OnModelsChanged();
       const update::UpdateStatus status_now = at_.updater.Status();
       feed_.SetModels({at_.updater.champion(), at_.updater.champion_spec(), status_now.champion},
                       {at_.updater.challenger(), at_.updater.challenger_spec(), status_now.challenger});
@@ -182,64 +177,91 @@ void Agent::FeedSamples(int64_t now_ns) {
                         config_.model);
     }
     if (timed) latency_.Add(at_.clock.MonotonicNs() - before_ns);
-    if (result.is_sample) OnSample(result);
+    if (result.is_sample) OnSample(result, now_ns);
   }
   // A source that has nothing due, or has ended, has answered too.
   health_.Answered(Component::kSource, now_ns);
   health_.Answered(Component::kModel, now_ns);
 }
 
-void Agent::OnSample(const FeedResult& result) {
-  if (!Finite(result.champion)) at_.updater.OnChampionFailed();
+void Agent::OnSample(const FeedResult& result, int64_t now_ns) {
+  // Reported first: the updater may put another model in the champion's place.
+  if (Finite(result.champion)) {
+    ReportAnomaly(result);
+    ReportDrift(result, now_ns);
+    if (result.has_truth && result.champion.observed && result.champion.output.has_score) {
+      scorer_.Add(result.champion.output.anomaly_score, result.truth);
+      scored_ = true;
+    }
+    SendPrediction(result);
+  } else {
+    at_.updater.OnChampionFailed();
+  }
   if (!Finite(result.challenger)) at_.updater.OnChallengerFailed(schema::Reason::NotFinite);
   if (result.challenger.took_ns >= 0) at_.updater.OnChallengerLatency(result.challenger.took_ns);
-  ReportAlarms(result);
-  if (result.has_truth && result.champion.observed && result.champion.output.has_score) {
-    scorer_.Add(result.champion.output.anomaly_score, result.truth);
-    scored_ = true;
-  }
-  if (config_.publish_predictions && result.champion.observed && at_.transport.connected()) {
-    const learn::Output& out = result.champion.output;
-    // A prediction that finds the wire full is not worth keeping.
-    (void)at_.reporter.SendNow(telemetry::Prediction{.id = result.id,
-                                                     .cold = out.cold,
-                                                     .value = out.value,
-                                                     .class_index = out.class_index,
-                                                     .probabilities = out.probabilities,
-                                                     .has_score = out.has_score,
-                                                     .anomaly_score = out.anomaly_score,
-                                                     .anomaly_active = out.anomaly_active},
-                               config_.model);
-  }
   if (result.challenger.learned) at_.updater.OnOutcomes(result.champion.outcome, result.challenger.outcome);
 }
 
-void Agent::ReportAlarms(const FeedResult& result) {
+void Agent::SendPrediction(const FeedResult& result) {
+  if (!config_.publish_predictions || !result.champion.observed || !at_.transport.connected()) return;
   const learn::Output& out = result.champion.output;
-  if (result.champion.observed && (out.anomaly_raised || out.anomaly_cleared)) {
-    const schema::Spec& spec = at_.updater.champion_spec()->table();
-    telemetry::Contribution share;
-    if (spec.target()->kind() == schema::TargetKind::FeatureAhead) {
-      share = {.feature = spec.features()->Get(spec.target()->feature())->name()->string_view(),
-               .share = 1.0};
-    }
-    telemetry::Event event{
-        .kind = out.anomaly_raised ? schema::EventKind::AnomalyRaised : schema::EventKind::AnomalyCleared,
-        .sample_id = result.id,
-        .score = out.anomaly_score};
-    if (spec.anomaly() != nullptr) {
-      event.threshold = out.anomaly_raised ? spec.anomaly()->raise() : spec.anomaly()->clear();
-    }
-    if (!share.feature.empty()) event.contributions = {&share, 1};
-    at_.reporter.Send(event, config_.model);
+  // A prediction that finds the wire full is not worth keeping.
+  (void)at_.reporter.SendNow(telemetry::Prediction{.id = result.id,
+                                                   .cold = out.cold,
+                                                   .value = out.value,
+                                                   .class_index = out.class_index,
+                                                   .probabilities = out.probabilities,
+                                                   .has_score = out.has_score,
+                                                   .anomaly_score = out.anomaly_score,
+                                                   .anomaly_active = out.anomaly_active,
+                                                   .has_interval = out.has_interval,
+                                                   .unbounded = out.unbounded,
+                                                   .low = out.low,
+                                                   .high = out.high,
+                                                   .class_set = out.class_set},
+                             config_.model);
+}
+
+void Agent::ReportAnomaly(const FeedResult& result) {
+  const learn::Output& out = result.champion.output;
+  if (!result.champion.observed || !(out.anomaly_raised || out.anomaly_cleared)) return;
+  const learn::Spec& spec = *at_.updater.champion_spec();
+  const learn::Layout& layout = spec.plan().layout;
+  telemetry::Event event{
+      .kind = out.anomaly_raised ? schema::EventKind::AnomalyRaised : schema::EventKind::AnomalyCleared,
+      .sample_id = result.id,
+      .score = out.anomaly_score,
+      .threshold = out.anomaly_raised ? layout.anomaly.raise : layout.anomaly.clear};
+  // A forecast's residual is of one feature; an unsupervised score is of the whole sample.
+  telemetry::Contribution share{.share = 1.0};
+  if (spec.target_kind() == schema::TargetKind::FeatureAhead) {
+    share.feature = spec.feature_name(layout.target.feature);
+    event.contributions = {&share, 1};
   }
-  if (result.champion.learned &&
-      (result.champion.outcome.drift_alarm || result.champion.outcome.drift_warning)) {
-    at_.reporter.Send(
-        telemetry::Event{.kind = result.champion.outcome.drift_alarm ? schema::EventKind::DriftAlarm
-                                                                     : schema::EventKind::DriftWarning,
-                         .sample_id = result.id},
-        config_.model);
+  at_.reporter.Send(event, config_.model);
+}
+
+void Agent::ReportDrift(const FeedResult& result, int64_t now_ns) {
+  const auto report = [&](DriftSource source, bool warning, bool alarm, int32_t feature) {
+    telemetry::Event event{.sample_id = result.id};
+    const auto told = drift_.Take(source, warning, alarm, feature, now_ns, &event.count);
+    if (told == DriftFilter::Answer::kNothing) return;
+    event.kind =
+        told == DriftFilter::Answer::kAlarm ? schema::EventKind::DriftAlarm : schema::EventKind::DriftWarning;
+    telemetry::Contribution share{.share = 1.0};
+    if (feature >= 0) {
+      share.feature = at_.updater.champion_spec()->feature_name(static_cast<uint32_t>(feature));
+      event.contributions = {&share, 1};
+    }
+    at_.reporter.Send(event, config_.model);
+  };
+  if (result.champion.observed) {
+    const learn::Output& out = result.champion.output;
+    report(DriftSource::kFeatures, out.drift_warning, out.drift_alarm, out.drift_feature);
+  }
+  if (result.champion.learned) {
+    const learn::Outcome& outcome = result.champion.outcome;
+    report(DriftSource::kModel, outcome.drift_warning, outcome.drift_alarm, -1);
   }
 }
 

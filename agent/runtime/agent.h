@@ -8,8 +8,10 @@
 #include <span>
 
 #include "agent/runtime/anomaly_scorer.h"
+#include "agent/runtime/drift_filter.h"
 #include "agent/runtime/health.h"
 #include "agent/runtime/latency.h"
+#include "agent/runtime/metric_batch.h"
 #include "agent/runtime/reporter.h"
 #include "agent/runtime/sample_feed.h"
 #include "agent/store/backlog.h"
@@ -76,8 +78,6 @@ class Agent {
   void WantNothing();
 
  private:
-  using MetricBuffer = base::FixedVector<telemetry::MetricValue, 96>;
-
   void DrainTransport();
   void OnConnected();
   void OnMessage(const telemetry::TransportEvent& message);
@@ -86,12 +86,14 @@ class Agent {
   void SubscribeWanted();
   void SendDueStates();
   void FeedSamples(int64_t now_ns);
-  void OnSample(const FeedResult& result);
-  void ReportAlarms(const FeedResult& result);
+  void OnSample(const FeedResult& result, int64_t now_ns);
+  void ReportAnomaly(const FeedResult& result);
+  void ReportDrift(const FeedResult& result, int64_t now_ns);
+  void SendPrediction(const FeedResult& result);
   void SendMetrics();
-  void AddModelMetrics(int64_t wall_ns, MetricBuffer* values);
-  void AddUpdateMetrics(int64_t wall_ns, MetricBuffer* values);
-  void AddDeviceMetrics(int64_t wall_ns, MetricBuffer* values);
+  void AddChampionMetrics(MetricBatch* batch);
+  void AddUpdateMetrics(const update::UpdateStatus& status, MetricBatch* batch);
+  void AddDeviceMetrics(MetricBatch* batch);
   void SyncStorage(int64_t now_ns);
   bool SendBirth();
   bool SendUpdateStatus();
@@ -102,6 +104,7 @@ class Agent {
   SampleFeed feed_;
   AnomalyScorer scorer_;
   Health health_;
+  DriftFilter drift_;
   LatencyHistogram latency_;
   AgentCounters counters_;
   int64_t started_ns_ = 0;

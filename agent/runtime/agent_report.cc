@@ -1,12 +1,11 @@
 // What the agent says: update steps, answers to commands, retained states and metrics.
 #include <algorithm>
-#include <cmath>
 
 #include "agent/runtime/agent.h"
+#include "agent/runtime/model_metrics.h"
 
 namespace dipper::runtime {
 
-using base::Status;
 using telemetry::MetricId;
 
 namespace {
@@ -190,124 +189,85 @@ bool Agent::SendUpdateStatus() {
   return at_.reporter.SendNow(message, config_.model);
 }
 
-void Agent::AddModelMetrics(int64_t wall_ns, MetricBuffer* values) {
-  const auto add = [&](MetricId id, double value) {
-    DIPPER_CHECK(Ok(values->PushBack(telemetry::MakeMetric(id, value, wall_ns))));
-  };
-  const auto count = [&](MetricId id, uint64_t value) { add(id, static_cast<double>(value)); };
+void Agent::AddChampionMetrics(MetricBatch* batch) {
   const learn::Model* champion = at_.updater.champion();
   if (champion == nullptr) return;
-  const learn::Metrics m = champion->ReadMetrics();
-  count(MetricId::kSamplesTotal, m.samples);
-  count(MetricId::kSamplesSkippedTotal, m.skipped + feed_.counters().skipped);
-  count(MetricId::kLabelsTotal, m.labels);
-  count(MetricId::kLabelsUnmatchedTotal, m.unmatched_labels);
-  count(MetricId::kLabelsExpiredTotal, m.lost_samples);
-  count(MetricId::kPendingSamples, m.pending);
-  count(MetricId::kCold, m.cold ? 1 : 0);
-  add(MetricId::kLatencyP50Seconds, static_cast<double>(latency_.QuantileNs(0.5)) * 1e-9);
-  add(MetricId::kLatencyP99Seconds, static_cast<double>(latency_.QuantileNs(0.99)) * 1e-9);
-  add(MetricId::kLatencyMaxSeconds, static_cast<double>(latency_.MaxNs()) * 1e-9);
-  count(MetricId::kImageBytes, champion->image().size());
-  count(MetricId::kLastSampleId, champion->last_id());
-  if (champion->class_count() > 0) {
-    add(MetricId::kAccuracyRatio, m.accuracy);
-    add(MetricId::kKappa, m.kappa);
-    add(MetricId::kKappaTemporal, m.kappa_temporal);
-    add(MetricId::kTrivialAccuracyRatio, m.trivial_accuracy);
-  } else {
-    add(MetricId::kMae, m.mae);
-    add(MetricId::kRmse, m.rmse);
-    add(MetricId::kTrivialMae, m.trivial_mae);
-    add(MetricId::kTrivialRmse, m.trivial_rmse);
-  }
-  add(MetricId::kRecentLossMean, m.faded_loss);
-  add(MetricId::kTrivialRecentLossMean, m.faded_trivial_loss);
-  add(MetricId::kDriftStatistic, m.drift_statistic);
-  count(MetricId::kDriftWarningsTotal, m.drift_warnings);
-  count(MetricId::kDriftAlarmsTotal, m.drift_alarms);
-  add(MetricId::kAnomalyScore, m.anomaly_score);
-  count(MetricId::kAnomalyActive, m.anomaly_active ? 1 : 0);
-  count(MetricId::kAnomaliesTotal, m.anomaly_events);
-  if (scored_) add(MetricId::kAnomalyAuc, scorer_.Auc());
+  AddModelMetrics(*champion, *at_.updater.champion_spec(), feed_.counters().skipped, batch);
+  batch->Add(MetricId::kLatencyP50Seconds, static_cast<double>(latency_.QuantileNs(0.5)) * 1e-9);
+  batch->Add(MetricId::kLatencyP99Seconds, static_cast<double>(latency_.QuantileNs(0.99)) * 1e-9);
+  batch->Add(MetricId::kLatencyMaxSeconds, static_cast<double>(latency_.MaxNs()) * 1e-9);
+  if (scored_) batch->Add(MetricId::kAnomalyAuc, scorer_.Auc());
 }
 
-void Agent::AddUpdateMetrics(int64_t wall_ns, MetricBuffer* values) {
-  const auto count = [&](MetricId id, uint64_t value) {
-    DIPPER_CHECK(Ok(values->PushBack(telemetry::MakeMetric(id, static_cast<double>(value), wall_ns))));
-  };
-  const update::UpdateStatus status = at_.updater.Status();
-  count(MetricId::kUpdateState, static_cast<uint64_t>(status.state));
-  count(MetricId::kUpdateReason, static_cast<uint64_t>(status.reason));
-  count(MetricId::kServingSlot, static_cast<uint64_t>(status.champion_slot));
-  count(MetricId::kTriesLeft, status.tries_left);
-  count(MetricId::kFloorEpoch, status.floor.epoch);
-  count(MetricId::kFloorVersion, status.floor.version);
-  count(MetricId::kRung, static_cast<uint64_t>(status.rung));
-  count(MetricId::kCheckpointsTotal, status.checkpoints);
-  count(MetricId::kConfirmsTotal, counters_.confirms);
-  count(MetricId::kFallBacksTotal, counters_.fall_backs);
-  count(MetricId::kRejectsTotal, counters_.rejects);
+void Agent::AddUpdateMetrics(const update::UpdateStatus& status, MetricBatch* batch) {
+  batch->Count(MetricId::kUpdateState, static_cast<uint64_t>(status.state));
+  batch->Count(MetricId::kUpdateReason, static_cast<uint64_t>(status.reason));
+  batch->Count(MetricId::kServingSlot, static_cast<uint64_t>(status.champion_slot));
+  batch->Count(MetricId::kTriesLeft, status.tries_left);
+  batch->Count(MetricId::kFloorEpoch, status.floor.epoch);
+  batch->Count(MetricId::kFloorVersion, status.floor.version);
+  batch->Count(MetricId::kRung, static_cast<uint64_t>(status.rung));
+  batch->Count(MetricId::kCheckpointsTotal, status.checkpoints);
+  batch->Count(MetricId::kConfirmsTotal, counters_.confirms);
+  batch->Count(MetricId::kFallBacksTotal, counters_.fall_backs);
+  batch->Count(MetricId::kRejectsTotal, counters_.rejects);
   if (const auto gate = at_.updater.ReadGate(); gate.ok()) {
     const telemetry::GateReport report = WireReport(*gate);
-    count(MetricId::kGateSamples, report.samples);
-    DIPPER_CHECK(Ok(values->PushBack(telemetry::MakeMetric(MetricId::kGateLower, report.lower, wall_ns))));
-    DIPPER_CHECK(Ok(values->PushBack(telemetry::MakeMetric(MetricId::kGateUpper, report.upper, wall_ns))));
+    batch->Count(MetricId::kGateSamples, report.samples);
+    batch->Add(MetricId::kGateLower, report.lower);
+    batch->Add(MetricId::kGateUpper, report.upper);
   }
 }
 
-void Agent::AddDeviceMetrics(int64_t wall_ns, MetricBuffer* values) {
-  const auto add = [&](MetricId id, double value) {
-    DIPPER_CHECK(Ok(values->PushBack(telemetry::MakeMetric(id, value, wall_ns))));
-  };
-  const auto count = [&](MetricId id, uint64_t value) { add(id, static_cast<double>(value)); };
+void Agent::AddDeviceMetrics(MetricBatch* batch) {
   hal::SystemReading reading;
   if (Ok(at_.system.Read(&reading))) {
-    add(MetricId::kSystemCpuRatio, reading.cpu_ratio);
-    add(MetricId::kSystemLoad1m, reading.load_1m);
-    count(MetricId::kSystemMemoryTotalBytes, reading.memory_total_bytes);
-    count(MetricId::kSystemMemoryAvailableBytes, reading.memory_available_bytes);
-    add(MetricId::kSystemTemperatureCelsius, reading.temperature_celsius);
-    count(MetricId::kSystemDiskFreeBytes, reading.disk_free_bytes);
-    count(MetricId::kSystemUptimeSeconds, reading.uptime_seconds);
-    add(MetricId::kProcessCpuSecondsTotal, reading.process_cpu_seconds);
-    count(MetricId::kProcessRssBytes, reading.process_rss_bytes);
+    batch->Add(MetricId::kSystemCpuRatio, reading.cpu_ratio);
+    batch->Add(MetricId::kSystemLoad1m, reading.load_1m);
+    batch->Count(MetricId::kSystemMemoryTotalBytes, reading.memory_total_bytes);
+    batch->Count(MetricId::kSystemMemoryAvailableBytes, reading.memory_available_bytes);
+    batch->Add(MetricId::kSystemTemperatureCelsius, reading.temperature_celsius);
+    batch->Count(MetricId::kSystemDiskFreeBytes, reading.disk_free_bytes);
+    batch->Count(MetricId::kSystemUptimeSeconds, reading.uptime_seconds);
+    batch->Add(MetricId::kProcessCpuSecondsTotal, reading.process_cpu_seconds);
+    batch->Count(MetricId::kProcessRssBytes, reading.process_rss_bytes);
   }
-  count(MetricId::kSystemClockSynchronized, at_.clock.WallSynchronized() ? 1 : 0);
-  add(MetricId::kProcessUptimeSeconds, static_cast<double>(at_.clock.MonotonicNs() - started_ns_) * 1e-9);
+  batch->Flag(MetricId::kSystemClockSynchronized, at_.clock.WallSynchronized());
+  batch->Add(MetricId::kProcessUptimeSeconds,
+             static_cast<double>(at_.clock.MonotonicNs() - started_ns_) * 1e-9);
   const telemetry::TransportStats link = at_.transport.stats();
-  count(MetricId::kLinkConnectsTotal, link.connects);
-  count(MetricId::kLinkFailedConnectsTotal, link.failed_connects);
-  count(MetricId::kLinkSentMessagesTotal, link.sent_messages);
-  count(MetricId::kLinkSentBytesTotal, link.sent_bytes);
-  count(MetricId::kLinkReceivedMessagesTotal, link.received_messages);
-  count(MetricId::kLinkReceivedBytesTotal, link.received_bytes);
-  count(MetricId::kLinkReceivedDroppedTotal, link.received_dropped);
-  count(MetricId::kLinkInFlight, link.in_flight);
+  batch->Count(MetricId::kLinkConnectsTotal, link.connects);
+  batch->Count(MetricId::kLinkFailedConnectsTotal, link.failed_connects);
+  batch->Count(MetricId::kLinkSentMessagesTotal, link.sent_messages);
+  batch->Count(MetricId::kLinkSentBytesTotal, link.sent_bytes);
+  batch->Count(MetricId::kLinkReceivedMessagesTotal, link.received_messages);
+  batch->Count(MetricId::kLinkReceivedBytesTotal, link.received_bytes);
+  batch->Count(MetricId::kLinkReceivedDroppedTotal, link.received_dropped);
+  batch->Count(MetricId::kLinkInFlight, link.in_flight);
   const telemetry::OutboxCounters outbox = at_.outbox.counters();
-  count(MetricId::kBacklogEntries, outbox.backlog_entries);
-  count(MetricId::kBacklogStoredTotal, outbox.stored);
-  count(MetricId::kBacklogSentTotal, outbox.backlog_sent);
-  count(MetricId::kBacklogDroppedTotal, outbox.dropped);
-  count(MetricId::kTelemetryRefusedTotal, outbox.refused);
+  batch->Count(MetricId::kBacklogEntries, outbox.backlog_entries);
+  batch->Count(MetricId::kBacklogStoredTotal, outbox.stored);
+  batch->Count(MetricId::kBacklogSentTotal, outbox.backlog_sent);
+  batch->Count(MetricId::kBacklogDroppedTotal, outbox.dropped);
+  batch->Count(MetricId::kTelemetryRefusedTotal, outbox.refused);
   const double age =
-      outbox.oldest_time_ns == 0 ? 0 : static_cast<double>(wall_ns - outbox.oldest_time_ns) * 1e-9;
-  add(MetricId::kBacklogOldestAgeSeconds, std::max(age, 0.0));
+      outbox.oldest_time_ns == 0 ? 0 : static_cast<double>(batch->wall_ns() - outbox.oldest_time_ns) * 1e-9;
+  batch->Add(MetricId::kBacklogOldestAgeSeconds, std::max(age, 0.0));
 }
 
 void Agent::SendMetrics() {
   const int64_t wall_ns = at_.clock.WallNs();
-  MetricBuffer values;
-  AddDeviceMetrics(wall_ns, &values);
-  at_.reporter.Send(std::span<const telemetry::MetricValue>(values.begin(), values.size()), {});
+  MetricBatch of_device(wall_ns);
+  AddDeviceMetrics(&of_device);
+  at_.reporter.Send(of_device.readings(), {});
+  const update::UpdateStatus status = at_.updater.Status();
   // Progress of a transfer or a trial is worth telling between its steps.
-  const schema::UpdateState state = at_.updater.state();
-  update_due_ =
-      update_due_ || state == schema::UpdateState::Transferring || state == schema::UpdateState::Trial;
-  values.Clear();
-  AddModelMetrics(wall_ns, &values);
-  AddUpdateMetrics(wall_ns, &values);
-  at_.reporter.Send(std::span<const telemetry::MetricValue>(values.begin(), values.size()), config_.model);
+  update_due_ = update_due_ || status.state == schema::UpdateState::Transferring ||
+                status.state == schema::UpdateState::Trial;
+  MetricBatch of_model(wall_ns);
+  AddChampionMetrics(&of_model);
+  AddUpdateMetrics(status, &of_model);
+  at_.reporter.Send(of_model.readings(), config_.model);
 }
 
 }  // namespace dipper::runtime

@@ -87,6 +87,31 @@ constexpr auto kRows = std::to_array<MetricRow>({
     Model(M::kTrivialLossMean, "trivial_loss_mean", "target", "mean loss of the trivial rival"),
     Model(M::kRecentLossMean, "prequential_recent_loss_mean", "target", "mean loss over the recent labels"),
     Model(M::kTrivialRecentLossMean, "trivial_recent_loss_mean", "target", "the same of the trivial rival"),
+    Model(M::kBalancedAccuracyRatio, "prequential_balanced_accuracy_ratio", "ratio",
+          "mean recall of the classes seen"),
+    Model(M::kMacroF1Ratio, "prequential_macro_f1_ratio", "ratio", "mean F1 score of the classes seen"),
+    Model(M::kLogLoss, "prequential_log_loss", "1", "mean log loss, natural logarithm"),
+    Model(M::kBrier, "prequential_brier", "1", "mean squared error of the probabilities, 0 to 2"),
+    Model(M::kCalibrationError, "prequential_calibration_error", "ratio",
+          "expected gap between the answer's probability and how often it is right"),
+    Model(M::kPrAuc, "prequential_pr_auc_ratio", "ratio",
+          "area under the precision-recall curve over the recent scores"),
+    Model(M::kWindowedLossMean, "prequential_windowed_loss_mean", "target",
+          "mean loss over the last 1,024 labels"),
+    Model(M::kIntervalCoverageRatio, "interval_coverage_ratio", "ratio",
+          "labels that were in their interval or set"),
+    Model(M::kIntervalWidthMean, "interval_width_mean", "target",
+          "mean width of the bounded ones; classification: classes in the set"),
+    Model(M::kIntervalUnboundedRatio, "interval_unbounded_ratio", "ratio",
+          "labels whose interval had no ends, because too little was known"),
+    Model(M::kRaceWeight0, "race_weight_0", "ratio", "share of member 0 of a race in the answer"),
+    Model(M::kRaceWeight1, "race_weight_1", "ratio", "share of member 1 of a race in the answer"),
+    Model(M::kRaceWeight2, "race_weight_2", "ratio", "share of member 2 of a race in the answer"),
+    Model(M::kRaceWeight3, "race_weight_3", "ratio", "share of member 3 of a race in the answer"),
+    Model(M::kRaceWeight4, "race_weight_4", "ratio", "share of member 4 of a race in the answer"),
+    Model(M::kRaceWeight5, "race_weight_5", "ratio", "share of member 5 of a race in the answer"),
+    Model(M::kRaceWeight6, "race_weight_6", "ratio", "share of member 6 of a race in the answer"),
+    Model(M::kRaceWeight7, "race_weight_7", "ratio", "share of member 7 of a race in the answer"),
     Model(M::kDriftStatistic, "drift_statistic", "1", "statistic of detector `index`"),
     Model(M::kDriftWarningsTotal, "drift_warnings_total", "1", "warnings of detector `index`"),
     Model(M::kDriftAlarmsTotal, "drift_alarms_total", "1", "alarms of detector `index`"),
@@ -116,7 +141,7 @@ constexpr auto kRows = std::to_array<MetricRow>({
 std::span<const MetricRow> MetricCatalogue() { return kRows; }
 
 const MetricRow* FindMetric(uint16_t id) {
-  // Sorted by id (a test holds it), so a binary search would do; 70 rows do not ask for one.
+  // Sorted by id (a test holds it), so a binary search would do; a hundred rows do not ask for one.
   for (const MetricRow& row : kRows) {
     if (static_cast<uint16_t>(row.id) == id) return &row;
   }

@@ -176,7 +176,8 @@ base::Result<base::ByteView> Encode(const Prediction& m, base::MutableBytes buff
       for (size_t i = 0; i < m.probabilities.size(); ++i) out[i] = static_cast<float>(m.probabilities[i]);
     }
     return schema::CreatePrediction(b, envelope, m.id, m.cold, m.value, m.class_index, probabilities,
-                                    m.has_score, m.anomaly_score, m.anomaly_active);
+                                    m.has_score, m.anomaly_score, m.anomaly_active, m.has_interval,
+                                    m.unbounded, m.low, m.high, m.class_set);
   });
 }
 

@@ -12,7 +12,7 @@ namespace dipper::telemetry {
 /// Enough for every metrics batch, event, update, prediction and response within the limits of messages.h.
 inline constexpr size_t kMessageBufferBytes = 16 * 1024;
 /// Enough for a birth of one model with up to 64 features; larger ones need EncodedBound().
-inline constexpr size_t kBirthBufferBytes = 32 * 1024;
+inline constexpr size_t kBirthBufferBytes = 48 * 1024;
 /// Enough for the JSON of any message that fits kMessageBufferBytes.
 inline constexpr size_t kJsonBufferBytes = 48 * 1024;
 inline constexpr size_t kStateBufferBytes = 512;

@@ -162,6 +162,26 @@ void PutBody(JsonWriter& json, const schema::UpdateStatus& m) {
   PutGate(json, m.gate());
 }
 
+// An interval without ends says nothing but that; a set is always a list, of every class if need be.
+void PutInterval(JsonWriter& json, const schema::Prediction& m) {
+  if (!m.has_interval()) return;
+  json.Key("interval_unbounded");
+  json.Bool(m.unbounded());
+  if (m.class_index() >= 0) {
+    json.Key("class_set");
+    json.OpenArray();
+    for (uint64_t c = 0; c < 64; ++c) {
+      if ((m.class_set() >> c & 1) != 0) json.Uint(c);
+    }
+    json.CloseArray();
+  } else if (!m.unbounded()) {
+    json.Key("interval_low");
+    json.Number(m.low());
+    json.Key("interval_high");
+    json.Number(m.high());
+  }
+}
+
 void PutBody(JsonWriter& json, const schema::Prediction& m) {
   json.Key("id");
   json.Uint(m.id());
@@ -185,6 +205,7 @@ void PutBody(JsonWriter& json, const schema::Prediction& m) {
     json.Key("anomaly_active");
     json.Bool(m.anomaly_active());
   }
+  PutInterval(json, m);
 }
 
 void PutBody(JsonWriter& json, const schema::CommandResponse& m) {

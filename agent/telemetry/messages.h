@@ -143,6 +143,11 @@ struct Prediction {
   bool has_score = false;
   double anomaly_score = 0;
   bool anomaly_active = false;
+  bool has_interval = false;
+  bool unbounded = false;
+  double low = 0;
+  double high = 0;
+  uint64_t class_set = 0;
 };
 
 struct CommandResponse {

@@ -18,13 +18,6 @@ bool HasFaultStage(const schema::Spec& spec) {
   return false;
 }
 
-bool IsFinite(const learn::Output& output) {
-  for (const double p : output.probabilities) {
-    if (!std::isfinite(p)) return false;
-  }
-  return std::isfinite(output.value);
-}
-
 Reason RunStep(const schema::SelfTestStep& step, learn::Model* model) {
   if (step.kind() == schema::SelfTestKind::Learn) {
     const Status status = model->Learn(step.id(), step.y(), step.weight(), nullptr);
@@ -37,7 +30,7 @@ Reason RunStep(const schema::SelfTestStep& step, learn::Model* model) {
   learn::Output output;
   const Status status = model->Observe(step.id(), step.time_ns(), std::span(values).first(count), &output);
   if (!base::Ok(status)) return Reason::SelfTest;
-  return IsFinite(output) ? Reason::None : Reason::NotFinite;
+  return learn::IsFinite(output) ? Reason::None : Reason::NotFinite;
 }
 
 }  // namespace

@@ -34,10 +34,11 @@ struct ScoreField {
 };
 constexpr ScoreField kFields[] = {
     {"accuracy", &Scores::accuracy}, {"kappa", &Scores::kappa}, {"kappa_temporal", &Scores::kappa_temporal},
-    {"mae", &Scores::mae},           {"rmse", &Scores::rmse},   {"auc", &Scores::auc}};
+    {"mae", &Scores::mae},           {"rmse", &Scores::rmse},   {"auc", &Scores::auc},
+    {"pr_auc", &Scores::pr_auc}};
 
 bool Applies(const EvalResult& result, const ScoreField& field) {
-  if (field.member == &Scores::auc) return result.has_flags;
+  if (field.member == &Scores::auc || field.member == &Scores::pr_auc) return result.has_flags;
   const bool error = field.member == &Scores::mae || field.member == &Scores::rmse;
   return error ? !std::isnan(result.whole.model.mae) : !std::isnan(result.whole.model.accuracy);
 }

@@ -59,6 +59,7 @@ std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
     parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(kind) - 1],
                        layout.learners[i].section.bytes);
   }
+  parts.emplace_back("background learner", layout.background_section.bytes);
   parts.emplace_back("pending", layout.pending_section.bytes);
   parts.emplace_back("truth", layout.truth_section.bytes);
   parts.emplace_back("metrics", layout.metrics_section.bytes);

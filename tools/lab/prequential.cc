@@ -60,7 +60,7 @@ void RunRows(const Plan& plan, learn::Model& model, Pass* pass) {
     } else if (output.probabilities.size() > 1) {
       pass->score[i] = output.probabilities[1];
     }
-    if (output.outcome.valid && output.outcome.drift_alarm) ++pass->drift_alarms;
+    if (output.drift_alarm || (output.outcome.valid && output.outcome.drift_alarm)) ++pass->drift_alarms;
     if (!plan.labels || i < plan.delay || samples.label_kinds[i - plan.delay] != LabelKind::kKnown) continue;
     const base::Status learned = model.Learn(i - plan.delay, samples.labels[i - plan.delay], 1, &outcome);
     if (base::Ok(learned)) {

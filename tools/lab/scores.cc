@@ -12,7 +12,7 @@ namespace dipper::lab {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr Scores kNoScores = {0, kNone, kNone, kNone, kNone, kNone, kNone};
+constexpr Scores kNoScores = {0, kNone, kNone, kNone, kNone, kNone, kNone, kNone};
 
 void ScoreClasses(std::span<const double> truth, std::span<const double> predicted, uint32_t classes,
                   Scores* scores) {
@@ -57,28 +57,55 @@ void ScoreValues(std::span<const double> truth, std::span<const double> predicte
 
 }  // namespace
 
-double ExactAuc(std::span<const double> score, std::span<const double> flag) {
+namespace {
+
+/// Rows of one score: how many zeros and ones.
+struct Tie {
+  double score = 0;
+  double zeros = 0;
+  double ones = 0;
+};
+
+std::vector<Tie> Ties(std::span<const double> score, std::span<const double> flag) {
   std::vector<std::pair<double, bool>> pairs;
   for (size_t i = 0; i < score.size(); ++i) {
     if (!std::isnan(flag[i]) && !std::isnan(score[i])) pairs.emplace_back(score[i], flag[i] > 0);
   }
   std::sort(pairs.begin(), pairs.end());
-  double below = 0;  // zeros with a lower score
-  double zeros = 0;
+  std::vector<Tie> ties;
+  for (const auto& [value, one] : pairs) {
+    if (ties.empty() || ties.back().score != value) ties.push_back({value, 0, 0});
+    (one ? ties.back().ones : ties.back().zeros) += 1;
+  }
+  return ties;
+}
+
+}  // namespace
+
+double ExactAuc(std::span<const double> score, std::span<const double> flag) {
+  double zeros = 0;  // with a lower score
   double ones = 0;
   double wins = 0;
-  for (size_t i = 0; i < pairs.size();) {
-    double tied_ones = 0;
-    double tied_zeros = 0;
-    for (const double value = pairs[i].first; i < pairs.size() && pairs[i].first == value; ++i) {
-      (pairs[i].second ? tied_ones : tied_zeros) += 1;
-    }
-    wins += tied_ones * (below + tied_zeros / 2);
-    below += tied_zeros;
-    ones += tied_ones;
-    zeros += tied_zeros;
+  for (const Tie& tie : Ties(score, flag)) {
+    wins += tie.ones * (zeros + tie.zeros / 2);
+    zeros += tie.zeros;
+    ones += tie.ones;
   }
   return ones == 0 || zeros == 0 ? kNone : wins / (ones * zeros);
+}
+
+double ExactPrAuc(std::span<const double> score, std::span<const double> flag) {
+  std::vector<Tie> ties = Ties(score, flag);
+  std::reverse(ties.begin(), ties.end());
+  double zeros = 0;  // with this score or a higher one
+  double ones = 0;
+  double sum = 0;
+  for (const Tie& tie : ties) {
+    zeros += tie.zeros;
+    ones += tie.ones;
+    sum += tie.ones * ones / (ones + zeros);
+  }
+  return ones == 0 || zeros == 0 ? kNone : sum / ones;
 }
 
 ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first, uint64_t end) {
@@ -101,6 +128,8 @@ ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first,
   if (!records.flag.empty()) {
     out.model.auc = ExactAuc(cut(records.score), cut(records.flag));
     out.trivial.auc = ExactAuc(cut(records.trivial_score), cut(records.flag));
+    out.model.pr_auc = ExactPrAuc(cut(records.score), cut(records.flag));
+    out.trivial.pr_auc = ExactPrAuc(cut(records.trivial_score), cut(records.flag));
   }
   return out;
 }

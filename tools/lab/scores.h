@@ -15,6 +15,7 @@ struct Scores {
   double mae;
   double rmse;
   double auc;
+  double pr_auc;  ///< mean over the ones of the precision at their score (Davis and Goadrich 2006).
 };
 
 /// Recorded columns, one entry a row. NaN in a truth column: not scored there.
@@ -37,5 +38,8 @@ ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first,
 
 /// Probability that a 1 scores above a 0, ties half (Mann-Whitney). NaN unless both are present.
 double ExactAuc(std::span<const double> score, std::span<const double> flag);
+
+/// Average precision of the ones; equal scores count together. NaN unless both are present.
+double ExactPrAuc(std::span<const double> score, std::span<const double> flag);
 
 }  // namespace dipper::lab

@@ -39,6 +39,12 @@ std::vector<double> Detrended(std::span<const double> values) {
   return out;
 }
 
+double Correlation(const std::vector<double>& x, double power, size_t lag) {
+  double sum = 0;
+  for (size_t i = lag; i < x.size(); ++i) sum += x[i] * x[i - lag];
+  return sum / power * static_cast<double>(x.size()) / static_cast<double>(x.size() - lag);
+}
+
 }  // namespace
 
 Season FindSeason(std::span<const double> values) {
@@ -49,12 +55,7 @@ Season FindSeason(std::span<const double> values) {
   if (!(power > 0)) return {};
   const size_t longest = x.size() / kLeastPeriods;
   std::vector<double> correlation(longest + 2);
-  for (size_t lag = 0; lag < correlation.size(); ++lag) {
-    double sum = 0;
-    for (size_t i = lag; i < x.size(); ++i) sum += x[i] * x[i - lag];
-    const double overlap = static_cast<double>(x.size()) / static_cast<double>(x.size() - lag);
-    correlation[lag] = sum / power * overlap;
-  }
+  for (size_t lag = 0; lag < correlation.size(); ++lag) correlation[lag] = Correlation(x, power, lag);
   // Neighbours resemble each other in any slow stream; a season is where likeness has gone and comes back.
   size_t first = 1;
   while (first <= longest && correlation[first] > 0) ++first;

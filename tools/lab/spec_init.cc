@@ -292,26 +292,23 @@ class Inference {
   void FitRace() {
     schema::RaceT* race = spec().learner.AsRace();
     if (race == nullptr) return;
-    for (const bool forest : {true, false}) {
-      for (const bool likeness : {true, false}) {
-        race->members.clear();
-        AddMember(race, schema::LinearT());
-        if (spec().task == schema::Task::Classification) {
-          AddMember(race, schema::NaiveBayesT());
-        } else {
-          AddMember(race, schema::RlsT());
-        }
-        if (likeness) AddMember(race, schema::KnnT());
-        if (forest) {
-          AddMember(race, schema::AdaptiveForestT());
-        } else {
-          AddMember(race, schema::HoeffdingTreeT());
-        }
-        if (!Fits() && (forest || likeness)) continue;
-        Note("race: {}", fmt::join(MemberWords(*race), ", "));
-        return;
-      }
+    const bool classes = spec().task == schema::Task::Classification;
+    using Kind = schema::LearnerParams;
+    // A regression tree with linear leaves is ahead of a forest of them in the same bytes.
+    const std::vector<std::vector<Kind>> choices = {{Kind::Knn, Kind::AdaptiveForest},
+                                                    {Kind::AdaptiveForest},
+                                                    {Kind::Knn, Kind::HoeffdingTree},
+                                                    {Kind::HoeffdingTree},
+                                                    {}};
+    for (const std::vector<Kind>& more : choices) {
+      if (!classes && std::find(more.begin(), more.end(), Kind::AdaptiveForest) != more.end()) continue;
+      race->members.clear();
+      AddMember(race, Kind::Linear);
+      AddMember(race, classes ? Kind::NaiveBayes : Kind::Rls);
+      for (const Kind kind : more) AddMember(race, kind);
+      if (Fits()) break;
     }
+    Note("race: {}", fmt::join(MemberWords(*race), ", "));
   }
 
   bool Fits() const {
@@ -327,10 +324,11 @@ class Inference {
     return members;
   }
 
-  template <typename T>
-  static void AddMember(schema::RaceT* race, T params) {
+  static void AddMember(schema::RaceT* race, schema::LearnerParams kind) {
     race->members.push_back(std::make_unique<schema::RaceMemberT>());
-    race->members.back()->params.Set(std::move(params));
+    ForKind<LearnerKinds>(static_cast<size_t>(kind) - 1, [race](auto identity) {
+      race->members.back()->params.Set(typename decltype(identity)::type());
+    });
   }
 
   void SetLearner() {

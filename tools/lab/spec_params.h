@@ -16,10 +16,10 @@ void Describe(Fields& f, schema::LinearT& p) {
   f.Choice("loss", p.loss, words::kLosses);
   f.Choice("optimizer", p.optimizer, words::kOptimizers);
   f.Number("rate", p.rate, {0, 1, true, false});
-  f.Number("l1", p.l1, {0, 1});
+  f.Number("l1", p.l1, {0, 1000});
   f.Number("l2", p.l2, {0, 1});
-  f.Number("huber_delta", p.huber_delta, {0, 1e6, true, false});
-  f.Number("quantile", p.quantile, {0, 1, true, true});
+  f.Number("huber_delta", p.huber_delta, {0.001, 5});
+  f.Number("quantile", p.quantile, {0.001, 0.999});
 }
 
 template <typename Fields>

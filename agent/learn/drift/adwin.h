@@ -25,7 +25,7 @@ struct AdwinConfig {
   double warning_delta = 0.002;  ///< the same for the warning, delta .. 0.5
   uint32_t buckets = 5;          ///< summaries per row, 2 .. 8: more place cuts more finely
   uint32_t rows = 12;            ///< 2 .. 24; the window holds up to clock * buckets * (2^rows - 1) values
-  uint32_t clock = 8;            ///< values between two tests and in the smallest summary, 4 .. 64
+  uint32_t clock = 16;           ///< values between two tests and in the smallest summary, 4 .. 64
   bool falls = false;            ///< a fall of the mean alarms too; if not, it only cuts the window
   bool autocorrelation = true;   ///< widen the bound when values come in runs
 };

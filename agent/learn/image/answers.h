@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "agent/learn/math/nan.h"
+
 namespace dipper::learn {
 
 /// One label that was scored and (unless frozen or of weight 0) learned.
@@ -38,10 +40,20 @@ struct Output {
   bool anomaly_active = false, anomaly_raised = false, anomaly_cleared = false;
   double anomaly_raw = 0;       ///< unsupervised: the score before calibration, 0 .. 1
   double anomaly_residual = 0;  ///< truth - forecast that was scored, in the target's unit
-  bool drift_warning = false, drift_alarm = false;  ///< of a detector on features
+  bool drift_warning = false, drift_alarm = false;  ///< of a detector on features, or on a scorer's score
   int32_t drift_feature = -1;                       ///< the feature that it watches; -1: none
   Outcome outcome;  ///< FeatureAhead: the label that came due with this sample
 };
+
+/// No number in it is infinite or not-a-number; `outcome` is not looked at: its losses are judged by the
+/// gate.
+inline bool IsFinite(const Output& output) {
+  for (const double p : output.probabilities) {
+    if (!IsFinite(p)) return false;
+  }
+  return IsFinite(output.value) && IsFinite(output.low) && IsFinite(output.high) &&
+         IsFinite(output.anomaly_score) && IsFinite(output.anomaly_raw) && IsFinite(output.anomaly_residual);
+}
 
 /// Everything a model reports about itself. Undefined ratios are NaN.
 struct Metrics {
@@ -63,6 +75,7 @@ struct Metrics {
   double trivial_accuracy = 0, trivial_kappa = 0, trivial_mae = 0, trivial_rmse = 0;
   double faded_loss = 0, faded_trivial_loss = 0;  ///< error rate or MAE with fading memory
   uint64_t drift_warnings = 0, drift_alarms = 0;
+  uint64_t replacements = 0;   ///< times a background learner took over
   double drift_statistic = 0;  ///< largest of the detectors
   uint64_t anomaly_events = 0;
   double anomaly_score = 0;

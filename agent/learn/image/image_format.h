@@ -42,7 +42,11 @@ struct ImageHeader {
   double residual_scale;            // anomaly: decayed mean of cut absolute residuals; 0 before the first
   double anomaly_residual;          // the newest scored residual
   double step_losses[kStepShares];  // FeatureAhead: faded absolute error of each share of the learner's step
-  uint64_t reserved[8];
+  uint64_t background_labels;       // 1 + learned by the background learner since it began; 0: there is none
+  double background_loss;           // summed over them: its own,
+  double foreground_loss;           // and the learner's
+  uint64_t replacements;            // times the background learner took over
+  uint64_t reserved[4];
 };
 static_assert(sizeof(ImageHeader) == 320);
 

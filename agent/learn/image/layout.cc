@@ -98,6 +98,7 @@ Status Planner::PlanFeatures() {
       return Refuse("feature.categories: each one non-empty, at most 128 bytes, and only once");
     }
     categories_[i] = static_cast<uint16_t>(count);
+    layout_.all_numeric = layout_.all_numeric && count == 0;
   }
   return AddTable({categories_.data(), width_}, &layout_.categories);
 }

@@ -67,8 +67,9 @@ struct TargetLayout {
 /// Everything a model needs to know about its image, without pointers.
 struct Layout {
   uint32_t features = 0;
-  uint32_t inputs = 0;   ///< of the learner
-  uint32_t outputs = 0;  ///< of the learner
+  bool all_numeric = true;  ///< no feature is categorical
+  uint32_t inputs = 0;      ///< of the learner
+  uint32_t outputs = 0;     ///< of the learner
   TargetLayout target;
   uint32_t stage_count = 0;
   std::array<StageLayout, kMaxStages> stages;
@@ -76,9 +77,12 @@ struct Layout {
   TableList learner_categories;  ///< per learner input
   uint32_t table_count = 0;
   uint32_t input_stride = 0;  ///< widest row of stage values, in floats
+  bool in_place = false;      ///< stages run in the pending ring's place of their sample
 
   uint32_t learner_count = 1;
   std::array<LearnerLayout, kMaxRaceMembers> learners;  ///< one, or the members of a race
+  bool background_enabled = false;  ///< a second learner of the same kind may grow beside the first
+  Section background_section;
   bool race_enabled = false;
   bool race_trivial = false;  ///< the no-change rival is the last member
   RaceConfig race;
@@ -101,6 +105,7 @@ struct Layout {
   AucWindowConfig auc;
   uint32_t detector_count = 0;
   std::array<DetectorLayout, kMaxDetectors> detectors;
+  bool watches_features = false;  ///< one of them is on features
   uint32_t min_labels = 0;
 
   Section table_section, pending_section, truth_section, metrics_section, window_section, auc_section,

@@ -84,11 +84,10 @@ Status Planner::PlanLinear(const schema::Linear& in, LearnerConfig* config) {
       return Refuse("linear.loss: unknown loss", Status::kUnimplemented);
   }
   if (!(out.rate > 0.0 && out.rate <= 1.0)) return Refuse("linear.rate: above 0, at most 1");
-  if (!Between(out.l1, 0.0, 1.0)) return Refuse("linear.l1: 0 to 1");
+  if (!Between(out.l1, 0.0, 1000.0)) return Refuse("linear.l1: 0 to 1000");
   if (!Between(out.l2, 0.0, 1.0)) return Refuse("linear.l2: 0 to 1");
-  if (!(out.huber_delta > 0.0 && out.huber_delta <= 1e6))
-    return Refuse("linear.huber_delta: above 0, to 1e6");
-  if (!(out.quantile > 0.0 && out.quantile < 1.0)) return Refuse("linear.quantile: between 0 and 1");
+  if (!Between(out.huber_delta, 0.001, 5.0)) return Refuse("linear.huber_delta: 0.001 to 5 deviations");
+  if (!Between(out.quantile, 0.001, 0.999)) return Refuse("linear.quantile: 0.001 to 0.999");
   if (out.loss == LinearLoss::kQuantile) layout_.regression_metrics.quantile = out.quantile;
   return Status::kOk;
 }
@@ -270,13 +269,16 @@ Status Planner::PlaceLearners() {
       if (learner.section.bytes > 0 || appetite(learner.config) != turn) continue;
       if (turn != Appetite::kFixed) {
         const uint64_t left = budget > l.total_bytes ? budget - l.total_bytes : 0;
-        GivePool(left / open / 16 * 16, &learner.config);
+        GivePool(left / open / (l.background_enabled ? 2 : 1) / 16 * 16, &learner.config);
         open -= 1;
       }
       DIPPER_RETURN_IF_ERROR(Place(PartBytes(learner.config),
                                    "learner: the budget is too small for it, or a parameter is out of range",
                                    &learner.section));
     }
+  }
+  if (l.background_enabled) {
+    DIPPER_RETURN_IF_ERROR(Place(l.learners[0].section.bytes, "learner", &l.background_section));
   }
   return Status::kOk;
 }

@@ -48,6 +48,9 @@ Status Planner::PlanPending() {
     layout_.pending_capacity = 0;
     layout_.truth_capacity = capacity;
   }
+  // A forecast's label comes with a later sample, so its place is not free before the stages have run.
+  layout_.in_place =
+      layout_.target.kind == schema::TargetKind::LabelColumn && layout_.input_stride == layout_.inputs;
   const uint64_t bytes =
       sizeof(PendingEntry) + layout_.entry_outputs * sizeof(double) + layout_.inputs * sizeof(float);
   layout_.pending_entry_bytes = static_cast<uint32_t>(base::AlignUp(bytes, 16));
@@ -103,7 +106,33 @@ Status Planner::PlanDrift() {
     if (out.input == schema::DriftInput::Score && !layout_.anomaly_enabled) {
       return Refuse("drift.input score: needs an [anomaly] section");
     }
+    if (out.input == schema::DriftInput::Loss && layout_.unsupervised) {
+      return Refuse("drift.input loss: half_space_trees has none; take score or features");
+    }
+    DIPPER_RETURN_IF_ERROR(PlanAction(out.on_alarm));
     DIPPER_RETURN_IF_ERROR(PlanDetector(in, &out));
+  }
+  return Status::kOk;
+}
+
+Status Planner::PlanAction(schema::DriftAction action) {
+  if (action == schema::DriftAction::Report) return Status::kOk;
+  if (layout_.unsupervised) return Refuse("drift.on_alarm: half_space_trees forgets by itself; only report");
+  if (action == schema::DriftAction::Background) {
+    if (layout_.race_enabled)
+      return Refuse("drift.on_alarm background: a race keeps its members apart already; reset or report");
+    layout_.background_enabled = true;
+  }
+  if (action == schema::DriftAction::RaiseRate) {
+    bool any = false;
+    for (uint32_t i = 0; i < layout_.learner_count; ++i) {
+      const auto* linear = std::get_if<LinearConfig>(&layout_.learners[i].config);
+      any = any || std::holds_alternative<RlsConfig>(layout_.learners[i].config) ||
+            (linear != nullptr && (linear->optimizer == LinearOptimizer::kAutostep ||
+                                   linear->optimizer == LinearOptimizer::kAdagrad));
+    }
+    if (!any)
+      return Refuse("drift.on_alarm raise_rate: only linear (autostep, adagrad) and rls have rates to raise");
   }
   return Status::kOk;
 }
@@ -111,6 +140,7 @@ Status Planner::PlanDrift() {
 Status Planner::PlanDetector(const schema::Drift& in, DetectorLayout* out) {
   const bool features = out->input == schema::DriftInput::Features;
   if (features) out->copies = layout_.features;
+  layout_.watches_features = layout_.watches_features || features;
   switch (in.params_type()) {
     case schema::DriftParams::PageHinkley: {
       const schema::PageHinkley& p = *in.params_as_PageHinkley();

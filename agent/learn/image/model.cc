@@ -1,10 +1,12 @@
 // See model.h: observing, predicting, learning. Creation, checks and metrics: model_image.cc.
 #include "agent/learn/image/model.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "agent/learn/image/entry.h"
+#include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 #include "agent/learn/math/saturate.h"
@@ -20,13 +22,22 @@ constexpr double kStepFading = 0.99;   // memory of the errors of the step share
 constexpr double kScaleMemory = 0.01;  // least weight of one residual in the residual scale
 constexpr double kCutResiduals = 4.0;  // while anomalous, residuals are learned up to this many scales
 constexpr double kLeastScale = 1e-100;
-constexpr double kMostBalance = 100.0;  // of the weight that balancing gives to a rare class
+constexpr double kRawHalvings = 32.0;  // halvings of the density from raw score 0 to 1
+constexpr double kLog2 = 0x1.62e42fefa39efp-1;
 
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
 
 }  // namespace
 
 void Model::Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const {
+  // The bits of floats without their sign are in the order of their magnitudes, NaN and infinity above all.
+  constexpr uint32_t kMost = std::bit_cast<uint32_t>(kMaxMagnitude);
+  uint32_t wild = layout_.all_numeric ? 0 : 1;
+  for (const float value : x) wild |= (std::bit_cast<uint32_t>(value) & 0x7fffffffU) > kMost ? 1U : 0U;
+  if (wild == 0) {
+    std::memcpy(row, x.data(), x.size() * sizeof(float));
+    return;
+  }
   const uint16_t* categories = tables() + layout_.categories.first;
   for (uint32_t i = 0; i < layout_.features; ++i) {
     float value = x[i];
@@ -162,31 +173,46 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
     h.skipped += 1;
     return status;
   }
-  std::array<float, kMaxInputs> row;
-  Enter(x, row.data(), &h.missing_values, &h.clamped_values);
-  Output& answer = *out;
-  answer = Output();
-  answer.id = id;
-  const bool ahead = layout_.target.kind == schema::TargetKind::FeatureAhead;
-  if (ahead) ComeDue(static_cast<double>(row[layout_.target.feature]), &answer);
-  if (layout_.detector_count > 0) WatchFeatures(row.data(), &answer);
-  RunStages(h.flags & kFlagFrozen ? StageMode::kFrozen : StageMode::kLearn, row.data());
-
-  if (layout_.unsupervised) {
-    ScoreSample({row.data(), layout_.inputs}, &answer);
+  *out = Output();
+  out->id = id;
+  if (layout_.in_place) {
+    const Entry entry = NextEntry(id);
+    Prepare(x, entry.inputs.data(), out);
+    Forecast(entry, out);
   } else {
-    KeepForecast(id, row.data(), &answer);
+    ObserveAside(id, x, out);
   }
-  if (answer.has_score && layout_.truth_capacity > 0) KeepTruth(id, answer.anomaly_score);
   h.samples += 1;
   h.last_id = id;
   h.last_time_ns = time_ns;
   return Status::kOk;
 }
 
-void Model::KeepForecast(uint64_t id, const float* row, Output* out) {
-  const Entry entry = NextEntry(id);
-  std::memcpy(entry.inputs.data(), row, entry.inputs.size() * sizeof(float));
+void Model::Prepare(std::span<const float> x, float* row, Output* out) {
+  ImageHeader& h = header();
+  Enter(x, row, &h.missing_values, &h.clamped_values);
+  if (layout_.target.kind == schema::TargetKind::FeatureAhead) {
+    ComeDue(static_cast<double>(row[layout_.target.feature]), out);
+  }
+  if (layout_.watches_features) WatchFeatures(row, out);
+  RunStages((h.flags & kFlagFrozen) != 0 ? StageMode::kFrozen : StageMode::kLearn, row);
+}
+
+/// Observe where the inputs cannot be made in the place that keeps them.
+void Model::ObserveAside(uint64_t id, std::span<const float> x, Output* out) {
+  std::array<float, kMaxInputs> row;
+  Prepare(x, row.data(), out);
+  if (layout_.unsupervised) {
+    ScoreSample({row.data(), layout_.inputs}, out);
+  } else {
+    const Entry entry = NextEntry(id);
+    std::memcpy(entry.inputs.data(), row.data(), entry.inputs.size() * sizeof(float));
+    Forecast(entry, out);
+  }
+  if (out->has_score && layout_.truth_capacity > 0) KeepTruth(id, out->anomaly_score);
+}
+
+void Model::Forecast(const Entry& entry, Output* out) {
   const double last = header().last_actual;
   PendingEntry& e = *entry.head;
   e.trivial = Trivial(last);
@@ -205,13 +231,17 @@ void Model::ScoreSample(std::span<const float> inputs, Output* out) {
   if (!frozen()) header().learned += 1;
   out->cold = trees.cold() || header().learned < layout_.min_labels;
   if (trees.cold()) return;
+  // The raw score is a logarithm, and the calibration takes another of a ratio: what it gets is the density's
+  // inverse, so that its places are even steps of the raw score.
+  const double rarity = Exp(kRawHalvings * kLog2 * out->anomaly_raw);
   const AnomalyScore::Result result =
-      AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(out->anomaly_raw);
+      AnomalyScore(layout_.anomaly, At(layout_.anomaly_section)).Update(rarity);
   out->has_score = true;
   out->anomaly_score = result.score;
   out->anomaly_active = result.active;
   out->anomaly_raised = result.raised;
   out->anomaly_cleared = result.cleared;
+  WatchScore(result.score, out);
 }
 
 Status Model::Predict(std::span<const float> x, Output* out) const {
@@ -311,48 +341,6 @@ double Model::TameTarget(double target, double answer, bool anomalous) {
   return answer + residual;
 }
 
-void Model::UpdateDrift(Outcome* out) {
-  bool reset = false;
-  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
-    const DetectorLayout& detector = layout_.detectors[i];
-    if (detector.input == schema::DriftInput::Features) continue;
-    const bool on_score = detector.input == schema::DriftInput::Score;
-    if (on_score && !out->has_score) continue;
-    DriftLevel level = DriftLevel::kStable;
-    WithPart(detector.config, At(detector.section),
-             [&](auto& part) { level = part.Update(on_score ? out->anomaly_score : out->loss); });
-    out->drift_warning = out->drift_warning || level == DriftLevel::kWarning;
-    out->drift_alarm = out->drift_alarm || level == DriftLevel::kAlarm;
-    reset = reset || (level == DriftLevel::kAlarm && detector.on_alarm == schema::DriftAction::Reset);
-  }
-  if (reset && !frozen()) ResetLearner();
-}
-
-void Model::WatchFeatures(const float* row, Output* out) {
-  const uint16_t* categories = tables() + layout_.categories.first;
-  bool reset = false;
-  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
-    const DetectorLayout& detector = layout_.detectors[i];
-    if (detector.input != schema::DriftInput::Features) continue;
-    for (uint32_t feature = 0; feature < layout_.features; ++feature) {
-      if (categories[feature] > 0 || IsNan(row[feature])) continue;
-      DriftLevel level = DriftLevel::kStable;
-      WithPart(detector.config, At(detector.section).subspan(feature * detector.stride, detector.stride),
-               [&](auto& part) { level = part.Update(static_cast<double>(row[feature])); });
-      if (level == DriftLevel::kStable) continue;
-      // One feature can be named; an alarm is more worth it than a warning, the first than later ones.
-      const bool alarm = level == DriftLevel::kAlarm;
-      if (out->drift_feature < 0 || (alarm && !out->drift_alarm)) {
-        out->drift_feature = static_cast<int32_t>(feature);
-      }
-      out->drift_warning = out->drift_warning || !alarm;
-      out->drift_alarm = out->drift_alarm || alarm;
-      reset = reset || (alarm && detector.on_alarm == schema::DriftAction::Reset);
-    }
-  }
-  if (reset && !frozen()) ResetLearner();
-}
-
 void Model::UpdateLearner(const Entry& entry, double y, double weight) {
   // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction
   // which the ones before already made drive it apart. Scores always use the stored answer.
@@ -370,32 +358,7 @@ void Model::UpdateLearner(const Entry& entry, double y, double weight) {
     WithPart(layout_.learners[i].config, At(layout_.learners[i].section),
              [&](auto& learner) { learner.Learn(entry.inputs, own, y, weight); });
   }
-}
-
-double Model::BalanceOf(double y) const {
-  const ClassificationMetrics metrics(layout_.classification_metrics, At(layout_.metrics_section));
-  double seen = 0.0;
-  double total = 0.0;
-  double own = 0.0;
-  for (uint32_t i = 0; i < layout_.target.classes; ++i) {
-    double count = 0.0;
-    for (uint32_t j = 0; j < layout_.target.classes; ++j) count += metrics.confusion(i, j);
-    total += count;
-    seen += count > 0.0 ? 1.0 : 0.0;
-    if (static_cast<double>(i) == y) own = count;
-  }
-  // Every class that was seen weighs the same in sum; one that is very rare at most kMostBalance times its
-  // own.
-  const double factor = own > 0.0 ? total / (seen * own) : 1.0;
-  return factor < kMostBalance ? factor : kMostBalance;
-}
-
-void Model::ResetLearner() {
-  for (uint32_t i = 0; i < layout_.learner_count; ++i) {
-    const base::MutableBytes memory = At(layout_.learners[i].section);
-    std::memset(memory.data(), 0, memory.size());
-    if (!base::Ok(CreatePart(layout_.learners[i].config, memory))) DIPPER_CHECK(false);
-  }
+  if (header().background_labels > 0) LearnBackground(entry, answers.first(outputs), y, weight);
 }
 
 double Model::ScoreRegression(const Entry& entry, double y, double weight, Outcome* out) {
@@ -448,14 +411,16 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
   if (!(weight > 0.0)) return;
   LossWindow(layout_.loss_window, At(layout_.window_section)).Add(out->loss);
   // The first losses of a learner that knows nothing yet would be the detectors' idea of normal.
-  if (h.learned >= layout_.min_labels) UpdateDrift(out);
-  if ((h.flags & kFlagFrozen) != 0) return;
-  if (layout_.race_enabled) {
-    Race(layout_.race, At(layout_.race_section))
-        .Learn(entry.answers.subspan(layout_.outputs), target, weight);
+  const bool watched = h.learned >= layout_.min_labels;
+  if ((h.flags & kFlagFrozen) == 0) {
+    if (layout_.race_enabled) {
+      Race(layout_.race, At(layout_.race_section))
+          .Learn(entry.answers.subspan(layout_.outputs), target, weight, h.learned - e.learned);
+    }
+    UpdateLearner(entry, target, weight);
+    h.learned += 1;
   }
-  UpdateLearner(entry, target, weight);
-  h.learned += 1;
+  if (watched) UpdateDrift(out);
 }
 
 Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
@@ -463,7 +428,7 @@ Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
     Outcome unwanted;
     return Learn(id, y, weight, &unwanted);
   }
-  *out = Outcome();
+  out->valid = false;
   ImageHeader& h = header();
   const TargetLayout& target = layout_.target;
   const bool flags = target.kind == schema::TargetKind::FeatureAhead || layout_.unsupervised;

@@ -65,6 +65,26 @@ class Model {
   /// What Observe would answer for x, changing nothing. Errors as Observe.
   base::Status Predict(std::span<const float> x, Output* out) const;
 
+  /// Why Predict answers x as it does: what each input of the learner adds to the probability of class
+  /// `output`, or to the value (output 0), the stages standing as they do. Of a race: the blend of the
+  /// members that can tell. Of a linear classifier: integrated gradients on the way from all inputs 0 to x.
+  ///
+  /// Cost: as Predict twice; trees O(nodes * outputs); 8 KiB of stack.
+  /// @param terms  input_count() + 2 places: the inputs in the learner's order; the base, which is the answer
+  ///               without any input (a tree's mean, a linear model's bias, the last value that a forecast
+  ///               starts from); and what belongs to no input (the models in a tree's leaves, members that
+  ///               cannot tell). Their sum is Predict's answer.
+  /// @returns kInvalidArgument: a width or `output` out of range; kUnimplemented: no learner here can tell,
+  ///          which are linear, hoeffding_tree and adaptive_forest.
+  base::Status Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const;
+
+  /// How much each input of the learner matters in general, sum 1 (all 0 before anything is known): trees by
+  /// their splits, linear by the sizes of the weights, comparable behind a scaler. Of a race: the blend of
+  /// the members that can tell.
+  /// @param out  input_count() places.
+  /// @returns as Contributions.
+  base::Status Importance(std::span<double> out) const;
+
   /// Forgets the recent past (lags, waiting samples), keeps what was learned: for the seam between two
   /// streams.
   void StartSeries();
@@ -92,6 +112,8 @@ class Model {
   int64_t last_time_ns() const;
   uint32_t class_count() const { return layout_.target.classes; }
   uint32_t feature_count() const { return layout_.features; }
+  /// Inputs of the learner, after all stages.
+  uint32_t input_count() const { return layout_.inputs; }
 
  private:
   friend class ImageChecker;
@@ -116,10 +138,20 @@ class Model {
   void Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const;
   void RunStages(StageMode mode, float* row) const;
   void PredictAnswers(std::span<const float> inputs, double trivial, std::span<double> answers) const;
+  bool AddTerms(const LearnerLayout& member, std::span<const float> inputs, uint32_t output, double share,
+                std::span<double> terms) const;
+  double ShareOf(uint32_t member) const { return layout_.race_enabled ? race_weight(member) : 1.0; }
   void FillTrivial(double trivial, std::span<double> out) const;
   double Trivial(double actual) const;
+  void Act(DriftLevel level, schema::DriftAction action);
   void ResetLearner();
-  void KeepForecast(uint64_t id, const float* row, Output* out);
+  static void Renew(const LearnerConfig& config, base::MutableBytes memory);
+  void StartBackground();
+  void LearnBackground(const Entry& entry, std::span<const double> answers, double y, double weight);
+  double LossOf(std::span<const double> answers, double y) const;
+  void Prepare(std::span<const float> x, float* row, Output* out);
+  void ObserveAside(uint64_t id, std::span<const float> x, Output* out);
+  void Forecast(const Entry& entry, Output* out);
   void ScoreSample(std::span<const float> inputs, Output* out);
   void FillAnswer(std::span<const double> outputs, double value, Output* out) const;
   void FillInterval(std::span<const double> outputs, double issued, Output* out) const;
@@ -130,6 +162,7 @@ class Model {
   void UpdateLearner(const Entry& entry, double y, double weight);
   void UpdateDrift(Outcome* out);
   void WatchFeatures(const float* row, Output* out);
+  void WatchScore(double score, Output* out);
   double BalanceOf(double y) const;
   double StepShare() const;
   void ScoreStep(double step, double truth);
@@ -142,6 +175,7 @@ class Model {
   Layout layout_;
   base::MutableBytes memory_;
   // Answers of Predict, which may not touch the image, and of late labels: the model's, then the members'.
+  // And one member's terms or importances.
   mutable std::array<double, kMaxAnswers> scratch_{};
 };
 

@@ -56,6 +56,11 @@ class ImageChecker {
     for (const uint64_t word : h.reserved) reserved = reserved && word == 0;
     const uint64_t most = layout_.unsupervised ? h.samples : h.labels;
     const bool counts = h.learned <= most && (h.labels > 0 || h.residual_scale == 0.0);
+    const bool background =
+        (layout_.background_enabled || (h.background_labels == 0 && h.replacements == 0)) &&
+        h.background_loss >= 0.0 && h.background_loss <= kLargestStored && h.foreground_loss >= 0.0 &&
+        h.foreground_loss <= kLargestStored;
+    if (!background) return Status::kDataLoss;
     return rings && numbers && reserved && counts && h.flags <= kFlagFrozen ? Status::kOk : Status::kDataLoss;
   }
 
@@ -116,6 +121,10 @@ class ImageChecker {
   Status Learners() const {
     for (uint32_t i = 0; i < layout_.learner_count; ++i) {
       DIPPER_RETURN_IF_ERROR(ValidatePart(layout_.learners[i].config, At(layout_.learners[i].section)));
+    }
+    const auto h = base::Load<ImageHeader>(memory_.data());
+    if (h.background_labels > 0) {
+      DIPPER_RETURN_IF_ERROR(ValidatePart(layout_.learners[0].config, At(layout_.background_section)));
     }
     if (layout_.unsupervised) return HalfSpaceTrees::Validate(layout_.scorer, At(layout_.scorer_section));
     return layout_.race_enabled ? Race::Validate(layout_.race, At(layout_.race_section)) : Status::kOk;
@@ -293,6 +302,7 @@ Metrics Model::ReadMetrics() const {
   }
   m.cold = h.learned < layout_.min_labels;
   m.frozen = frozen();
+  m.replacements = h.replacements;
   return m;
 }
 

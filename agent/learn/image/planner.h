@@ -48,6 +48,7 @@ class Planner {
   base::Status PlanForest(const schema::AdaptiveForest& in, LearnerConfig* config);
   base::Status PlanLearnerKind(schema::LearnerParams kind, const void* params, LearnerConfig* config);
   base::Status PlanRace(const schema::Race& in);
+  base::Status PlanAction(schema::DriftAction action);
   base::Status PlanDetector(const schema::Drift& in, DetectorLayout* out);
   base::Status PlanScorer(const schema::HalfSpaceTrees& in);
   base::Status PlaceLearners();

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "agent/learn/learners/adaptive_forest_layout.h"
+#include "agent/learn/learners/hoeffding_tree_explain.h"
 #include "agent/learn/learners/hoeffding_tree_grow.h"
 #include "agent/learn/math/nan.h"
 
@@ -187,6 +188,39 @@ void AdaptiveForest::Learn(std::span<const float> x, std::span<const double>, do
       Replace(view, grow, &slot);
     }
   }
+}
+
+void AdaptiveForest::Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const {
+  for (double& term : terms) term = 0.0;
+  AddContributions(x, output, 1.0, terms);
+}
+
+void AdaptiveForest::AddContributions(std::span<const float> x, uint32_t output, double share,
+                                      std::span<double> terms) const {
+  const Places places = PlacesOf(memory_, config_.trees);
+  const tree::View view(places.pool);
+  DIPPER_CHECK(x.size() == config_.inputs);
+  tree::Sample sample;
+  tree::Standardize(view, x, &sample);
+  const double least_error = LeastError(places.slots, config_.trees);
+  double votes = 0;
+  for (uint32_t i = 0; i < config_.trees; ++i)
+    votes += VoteOf(places.slots[i], config_.classification, least_error);
+  for (uint32_t i = 0; i < config_.trees; ++i) {
+    const double vote = VoteOf(places.slots[i], config_.classification, least_error);
+    tree::AddContributions(view, places.slots[i].root, sample, output, share * (vote / votes), terms);
+  }
+}
+
+void AdaptiveForest::Importance(std::span<double> out) const {
+  const Places places = PlacesOf(memory_, config_.trees);
+  const double least_error = LeastError(places.slots, config_.trees);
+  for (double& x : out) x = 0.0;
+  for (uint32_t i = 0; i < config_.trees; ++i) {
+    const double vote = VoteOf(places.slots[i], config_.classification, least_error);
+    tree::AddImportance(tree::View(places.pool), places.slots[i].root, vote, out);
+  }
+  tree::Normalize(out);
 }
 
 uint32_t AdaptiveForest::tree_count() const { return config_.trees; }

@@ -47,6 +47,16 @@ class AdaptiveForest {
   /// background trees.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
+  /// The mean of the trees' contributions, weighted by their votes; places and costs of all trees as
+  /// HoeffdingTree::Contributions. The sum is Predict's answer.
+  void Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const;
+  /// Adds `share` times that to `terms`.
+  void AddContributions(std::span<const float> x, uint32_t output, double share,
+                        std::span<double> terms) const;
+
+  /// That of the trees together, weighted by their votes; see HoeffdingTree::Importance.
+  void Importance(std::span<double> out) const;
+
   uint32_t tree_count() const;
   uint32_t background_count() const;
   uint32_t node_count() const;  ///< of all trees

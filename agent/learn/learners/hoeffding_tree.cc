@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "agent/learn/learners/hoeffding_tree_explain.h"
 #include "agent/learn/learners/hoeffding_tree_grow.h"
 #include "agent/learn/learners/hoeffding_tree_layout.h"
 #include "agent/learn/learners/hoeffding_tree_leaf.h"
@@ -85,6 +86,26 @@ void HoeffdingTree::Learn(std::span<const float> x, std::span<const double>, dou
   tree::Standardize(view, x, &sample);
   tree::CountLabel(view, sample, target, counted);
   tree::LearnTree(view, GrowOf(config_), 0, sample, target, counted);
+}
+
+void HoeffdingTree::Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const {
+  for (double& term : terms) term = 0.0;
+  AddContributions(x, output, 1.0, terms);
+}
+
+void HoeffdingTree::AddContributions(std::span<const float> x, uint32_t output, double share,
+                                     std::span<double> terms) const {
+  const tree::View view(memory_);
+  DIPPER_CHECK(x.size() == view.header->inputs);
+  tree::Sample sample;
+  tree::Standardize(view, x, &sample);
+  tree::AddContributions(view, 0, sample, output, share, terms);
+}
+
+void HoeffdingTree::Importance(std::span<double> out) const {
+  for (double& x : out) x = 0.0;
+  tree::AddImportance(tree::View(memory_), 0, 1.0, out);
+  tree::Normalize(out);
 }
 
 uint32_t HoeffdingTree::node_count() const { return tree::View(memory_).node_count(); }

@@ -52,6 +52,21 @@ class HoeffdingTree {
   /// twenty times that.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
+  /// Why Predict answers what it does for class `output` (regression: 0). terms: inputs + 2 places.
+  /// terms[i]: what the splits by input i on the way to the leaf moved the answer (Saabas 2014; see
+  /// hoeffding_tree_explain.h); terms[inputs]: the mean of all labels in the tree; terms[inputs + 1]: what
+  /// the leaf's naive Bayes or linear model adds to the leaf's mean. Their sum is Predict's answer. Cost:
+  /// O(nodes * outputs), no heap, 5 KiB of stack.
+  void Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const;
+  /// Adds `share` times that to `terms`.
+  void AddContributions(std::span<const float> x, uint32_t output, double share,
+                        std::span<double> terms) const;
+
+  /// Which inputs the splits are by: the entropy or variance that they take away on the labels that their
+  /// branches hold, each weighted by these; sum 1, or all 0 before the first split. What the models in the
+  /// leaves use does not count. Cost: O(nodes * (depth + outputs)), no heap.
+  void Importance(std::span<double> out) const;
+
   uint32_t node_count() const;       ///< those of alternates too, as all counts
   uint32_t alternate_count() const;  ///< branches growing beside stale ones
   uint32_t leaf_count() const;

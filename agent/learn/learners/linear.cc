@@ -35,13 +35,8 @@ constexpr double kLargestSquares = 1e200;
 uint64_t Stride(const LinearConfig& config) { return base::AlignUp(config.inputs + uint64_t{1}, 2); }
 uint32_t Rows(const LinearConfig& config) { return config.loss == LinearLoss::kSoftmax ? config.outputs : 1; }
 
-LinearOptimizer OptimizerOf(const LinearConfig& config) {
-  const bool tuned = config.optimizer == LinearOptimizer::kAutostep;
-  return tuned && !config.adaptive ? LinearOptimizer::kSgd : config.optimizer;
-}
-
 uint64_t Arrays(const LinearConfig& config) {
-  switch (OptimizerOf(config)) {
+  switch (config.optimizer) {
     case LinearOptimizer::kSgd:
       return 1;
     case LinearOptimizer::kAdagrad:
@@ -95,7 +90,7 @@ bool AllWithin(std::span<const double> values, double low, double high) {
 }
 
 bool Holds(const LinearConfig& config) {
-  return OptimizerOf(config) == LinearOptimizer::kAutostep && linear_steps::HoldsTraces(config);
+  return config.optimizer == LinearOptimizer::kAutostep && linear_steps::HoldsTraces(config);
 }
 
 bool GoodHeldLabels(const LinearConfig& config, double held_labels) {
@@ -110,7 +105,7 @@ bool GoodRow(const LinearConfig& config, const double* first) {
   const bool padded = stride > config.inputs + uint64_t{1};
   if (!AllWithin(array(0), -kLargestWeight, kLargestWeight)) return false;
   if (padded && array(0)[stride - 1] != 0.0) return false;
-  switch (OptimizerOf(config)) {
+  switch (config.optimizer) {
     case LinearOptimizer::kSgd:
       return true;
     case LinearOptimizer::kAdagrad:
@@ -165,7 +160,7 @@ base::Result<uint64_t> Linear::StateBytes(const LinearConfig& config) {
 base::Status Linear::Create(const LinearConfig& config, base::MutableBytes memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kInvalidArgument;
-  if (OptimizerOf(config) != LinearOptimizer::kAutostep) return base::Status::kOk;
+  if (config.optimizer != LinearOptimizer::kAutostep) return base::Status::kOk;
   const Linear linear(config, memory);
   for (uint32_t i = 0; i < Rows(config); ++i) {
     double* rate = linear.row(i).rate();
@@ -190,6 +185,21 @@ base::Status Linear::Validate(const LinearConfig& config, base::ByteView memory)
 }
 
 Linear::Head& Linear::head() const { return *PlaceOf<Head>(memory_); }
+
+void Linear::RaiseRate() {
+  const uint64_t stride = Stride(config_);
+  for (uint32_t k = 0; k < Rows(config_); ++k) {
+    const LinearRow at = row(k);
+    if (config_.optimizer == LinearOptimizer::kAutostep) {
+      double* rates = at.rate();
+      for (uint32_t i = 0; i <= config_.inputs; ++i)
+        rates[i] = rates[i] > config_.rate ? rates[i] : config_.rate;
+    } else if (config_.optimizer == LinearOptimizer::kAdagrad) {
+      double* squares = at.squares();
+      for (uint64_t i = 0; i < stride; ++i) squares[i] = 0.0;
+    }
+  }
+}
 
 void Linear::Predict(std::span<const float> x, std::span<double> out) const {
   DIPPER_CHECK(x.size() == config_.inputs && out.size() == config_.outputs);
@@ -221,7 +231,7 @@ void Linear::PredictSoftmax(std::span<const float> x, std::span<double> out) con
 
 void Linear::Step(uint32_t index, double* x, double error, double curvature, double weight) {
   const LinearRow to = row(index);
-  switch (OptimizerOf(config_)) {
+  switch (config_.optimizer) {
     case LinearOptimizer::kAutostep:
       return linear_steps::AutostepStep(config_, to, x, error, curvature, weight);
     case LinearOptimizer::kSgd:

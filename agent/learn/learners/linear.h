@@ -29,9 +29,8 @@ struct LinearConfig {
   uint32_t inputs = 0;   ///< 1 .. 512
   uint32_t outputs = 1;  ///< classes (2 .. 64; logistic: 2), or 1 for regression
   LinearLoss loss = LinearLoss::kLogistic;
-  double rate = 0.05;    ///< first (autostep), only (sgd) or largest (adagrad; ftrl: alpha) step, in (0, 1]
-  double l2 = 0;         ///< weight decay per step, relative to the rate (ftrl: lambda2), 0 .. 1
-  bool adaptive = true;  ///< false with autostep: sgd
+  double rate = 0.05;  ///< first (autostep), only (sgd) or largest (adagrad; ftrl: alpha) step, in (0, 1]
+  double l2 = 0;       ///< weight decay per step, relative to the rate (ftrl: lambda2), 0 .. 1
   LinearOptimizer optimizer = LinearOptimizer::kAutostep;
   double l1 = 0;           ///< pull to 0 per step, relative to the rate (ftrl: lambda1, over all), 0 .. 1000
   double huber_delta = 1;  ///< residuals beyond it count linearly, in deviations of the target, 0.001 .. 5
@@ -67,6 +66,10 @@ class Linear {
   /// for regression in the target's unit. Comparable between inputs only if all are scaled alike.
   void Importance(std::span<double> out) const;
 
+  /// Lets every coordinate learn at least as fast as at its start (autostep, adagrad), from the weights it
+  /// has.
+  void RaiseRate();
+
  private:
   struct Head;
   struct Pull;
@@ -77,7 +80,7 @@ class Linear {
   Pull TargetPull(double y, double stored);
   void HoldTraces();
 
-  LinearConfig config_;
+  const LinearConfig& config_;  // outlives the view: a copy would cost as much as the work
   uint8_t* memory_;
 };
 

@@ -21,8 +21,8 @@ struct NaiveBayesConfig {
   uint32_t inputs = 0;                   ///< 1 .. 512
   uint32_t outputs = 2;                  ///< classes, 2 .. 64
   bool classification = true;            ///< regression is refused
-  std::span<const uint16_t> categories;  ///< per input: 0 = numeric, n <= 1024 = nominal 0 .. n - 1 and n =
-                                         ///< other; empty = all numeric
+  std::span<const uint16_t> categories;  ///< per input: 0 = numeric, n <= 1024 = nominal 0 .. n - 1
+                                         /// < and n = other; empty = all numeric
   double fading = 0.999;                 ///< weight of the past per label, 0.99 .. 1 (forgets nothing)
   bool tempered = true;                  ///< false: inputs count as if they were independent
 };
@@ -41,12 +41,12 @@ class NaiveBayes {
   void Predict(std::span<const float> x, std::span<double> out) const;
 
   /// Learns one label. y: class index < outputs; weight finite and >= 0, 0 learns nothing. stored_out: what
-  /// Predict gave for these inputs. Cost: O(inputs) and one logarithm per class, no heap, 6.2 KiB of stack;
-  /// O(inputs * outputs) when an input begins to vary and when faded weights are scaled back.
+  /// Predict gave for these inputs. Cost: O(inputs + outputs), no heap, 2.2 KiB of stack; O(inputs * outputs)
+  /// when an input begins to vary, when the first value is missing and when faded weights are scaled back.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
  private:
-  NaiveBayesConfig config_;
+  const NaiveBayesConfig& config_;  // outlives the view: a copy would cost as much as the work
   uint8_t* memory_;
 };
 

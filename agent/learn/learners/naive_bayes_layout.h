@@ -10,14 +10,29 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 #include "agent/learn/learners/naive_bayes.h"
 #include "agent/learn/math/place.h"
 
 namespace dipper::learn::bayes {
 
+/// Four at a time: this is asked for every sample.
+inline bool AllZero(std::span<const uint16_t> categories) {
+  uint64_t any = 0;
+  size_t i = 0;
+  for (; i + 4 <= categories.size(); i += 4) {
+    uint64_t four;
+    std::memcpy(&four, categories.data() + i, sizeof four);
+    any |= four;
+  }
+  for (; i < categories.size(); ++i) any |= categories[i];
+  return any == 0;
+}
+
 inline uint32_t NumericInputs(const NaiveBayesConfig& config) {
-  if (config.categories.empty()) return config.inputs;
+  if (AllZero(config.categories)) return config.inputs;
   uint32_t count = 0;
   for (const uint16_t categories : config.categories) count += categories == 0 ? 1 : 0;
   return count;
@@ -29,7 +44,9 @@ struct Head {
   double weight;  // of all labels
   double doubt;   // share of the answer that is spread over all classes
   double temper;  // what the inputs' evidence counts, 1 if they were independent
-  double reserved;
+  // 1: a value was missing once. Until then every input's count is the weight of the class (or of all
+  // labels), and 0 is kept for it.
+  uint64_t gaps;
 };
 static_assert(sizeof(Head) == 48);
 
@@ -48,6 +65,7 @@ struct View {
   double* overall;   // count, mean, variance, low, high
   double* moments;   // per class: count, mean, variance, inverse
   double* nominal;
+  bool mixed;  // there are nominal inputs
 
   View(const NaiveBayesConfig& config, uint8_t* memory)
       : head(PlaceOf<Head>(memory)),
@@ -56,7 +74,8 @@ struct View {
         stride(base::AlignUp(numeric, 2)),
         overall(PlaceOf<double>(memory + sizeof(Head) + config.outputs * sizeof(ClassHead))),
         moments(overall + 5 * stride),
-        nominal(moments + 4 * stride * config.outputs) {}
+        nominal(moments + 4 * stride * config.outputs),
+        mixed(numeric != config.inputs) {}
   double* class_moments(uint32_t index) const { return moments + 4 * stride * index; }
 };
 

@@ -87,7 +87,7 @@ void Race::Blend(std::span<const double> answers, std::span<double> out) const {
   }
 }
 
-void Race::Learn(std::span<const double> answers, double y, double weight) {
+void Race::Learn(std::span<const double> answers, double y, double weight, uint64_t late) {
   if (!(weight > 0.0)) return;
   State& s = state();
   std::array<double, kMaxRaceMembers> loss{};
@@ -102,8 +102,8 @@ void Race::Learn(std::span<const double> answers, double y, double weight) {
     double blend = 0.0;
     for (uint32_t i = 0; i < members; ++i) blend += s.weights[i] * Tame(answers[i]);
     const double own = 1.0 / static_cast<double>(s.labels + 1);
-    const double share = own > kScaleMemory ? own : kScaleMemory;
-    s.scale += share * ((y - blend) * (y - blend) - s.scale);
+    const double gain = own > kScaleMemory ? own : kScaleMemory;
+    s.scale += gain * ((y - blend) * (y - blend) - s.scale);
     for (uint32_t i = 0; i < members; ++i) {
       const double error = y - Tame(answers[i]);
       loss[i] = s.scale > 0.0 ? Clip(error * error / s.scale, kLossBound) : 0.0;
@@ -111,7 +111,9 @@ void Race::Learn(std::span<const double> answers, double y, double weight) {
     if (s.labels == 0 || y < s.least) s.least = y;
     if (s.labels == 0 || y > s.greatest) s.greatest = y;
   }
-  const double rate = (config_.classification ? kRate : kRegressionRate) * (weight < 1.0 ? weight : 1.0);
+  const double turns = 1.0 + static_cast<double>(late);
+  const double rate =
+      (config_.classification ? kRate : kRegressionRate) * (weight < 1.0 ? weight : 1.0) / turns;
   double least = loss[0];
   for (uint32_t i = 1; i < members; ++i) least = loss[i] < least ? loss[i] : least;
   double sum = 0.0;
@@ -121,8 +123,9 @@ void Race::Learn(std::span<const double> answers, double y, double weight) {
     s.losses[i] = kFading * s.losses[i] + (1.0 - kFading) * loss[i] / kLossBound;
     if (s.losses[i] > 1.0) s.losses[i] = 1.0;
   }
-  const double floor = config_.share / static_cast<double>(members);
-  for (uint32_t i = 0; i < members; ++i) s.weights[i] = (1.0 - config_.share) * (s.weights[i] / sum) + floor;
+  const double share = config_.share / turns;
+  const double floor = share / static_cast<double>(members);
+  for (uint32_t i = 0; i < members; ++i) s.weights[i] = (1.0 - share) * (s.weights[i] / sum) + floor;
   s.labels += 1;
 }
 

@@ -36,7 +36,10 @@ class Race {
 
   /// Moves the weights by the losses of answers given at their time: clipped log loss, or squared error over
   /// its running scale. y: class index, or the target; weight finite and >= 0, 0 changes nothing.
-  void Learn(std::span<const double> answers, double y, double weight);
+  /// @param late  labels learned since the answers were given. Rate and share shrink to 1 / (1 + late) of
+  ///              theirs, as if so many races took turns, each with prompt labels (Joulani et al., section
+  ///              3).
+  void Learn(std::span<const double> answers, double y, double weight, uint64_t late);
 
   double weight(uint32_t member) const;  ///< sum 1
   double loss(uint32_t member) const;    ///< faded mean of its clipped losses, 0 .. 1

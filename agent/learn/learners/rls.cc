@@ -120,6 +120,12 @@ Rls::Parts Rls::parts() const {
   return {d, u, u + Packed(config_)};
 }
 
+void Rls::RaiseRate() {
+  const Parts p = parts();
+  for (uint32_t i = 0; i < Size(config_); ++i) p.d[i] = 1.0 / config_.regularization;
+  for (uint64_t i = 0; i < Packed(config_); ++i) p.u[i] = 0.0;
+}
+
 void Rls::Predict(std::span<const float> x, std::span<double> out) const {
   DIPPER_CHECK(x.size() == config_.inputs && out.size() == config_.outputs);
   alignas(16) double wide[kRoom];

@@ -37,6 +37,11 @@ class Rls {
   /// Cost: O(inputs^2 + inputs * outputs), no heap, up to 6.2 KiB of stack.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
+  /// Takes the covariance back to the prior and keeps the weights (covariance resetting: Goodwin, Teoh and
+  /// Elliott, "Deterministic convergence of a self-tuning regulator with covariance resetting", IEE Proc. D
+  /// 130, 1983), so that a change is followed at once.
+  void RaiseRate();
+
  private:
   struct Head;
   struct Parts;

@@ -35,7 +35,7 @@ class StandardScaler {
   void Apply(StageMode mode, float* row) const;
 
  private:
-  StandardScalerConfig config_;
+  const StandardScalerConfig& config_;  // outlives the view: a copy would cost as much as the work
   uint8_t* memory_;
 };
 

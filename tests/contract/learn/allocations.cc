@@ -1,4 +1,4 @@
-// Counts heap allocations while every learner observes and learns a million samples: there must be none.
+// Counts heap allocations while every learner observes and learns: there must be none.
 // Interposes malloc and friends, so it links no sanitizer (those builds skip it with exit status 77).
 // Single-threaded.
 #include <cstdio>
@@ -64,10 +64,15 @@ void free(void* memory) { __libc_free(memory); }
 namespace dipper::learn::testing {
 namespace {
 
-constexpr uint64_t kSamples = 1000000;
+constexpr uint64_t kSamples = 400000;
+constexpr uint64_t kSlowSamples = 100000;  // of learners that take many times the others' time
 constexpr size_t kStored = 4096;
 
-/// Allocations of a million samples with labels, creation, attaching, metrics and digest included.
+bool Slow(const std::string& learner) {
+  return learner == "knn" || learner == "race" || learner == "adaptive_forest";
+}
+
+/// Allocations of a stream with labels; creation, attaching, freezing, metrics and digest included.
 unsigned long Count(const ModelCase& test) {
   Compiled compiled(SpecOf(test));
   const Spec spec = compiled.Parse().value();
@@ -80,8 +85,10 @@ unsigned long Count(const ModelCase& test) {
   if (!Spec::Parse(compiled.bytes()).ok() || !Model::Create(spec, memory.span()).ok()) return ~0UL;
   auto model = Model::Attach(spec, memory.span());
   if (!model.ok()) return ~0UL;
+  const uint64_t count = Slow(test.learner) ? kSlowSamples : kSamples;
   uint64_t refused = 0;
-  for (uint64_t i = 0; i < kSamples; ++i) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (i % 8192 < 2) model->SetFrozen(i % 2 == 0);
     const Stream::Sample& sample = samples[i % kStored];
     Output out;
     Outcome outcome;
@@ -96,9 +103,8 @@ unsigned long Count(const ModelCase& test) {
               static_cast<unsigned long long>(metrics.samples),
               static_cast<unsigned long long>(metrics.learned));
   // Truth about anomalies is not wanted where no score is kept; every other call must have worked.
-  const bool truth_unwanted = spec.target_kind() == schema::TargetKind::FeatureAhead;
-  if (!finite || metrics.samples != kSamples || metrics.learned + 1000 < kSamples * 9 / 10) return ~0UL;
-  if (refused > 0 && !truth_unwanted) return ~0UL;
+  if (!finite || metrics.samples != count || metrics.learned < count * 9 / 10) return ~0UL;
+  if (refused > 0 && test.labelled()) return ~0UL;
   return during;
 }
 

@@ -1,9 +1,11 @@
 // One contract for every learner and target: finite on hostile input, deterministic, exact bytes, no use of
-// memory beyond the image, indifferent to the scale of its inputs.
+// memory beyond the image, nothing learned where nothing may be. Labels: labels_test.cc. Scale and order of
+// the inputs: invariance_test.cc. Damaged images: image_test.cc.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+#include <variant>
 
 #include "agent/learn/math/nan.h"
 #include "tests/contract/learn/cases.h"
@@ -27,7 +29,16 @@ void CheckOutput(const Output& out, const Spec& spec) {
   } else {
     ASSERT_TRUE(IsFinite(out.value));
   }
+  if (out.has_interval && !out.unbounded && spec.class_count() == 0) {
+    ASSERT_TRUE(out.low <= out.value && out.value <= out.high);
+  }
+  if (spec.class_count() < 64) {
+    ASSERT_EQ(out.class_set >> spec.class_count(), 0U);
+  }
+  ASSERT_TRUE(IsFinite(out.low) && IsFinite(out.high));
   ASSERT_TRUE(out.anomaly_score >= 0.0 && out.anomaly_score <= 1.0);
+  ASSERT_TRUE(out.anomaly_raw >= 0.0 && out.anomaly_raw <= 1.0);
+  ASSERT_LT(out.drift_feature, static_cast<int32_t>(spec.feature_count()));
   ASSERT_TRUE(IsFinite(out.outcome.loss) && IsFinite(out.outcome.trivial_loss));
 }
 
@@ -63,6 +74,7 @@ TEST_P(Contract, FiniteOnHostileInput) {
     const uint32_t classes = LabelClasses(model.spec());
     double label = classes == 0 ? targets[numbers.Below(6)] : static_cast<double>(numbers.Below(classes));
     if (calm) label = 1.0;
+    if (i == 3000) model->StartSeries();
     const double weights[] = {1.0, 0.0, 1e-300, 1e300, 3.0};
     const base::Status status = model->Learn(id, label, weights[numbers.Below(5)], nullptr);
     ASSERT_TRUE(status == base::Status::kOk || status == base::Status::kNotFound);
@@ -137,61 +149,111 @@ TEST_P(Contract, PredictIsConst) {
   EXPECT_EQ(model->ImageDigest(), before);
 }
 
-double FadedLoss(const ModelCase& test, double scale) {
-  Fixture model(SpecOf(test));
-  Stream stream(6, scale);
-  RunStream(model.model(), model.spec(), &stream, 2900);
-  EXPECT_TRUE(model->AllFinite());
-  const Metrics metrics = model->ReadMetrics();
-  return metrics.faded_loss / metrics.faded_trivial_loss;
+/// What a learner, a race or a scorer has learned: they are the last sections of an image.
+base::ByteView LearnedBytes(Fixture& model) {
+  const Layout& layout = model.spec().plan().layout;
+  uint64_t first = layout.unsupervised ? layout.scorer_section.offset : layout.learners[0].section.offset;
+  if (layout.race_enabled) first = layout.race_section.offset;
+  return model.memory().subspan(first);
 }
 
-TEST_P(Contract, LearnsAtAnyScale) {
-  const double plain = FadedLoss(GetParam(), 1.0);
-  const bool ahead = GetParam().target.find("ahead") != std::string::npos || GetParam().target == "anomaly";
-  EXPECT_LT(plain, ahead ? 1.2 : 0.8);  // a random walk leaves a forecast little to win
-  for (const double scale : {1e6, 1e-6})
-    EXPECT_NEAR(FadedLoss(GetParam(), scale), plain, 0.15 * plain) << scale;
+std::vector<uint8_t> CopyOf(base::ByteView bytes) { return {bytes.begin(), bytes.end()}; }
+
+bool SameBytes(base::ByteView now, const std::vector<uint8_t>& before) {
+  return now.size() == before.size() && std::memcmp(now.data(), before.data(), before.size()) == 0;
 }
 
-TEST_P(Contract, LateLabelsDoNotDiverge) {
+TEST_P(Contract, WeightZeroLearnsNothing) {
   Fixture model(SpecOf(GetParam()));
-  Stream stream(7);
-  RunStream(model.model(), model.spec(), &stream, 2900, 40);
+  Stream stream(9);
+  RunStream(model.model(), model.spec(), &stream, 600, 3);
+  constexpr uint64_t kWaiting = 40;  // fewer than wait for their labels by default
+  const uint32_t classes = LabelClasses(model.spec());
+  const uint64_t first = model->last_id() + 1;
+  for (uint64_t i = 0; i < kWaiting; ++i) {
+    ASSERT_EQ(model->Observe(first + i, 0, stream.Next(classes).x, nullptr), base::Status::kOk);
+  }
+  // Everything behind the total figures, which know the last label: windows, detectors, intervals, learners.
+  const Section& totals = model.spec().plan().layout.metrics_section;
+  const base::ByteView rest = model.memory().subspan(totals.offset + totals.bytes);
+  const std::vector<uint8_t> before = CopyOf(rest);
   const Metrics metrics = model->ReadMetrics();
-  EXPECT_LT(metrics.faded_loss, 1.15 * metrics.faded_trivial_loss);
+  uint64_t taken = 0;
+  for (uint64_t i = 0; i < kWaiting; ++i) {
+    const base::Status status = model->Learn(first + i, 1.0, 0.0, nullptr);
+    ASSERT_TRUE(status == base::Status::kOk || status == base::Status::kNotFound);
+    if (base::Ok(status)) ++taken;
+  }
+  if (GetParam().labelled()) {
+    EXPECT_EQ(taken, kWaiting);
+  }
+  EXPECT_TRUE(SameBytes(rest, before));
+  const Metrics after = model->ReadMetrics();
+  EXPECT_EQ(after.learned, metrics.learned);
+  const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+  EXPECT_TRUE(same(after.accuracy, metrics.accuracy) && same(after.log_loss, metrics.log_loss) &&
+              same(after.brier, metrics.brier) && same(after.calibration_error, metrics.calibration_error) &&
+              same(after.mae, metrics.mae) && same(after.r2, metrics.r2) && same(after.auc, metrics.auc) &&
+              same(after.faded_loss, metrics.faded_loss));
 }
 
-class LabelContract : public ::testing::TestWithParam<ModelCase> {};
-
-TEST_P(LabelContract, OneClassOnlyThenAnUnseenOne) {
+TEST_P(Contract, FrozenChangesNoLearnerByte) {
   Fixture model(SpecOf(GetParam()));
-  const uint32_t classes = model.spec().class_count();
-  Numbers numbers(8);
-  Output out;
-  for (uint64_t id = 1; id <= 1200; ++id) {
-    const bool second = id > 600;
-    const float x[4] = {static_cast<float>(numbers.Normal() + (second ? 4.0 : 0.0)), 0.0F, 0.0F, 0.0F};
-    ASSERT_EQ(model->Observe(id, 0, x, &out), base::Status::kOk);
-    if (id == 600) {
-      EXPECT_EQ(out.class_index, 0);
+  Stream stream(10);
+  RunStream(model.model(), model.spec(), &stream, 800, 3);
+  const uint64_t learned = model->labels_learned();
+  EXPECT_GT(learned, 0U);
+  const Layout& layout = model.spec().plan().layout;
+  std::vector<base::ByteView> kept = {LearnedBytes(model)};
+  for (uint32_t i = 0; i < layout.stage_count; ++i) {
+    const StageLayout& stage = layout.stages[i];
+    if (std::holds_alternative<StandardScalerConfig>(stage.config) ||
+        std::holds_alternative<RobustClipConfig>(stage.config)) {
+      kept.push_back(model.memory().subspan(stage.section.offset, stage.section.bytes));
     }
-    ASSERT_EQ(model->Learn(id, second ? classes - 1.0 : 0.0, 1.0, nullptr), base::Status::kOk);
   }
-  EXPECT_EQ(out.class_index, static_cast<int32_t>(classes) - 1);
-  EXPECT_TRUE(model->AllFinite());
+  std::vector<std::vector<uint8_t>> before;
+  for (const base::ByteView bytes : kept) before.push_back(CopyOf(bytes));
+  model->SetFrozen(true);
+  RunStream(model.model(), model.spec(), &stream, 800, 3);
+  for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(SameBytes(kept[i], before[i])) << i;
+  EXPECT_EQ(model->labels_learned(), learned);
+  // It goes on where it stood.
+  model->SetFrozen(false);
+  RunStream(model.model(), model.spec(), &stream, 100, 3);
+  EXPECT_GT(model->labels_learned(), learned);
+  EXPECT_FALSE(SameBytes(kept[0], before[0]));
 }
 
-std::vector<ModelCase> LabelledClasses() {
-  std::vector<ModelCase> cases;
-  for (const ModelCase& test : AllCases()) {
-    if (test.target == "binary" || test.target == "multiclass") cases.push_back(test);
+TEST_P(Contract, RefusedCallsChangeOnlyTheirCounter) {
+  Fixture model(SpecOf(GetParam()));
+  Stream stream(11);
+  RunStream(model.model(), model.spec(), &stream, 300, 3);
+  const base::ByteView rest = model.memory().subspan(sizeof(ImageHeader));
+  const std::vector<uint8_t> before = CopyOf(rest);
+  const uint64_t last = model->last_id();
+  const float x[5] = {};
+  EXPECT_EQ(model->Observe(last + 1, 0, {x, 3}, nullptr), base::Status::kInvalidArgument);
+  EXPECT_EQ(model->Observe(last + 1, 0, {x, 5}, nullptr), base::Status::kInvalidArgument);
+  EXPECT_EQ(model->Observe(last, 0, {x, 4}, nullptr), base::Status::kAlreadyExists);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const double label : {nan, inf, -inf})
+    EXPECT_EQ(model->Learn(last, label, 1.0, nullptr), base::Status::kInvalidArgument);
+  for (const double weight : {nan, inf, -1.0})
+    EXPECT_EQ(model->Learn(last, 1.0, weight, nullptr), base::Status::kInvalidArgument);
+  if (LabelClasses(model.spec()) > 0) {
+    for (const double label : {-1.0, 0.5, 64.0, 1e300})
+      EXPECT_EQ(model->Learn(last, label, 1.0, nullptr), base::Status::kInvalidArgument);
   }
-  return cases;
+  Output out;
+  EXPECT_EQ(model->Predict({x, 3}, &out), base::Status::kInvalidArgument);
+  EXPECT_TRUE(SameBytes(rest, before));
+  const Metrics metrics = model->ReadMetrics();
+  EXPECT_EQ(metrics.skipped, 3U);
+  EXPECT_EQ(metrics.rejected_labels, LabelClasses(model.spec()) > 0 ? 10U : 6U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Learners, LabelContract, ::testing::ValuesIn(LabelledClasses()),
-                         [](const auto& param) { return param.param.name(); });
 INSTANTIATE_TEST_SUITE_P(Learners, Contract, ::testing::ValuesIn(AllCases()),
                          [](const auto& param) { return param.param.name(); });
 

@@ -50,7 +50,7 @@ TEST(Linear, RegressionReachesTheNoiseAtAnyTargetScale) {
   config.outputs = 1;
   config.loss = LinearLoss::kSquared;
   for (const double scale : {1.0, 1e-6, 1e6}) EXPECT_LT(Error(config, scale), 0.12) << scale;
-  config.adaptive = false;
+  config.optimizer = LinearOptimizer::kSgd;
   EXPECT_LT(Error(config, 1.0), 0.15);
 }
 
@@ -109,12 +109,12 @@ TEST(Linear, MissingContributesNothingAndWeightZeroLearnsNothing) {
 }
 
 TEST(Linear, HugeInputsWithoutAScalerStayFinite) {
-  for (const bool adaptive : {true, false}) {
+  for (const LinearOptimizer optimizer : {LinearOptimizer::kAutostep, LinearOptimizer::kSgd}) {
     LinearConfig config;
     config.inputs = 3;
     config.outputs = 1;
     config.loss = LinearLoss::kSquared;
-    config.adaptive = adaptive;
+    config.optimizer = optimizer;
     config.l2 = 0.01;
     Owned linear(config);
     Numbers numbers(8);

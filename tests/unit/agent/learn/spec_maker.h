@@ -41,11 +41,18 @@ void AddStage(schema::SpecT* spec, Params params) {
   spec->stages.push_back(std::move(stage));
 }
 
-inline void AddDrift(schema::SpecT* spec, schema::DriftInput input = schema::DriftInput::Loss) {
+template <typename Params>
+void AddDetector(schema::SpecT* spec, Params params, schema::DriftInput input = schema::DriftInput::Loss,
+                 schema::DriftAction on_alarm = schema::DriftAction::Report) {
   auto drift = std::make_unique<schema::DriftT>();
   drift->input = input;
-  drift->params.Set(schema::PageHinkleyT());
+  drift->on_alarm = on_alarm;
+  drift->params.Set(std::move(params));
   spec->drift.push_back(std::move(drift));
+}
+
+inline void AddDrift(schema::SpecT* spec, schema::DriftInput input = schema::DriftInput::Loss) {
+  AddDetector(spec, schema::PageHinkleyT(), input);
 }
 
 /// Sets `union_value` to a learner of this kind with its defaults.
@@ -56,21 +63,27 @@ inline void SetKind(schema::LearnerParamsUnion* union_value, const std::string& 
   if (kind == "naive_bayes") union_value->Set(schema::NaiveBayesT());
   if (kind == "knn") union_value->Set(schema::KnnT());
   if (kind == "adaptive_forest") union_value->Set(schema::AdaptiveForestT());
+  if (kind == "half_space_trees") union_value->Set(schema::HalfSpaceTreesT());
 }
 
-/// "race" runs linear, rls, knn and a tree.
-inline void SetLearner(schema::SpecT* spec, const std::string& kind) {
-  if (kind != "race") return SetKind(&spec->learner, kind);
+inline void SetRace(schema::SpecT* spec, const std::vector<std::string>& members, bool trivial) {
   schema::RaceT race;
-  race.trivial = true;
-  for (const char* member : {"linear", "hoeffding_tree", "knn", "rls"}) {
+  race.trivial = trivial;
+  for (const std::string& member : members) {
     race.members.push_back(std::make_unique<schema::RaceMemberT>());
     SetKind(&race.members.back()->params, member);
   }
   spec->learner.Set(std::move(race));
 }
 
-/// `inputs` numeric features f0, f1, ... and a label column; classes 0 = regression.
+/// "race" runs linear, rls, knn, a tree and the no-change rival.
+inline void SetLearner(schema::SpecT* spec, const std::string& kind) {
+  if (kind != "race") return SetKind(&spec->learner, kind);
+  SetRace(spec, {"linear", "hoeffding_tree", "knn", "rls"}, true);
+}
+
+/// `inputs` numeric features f0, f1, ... and a label column; classes 0 = regression. half_space_trees: no
+/// target, the task is anomaly.
 inline schema::SpecT MakeSpec(const std::string& learner, uint32_t inputs, uint32_t classes) {
   schema::SpecT spec;
   spec.model_id = "main";
@@ -78,6 +91,10 @@ inline schema::SpecT MakeSpec(const std::string& learner, uint32_t inputs, uint3
   spec.task = classes > 0 ? schema::Task::Classification : schema::Task::Regression;
   for (uint32_t i = 0; i < inputs; ++i) AddFeature(&spec, "f" + std::to_string(i));
   spec.target = std::make_unique<schema::TargetT>();
+  if (learner == "half_space_trees") {
+    spec.task = schema::Task::Anomaly;
+    spec.target->kind = schema::TargetKind::None;
+  }
   for (uint32_t i = 0; i < classes; ++i) spec.target->classes.push_back("c" + std::to_string(i));
   SetLearner(&spec, learner);
   return spec;

@@ -170,6 +170,34 @@ TEST(AdaptiveForest, SmallPoolsNeverFail) {
   }
 }
 
+TEST(AdaptiveForest, ContributionsSumToTheAnswerAndNameTheInputs) {
+  for (const AdaptiveForestConfig& config : {ClassConfig(), ValueConfig()}) {
+    ForestSection section(config);
+    LearnStream(section, 30, 12000, 1, true);
+    LearnStream(section, 31, 2000, 1, true, 1);  // some trees are new, some have a background tree
+    const ForestSection before = section;
+    const AdaptiveForest forest = section.part();
+    RandomState random = SeedRandom(32);
+    std::vector<double> out(config.outputs);
+    for (int i = 0; i < 200; ++i) {
+      const Sample s = DrawClass(random, true, 0);
+      forest.Predict(s.x, out);
+      for (uint32_t c = 0; c < config.outputs; ++c) {
+        double terms[6];
+        forest.Contributions(s.x, c, terms);
+        double sum = 0;
+        for (const double term : terms) sum += term;
+        ASSERT_NEAR(sum, out[c], 1e-9);
+      }
+    }
+    double importance[4];
+    forest.Importance(importance);
+    EXPECT_NEAR(importance[0] + importance[1] + importance[2] + importance[3], 1.0, 1e-12);
+    for (int i = 0; i < 3; ++i) EXPECT_GT(importance[i], 2 * importance[3]) << i;  // it means nothing
+    EXPECT_TRUE(section == before);
+  }
+}
+
 TEST(AdaptiveForest, LabelsDrawnZeroTimesTeachNothing) {
   for (AdaptiveForestConfig config : {ClassConfig(), ValueConfig()}) {
     config.lambda = 0.2;  // most draws are 0, those of a tree's first label too

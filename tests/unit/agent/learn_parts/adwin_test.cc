@@ -254,6 +254,7 @@ TEST(Adwin, ASmallWindowForgetsItsOldest) {
   AdwinConfig config;
   config.rows = 3;
   config.buckets = 2;
+  config.clock = 8;
   AdwinSection section(config);
   for (int i = 0; i < 10000; ++i) section.part().Update(i % 2);
   EXPECT_LE(section.part().width(), 8U * 2 * 7 + 7);

@@ -400,8 +400,12 @@ TEST(HoeffdingTree, DamageIsRefusedOrHarmless) {
     TreeSection section(config);
     LearnStream(section, 12, 400, 10, true);
     ASSERT_GE(section.part().leaf_count(), 2U);
-    const size_t refused =
-        FlipEveryByte(section, [](TreeSection& damaged) { LearnStream(damaged, 13, 120, 1, true); });
+    const size_t refused = FlipEveryByte(section, [](TreeSection& damaged) {
+      double terms[5];
+      damaged.part().Contributions(std::array<float, 3>{0.3F, 1, kMissing}, 0, terms);
+      damaged.part().Importance(std::span(terms).first(3));
+      LearnStream(damaged, 13, 120, 1, true);
+    });
     EXPECT_GT(refused, 2000U);
   }
 }

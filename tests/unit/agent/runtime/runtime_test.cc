@@ -1,4 +1,5 @@
-// agent/runtime: health periods, latency quantiles and the anomaly scorer against plain references.
+// agent/runtime: health periods, latency quantiles and the anomaly scorer against plain references; what the
+// agent counts as a finite answer.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "agent/learn/image/answers.h"
 #include "agent/runtime/anomaly_scorer.h"
 #include "agent/runtime/health.h"
 #include "agent/runtime/latency.h"
@@ -76,6 +78,23 @@ TEST(AnomalyScorer, MatchesPairCounting) {
     for (double n : normal) wins += a > n ? 1.0 : (a == n ? 0.5 : 0.0);
   }
   EXPECT_DOUBLE_EQ(scorer->Auc(), wins / static_cast<double>(normal.size() * anomalous.size()));
+}
+
+TEST(Answers, OneNumberThatIsNotFiniteSpoilsThem) {
+  std::vector<double> probabilities = {0.25, 0.75};
+  learn::Output output;
+  output.probabilities = probabilities;
+  EXPECT_TRUE(learn::IsFinite(output));
+  for (double* number : {&output.value, &output.low, &output.high, &output.anomaly_score, &output.anomaly_raw,
+                         &output.anomaly_residual, &probabilities[1]}) {
+    for (const double bad : {std::nan(""), static_cast<double>(INFINITY), -static_cast<double>(INFINITY)}) {
+      const double good = *number;
+      *number = bad;
+      EXPECT_FALSE(learn::IsFinite(output)) << bad;
+      *number = good;
+    }
+  }
+  EXPECT_TRUE(learn::IsFinite(output));
 }
 
 }  // namespace

@@ -166,6 +166,7 @@ TEST(Encoders, PredictionAndResponse) {
   EXPECT_EQ(p["class_index"], 1);
   EXPECT_EQ(p["probabilities"], json::parse("[0.25,0.75]"));
   EXPECT_EQ(p["anomaly_score"], 0.5);
+  EXPECT_FALSE(p.contains("interval_unbounded"));
   CommandResponse response;
   response.envelope = SomeEnvelope();
   response.number = 12;
@@ -285,7 +286,9 @@ TEST(Encoders, LargestMessagesFitTheirBounds) {
                       &gate};
   check(update, kMessageBufferBytes);
   const std::vector<double> probabilities(kMaxProbabilities, 0.5);
-  check(Prediction{envelope, ~uint64_t{0}, true, 1, 1, probabilities, true, 1, true}, kMessageBufferBytes);
+  check(Prediction{envelope, ~uint64_t{0}, true, 1, 1, probabilities, true, 1, true, true, true, -1, 1,
+                   ~uint64_t{0}},
+        kMessageBufferBytes);
   check(CommandResponse{envelope, ~uint64_t{0}, text, schema::CommandStatus::Failed, schema::Reason::Unknown,
                         true, DigestOf(4), text},
         kMessageBufferBytes);
@@ -298,6 +301,41 @@ TEST(Encoders, LargestMessagesFitTheirBounds) {
   const size_t shift = (16 - reinterpret_cast<uintptr_t>(memory.data()) % 16) % 16;
   EXPECT_TRUE(
       Encode(birth, base::MutableBytes(memory).subspan(shift, base::AlignUp(EncodedBound(birth), 16))).ok());
+}
+
+TEST(Encoders, AnIntervalHasEndsASetOrNeither) {
+  Prediction prediction;
+  prediction.has_interval = true;
+  prediction.value = 2;
+  prediction.low = 1.5;
+  prediction.high = 2.5;
+  json p = Mirror(prediction);
+  EXPECT_EQ(p["interval_unbounded"], false);
+  EXPECT_EQ(p["interval_low"], 1.5);
+  EXPECT_EQ(p["interval_high"], 2.5);
+  EXPECT_FALSE(p.contains("class_set"));
+  prediction.unbounded = true;
+  p = Mirror(prediction);
+  EXPECT_EQ(p["interval_unbounded"], true);
+  EXPECT_FALSE(p.contains("interval_low"));
+  prediction.unbounded = false;
+  prediction.class_index = 63;
+  prediction.class_set = uint64_t{1} << 63 | 5;
+  p = Mirror(prediction);
+  EXPECT_EQ(p["class_set"], json::parse("[0,2,63]"));
+  EXPECT_FALSE(p.contains("interval_low"));
+}
+
+// A birth that did not fit would never be sent: names and units as long as a spec may make them.
+TEST(Encoders, TheBirthBufferHoldsSixtyFourFeatures) {
+  const std::string name(128, 'n');
+  const std::string id(64, 'm');
+  const std::vector<FeatureInfo> features(64, {name, name, true});
+  const ModelInfo model{id, id, id, name, features, SomePackage(), schema::SlotName::A, 1, 1, 1};
+  const std::vector<std::string_view> groups(kMaxGroups, id);
+  const Birth birth{SomeEnvelope(), id, id, groups, id, name, id, 1, {&model, 1}, 1, 1, 1};
+  EXPECT_LE(EncodedBound(birth), kBirthBufferBytes);
+  EXPECT_EQ(Mirror(birth)["models"][0]["features"].size(), 64U);
 }
 
 // Damaged bytes: never a crash; either refused, or still within every limit so that the mirror can be

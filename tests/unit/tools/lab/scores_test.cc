@@ -61,5 +61,15 @@ TEST(ScoreRange, ScoresValues) {
   EXPECT_TRUE(std::isnan(range.model.accuracy));
 }
 
+TEST(Scores, PrAucIsTheMeanPrecisionOfTheOnes) {
+  const std::vector<double> flag = {0, 1, 0, 1, 0};
+  EXPECT_DOUBLE_EQ(ExactPrAuc(std::vector<double>{0.1, 0.9, 0.2, 0.8, 0.3}, flag), 1.0);
+  // From the top: one (1/1), zero, one (2/3), zero, zero.
+  EXPECT_DOUBLE_EQ(ExactPrAuc(std::vector<double>{0.1, 0.9, 0.8, 0.7, 0.3}, flag), (1.0 + 2.0 / 3.0) / 2.0);
+  // A scorer that says nothing has the share of the ones.
+  EXPECT_DOUBLE_EQ(ExactPrAuc(std::vector<double>(5, 0.5), flag), 0.4);
+  EXPECT_TRUE(std::isnan(ExactPrAuc(std::vector<double>{1, 2}, std::vector<double>{0, 0})));
+}
+
 }  // namespace
 }  // namespace dipper::lab

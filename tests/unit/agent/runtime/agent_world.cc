@@ -1,0 +1,167 @@
+// See agent_world.h.
+#include "tests/unit/agent/runtime/agent_world.h"
+
+#include <array>
+
+#include "tools/lab/spec_text.h"
+#include "tools/lab/train.h"
+
+namespace dipper::runtime::test {
+
+using base::Status;
+using telemetry::TopicKind;
+
+Status LineSource::Poll(hal::Record* record) {
+  if (!told_header_) {
+    told_header_ = true;
+    text_ = header_;
+    *record = {.kind = hal::RecordKind::kHeader, .payload = base::AsBytes(text_)};
+    return Status::kOk;
+  }
+  if (due == 0) return Status::kNotFound;
+  --due;
+  text_ = line_(row_);
+  *record = {.sequence = row_++, .payload = base::AsBytes(text_)};
+  return Status::kOk;
+}
+
+Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns) {
+  spec.budget_bytes = 64 * 1024;
+  return update::test::MakeRelease(version, 1, {.edit = [&](schema::ManifestT& manifest, auto& image) {
+                                     manifest.spec = lab::CompileSpec(spec);
+                                     image = lab::FreshImage(spec).image;
+                                     manifest.gate = std::make_unique<schema::GatePolicyT>();
+                                     manifest.gate->kind = schema::GateKind::Installed;
+                                     manifest.gate->deadline_seconds = 2;
+                                     manifest.gate->at_deadline = schema::AtDeadline::Confirm;
+                                     manifest.gate->max_latency_ns = max_latency_ns;
+                                   }});
+}
+
+World::World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns)
+    : source(header, std::move(line)),
+      data_({.size_bytes = 256 * 1024, .write_unit_bytes = 1, .erase_unit_bytes = 4096}, &media_.power) {
+  DIPPER_CHECK(Ok(trust_.Open(update::test::RootDocument())) && Ok(log_.Open()) && Ok(backlog_.Open()));
+  DIPPER_CHECK(Ok(identity_.device_id.Assign("d1")) && Ok(identity_.boot_id.Assign("boot")));
+  update::UpdaterConfig config;
+  DIPPER_CHECK(Ok(config.model_id.Assign("main")) && Ok(config.device_id.Assign("d1")) &&
+               Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));
+  config.agent_minor = 1;
+  config.max_image_bytes = kImageBytes;
+  config.max_latency_ns = max_latency_ns;
+  updater_ = std::make_unique<update::Updater>(
+      config, update::UpdaterMemory{.first_image = first_->bytes, .second_image = second_->bytes},
+      update::UpdaterDeps{.store = {.boot = &media_.boot, .slot_a = &media_.slot_a, .slot_b = &media_.slot_b},
+                          .trust = &trust_,
+                          .transport = &link_,
+                          .observer = &link_});
+  reporter_ = std::make_unique<Reporter>(
+      ReporterConfig{.fleet = "plant", .groups = {}, .system = {}, .agent_version = {}}, identity_, 7, clock,
+      outbox_, log_);
+  agent_ = std::make_unique<Agent>(AgentConfig{.fleet = "plant",
+                                               .device = "d1",
+                                               .groups = {},
+                                               .model = "main",
+                                               .truth = {},
+                                               .publish_predictions = true,
+                                               .max_image_bytes = kImageBytes,
+                                               .telemetry_interval_ns = 1'000'000'000,
+                                               .healthy_after_ns = 1'000'000'000},
+                                   AgentParts{.clock = clock,
+                                              .source = source,
+                                              .system = system_,
+                                              .transport = wire_,
+                                              .outbox = outbox_,
+                                              .reporter = *reporter_,
+                                              .backlog = backlog_,
+                                              .log = log_,
+                                              .trust = trust_,
+                                              .updater = *updater_,
+                                              .marker = marker_});
+  link_.Connect(*agent_);
+  DIPPER_CHECK(Ok(updater_->Start({})));
+  watcher_.Connect();
+  Watch();
+  DIPPER_CHECK(Ok(watcher_.Subscribe("dipper/1/plant/d1/#", telemetry::Qos::kAtLeastOnce)));
+  wire_.Connect();
+}
+
+void World::Offer(const Release& release, uint64_t number) {
+  const auto retain = [&](const telemetry::Topic& topic, base::ByteView bytes) {
+    broker_.retained[std::string(topic.view())] = {bytes.begin(), bytes.end()};
+  };
+  package::Header header;
+  DIPPER_CHECK(package::ParseHeader(release.package, &header) == schema::Reason::None);
+  const base::ByteView package(release.package);
+  std::vector<uint64_t> memory(package::kHeadMemoryBytes / 8 + 2);
+  auto* aligned = reinterpret_cast<uint8_t*>(base::AlignUp(reinterpret_cast<uintptr_t>(memory.data()), 16));
+  package::Manifest manifest;
+  DIPPER_CHECK(package::InspectHead(package, {aligned, package::kHeadMemoryBytes}, &manifest) ==
+               schema::Reason::None);
+  for (uint32_t i = 0; i < manifest.block_count(); ++i) {
+    const package::BlockInfo block = manifest.block(i);
+    retain(telemetry::BlockTopic("plant", release.digest, i),
+           package.subspan(static_cast<size_t>(block.package_offset), block.stored_bytes));
+  }
+  retain(telemetry::ManifestTopic("plant", release.digest),
+         package.first(static_cast<size_t>(header.head_bytes())));
+  retain(telemetry::OfferTopic("plant", telemetry::kEverybody), release.Offer(number));
+  wire_.Disconnect();  // retained messages come with the next connection
+  agent_->Step();
+  wire_.Connect();
+}
+
+void World::Watch() {
+  static std::array<uint8_t, 2 * telemetry::kJsonBufferBytes> text;
+  telemetry::TransportEvent event;
+  while (Ok(watcher_.Poll(&event))) {
+    if (event.kind != telemetry::TransportEvent::Kind::kMessage) continue;
+    const auto topic = telemetry::ParseTopic(event.topic);
+    const auto mirror = telemetry::ToJson(event.payload, text);
+    if (topic.ok() && mirror.ok()) messages_.emplace_back(topic->kind, json::parse(*mirror));
+  }
+}
+
+void World::Turn(uint64_t lines) {
+  source.due += lines;
+  clock.now_ns += 10'000'000;
+  agent_->Step();
+  Watch();
+}
+
+bool World::RunTo(schema::UpdateState state) {
+  for (int turn = 0; turn < 1000 && updater_->state() != state; ++turn) Turn();
+  return updater_->state() == state;
+}
+
+bool World::Serve(const Release& release, uint64_t number) {
+  Offer(release, number);
+  return RunTo(schema::UpdateState::Trial) && RunTo(schema::UpdateState::Confirmed) &&
+         updater_->Status().champion == release.digest;
+}
+
+std::vector<json> World::Messages(TopicKind kind) const {
+  std::vector<json> found;
+  for (const auto& [of, message] : messages_) {
+    if (of == kind) found.push_back(message);
+  }
+  return found;
+}
+
+std::vector<json> World::Events(const std::string& word) const {
+  std::vector<json> found;
+  for (const json& event : Messages(TopicKind::kEvent)) {
+    if (event["kind"] == word) found.push_back(event);
+  }
+  return found;
+}
+
+json World::Metrics() {
+  clock.now_ns += 1'000'000'000;
+  Turn(0);
+  const std::vector<json> all = Messages(TopicKind::kMetrics);
+  DIPPER_CHECK(!all.empty() && all.back().contains("model"));
+  return all.back();
+}
+
+}  // namespace dipper::runtime::test

@@ -1,0 +1,127 @@
+// A whole device around the real Agent: updater, store and trust on simulated media, a broker in memory with
+// a watcher, a sensor that makes lines, and a clock that stands between two readings unless told otherwise.
+// Single-threaded.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/runtime/agent.h"
+#include "agent/runtime/update_link.h"
+#include "tests/fault/update/update_world.h"
+#include "tests/support/memory_broker.h"
+
+namespace dipper::runtime::test {
+
+using nlohmann::json;
+using update::test::Release;
+
+class TestClock final : public hal::Clock {
+ public:
+  int64_t MonotonicNs() override { return now_ns += step_ns; }
+  int64_t WallNs() override { return 1'700'000'000'000'000'000 + now_ns; }
+  bool WallSynchronized() override { return false; }
+
+  int64_t now_ns = 1'000'000'000;
+  int64_t step_ns = 0;  ///< What every reading takes: so long a sample seems to take where it is timed.
+};
+
+/// A header, then as many lines as were asked for.
+class LineSource final : public hal::SampleSource {
+ public:
+  using Line = std::function<std::string(uint64_t row)>;
+  LineSource(std::string header, Line line) : header_(std::move(header)), line_(std::move(line)) {}
+  base::Status Poll(hal::Record* record) override;
+  int64_t NextDueNs() override { return 0; }
+
+  uint64_t due = 0;
+
+ private:
+  std::string header_, text_;
+  Line line_;
+  bool told_header_ = false;
+  uint64_t row_ = 0;
+};
+
+class NoSystem final : public hal::SystemMetrics {
+ public:
+  base::Status Read(hal::SystemReading*) override { return base::Status::kUnavailable; }
+};
+
+class NoMarker final : public RunMarker {
+ public:
+  void Enter(const base::Digest&) override {}
+  void Leave() override {}
+};
+
+class NoRing final : public telemetry::BacklogRing {
+ public:
+  base::Status Append(base::ByteView) override { return base::Status::kUnavailable; }
+  base::Result<Entry> Peek(uint64_t, base::MutableBytes) override { return base::Status::kNotFound; }
+  base::Status Drop(uint64_t) override { return base::Status::kOk; }
+  uint64_t oldest_position() override { return 0; }
+  uint64_t entries() override { return 0; }
+  uint64_t dropped_total() override { return 0; }
+};
+
+/// A package of `spec` that is confirmed without a test of its losses, after some seconds on trial.
+Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns = 0);
+
+class World {
+ public:
+  /// @param max_latency_ns  The device's own limit; 0: none.
+  World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns = 0);
+
+  void Offer(const Release& release, uint64_t number);
+  /// A hundredth of a second of it, with so many new lines.
+  void Turn(uint64_t lines = 1);
+  /// Turns until the update has reached that state; false: never.
+  bool RunTo(schema::UpdateState state);
+  /// Offers, and turns until it serves.
+  bool Serve(const Release& release, uint64_t number);
+
+  /// Messages of that kind so far, as the mirror prints them, oldest first.
+  std::vector<json> Messages(telemetry::TopicKind kind) const;
+  std::vector<json> Events(const std::string& word) const;
+  /// The model's metrics, sent now.
+  json Metrics();
+
+  TestClock clock;
+  LineSource source;
+  update::Updater& updater() { return *updater_; }
+
+ private:
+  void Watch();
+
+  static constexpr size_t kImageBytes = 64 * 1024;
+  struct alignas(16) Image {
+    uint8_t bytes[kImageBytes] = {};
+  };
+  update::test::Media media_;
+  hal::PartitionSim data_;
+  store::RootStore roots_{media_.boot};
+  store::Counters counters_{media_.boot};
+  update::Trust trust_{roots_, counters_, clock, 0};
+  store::EventLog log_{data_};
+  store::Backlog backlog_{data_};
+  testing::MemoryBroker broker_;
+  testing::MemoryTransport wire_{broker_, 256}, watcher_{broker_};
+  NoRing ring_;
+  NoSystem system_;
+  NoMarker marker_;
+  hal::DeviceIdentity identity_;
+  telemetry::DeviceTopics topics_{"plant", "d1"};
+  telemetry::Outbox outbox_{{}, topics_, wire_, ring_};
+  UpdateLink link_{"plant"};
+  std::unique_ptr<Image> first_ = std::make_unique<Image>(), second_ = std::make_unique<Image>();
+  std::unique_ptr<update::Updater> updater_;
+  std::unique_ptr<Reporter> reporter_;
+  std::unique_ptr<Agent> agent_;
+  std::vector<std::pair<telemetry::TopicKind, json>> messages_;
+};
+
+}  // namespace dipper::runtime::test
