@@ -213,14 +213,17 @@ void Layout::Bind(const uint16_t* tables) {
         },
         stage.config);
   }
+  // All numeric is said by an empty list, which spares the learners a look at each.
+  std::span<const uint16_t> kinds = list(learner_categories);
+  if (std::all_of(kinds.begin(), kinds.end(), [](uint16_t kind) { return kind == 0; })) kinds = {};
   for (uint32_t i = 0; i < learner_count; ++i) {
     std::visit(
         [&](auto& config) {
-          if constexpr (requires { config.categories; }) config.categories = list(learner_categories);
+          if constexpr (requires { config.categories; }) config.categories = kinds;
         },
         learners[i].config);
   }
-  scorer.categories = list(learner_categories);
+  scorer.categories = kinds;
 }
 
 Status MakePlan(const schema::Spec& table, Plan* plan, const char** why) {

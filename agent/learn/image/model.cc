@@ -25,6 +25,8 @@ constexpr double kLeastScale = 1e-100;
 constexpr double kRawHalvings = 32.0;  // halvings of the density from raw score 0 to 1
 constexpr double kLog2 = 0x1.62e42fefa39efp-1;
 
+constexpr Output kNoOutput;
+
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
 
 }  // namespace
@@ -100,6 +102,7 @@ double Model::Answer(std::span<const double> outputs, double base) const {
     const double share = layout_.target.kind == schema::TargetKind::FeatureAhead ? StepShare() : 1.0;
     return Cut(base + share * outputs[0], kLargestAnswer);
   }
+  if (outputs.size() == 2) return outputs[1] > outputs[0] ? 1.0 : 0.0;
   size_t best = 0;
   for (size_t i = 1; i < outputs.size(); ++i) {
     if (outputs[i] > outputs[best]) best = i;
@@ -173,7 +176,7 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
     h.skipped += 1;
     return status;
   }
-  *out = Output();
+  *out = kNoOutput;  // from memory: built in place it would be stored in bytes and read back in words
   out->id = id;
   if (layout_.in_place) {
     const Entry entry = NextEntry(id);

@@ -168,6 +168,9 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
   if (!Aligned(memory) || memory.size() != layout.total_bytes) return Status::kInvalidArgument;
   DIPPER_RETURN_IF_ERROR(CheckFloatEnvironment());
   std::memset(memory.data(), 0, memory.size());
+  // The tables come first: a model reads them when it is made.
+  std::memcpy(memory.data() + layout.table_section.offset, spec.plan().tables.data(),
+              layout.table_count * sizeof(uint16_t));
   const Model model(layout, memory);
   ImageHeader& h = model.header();
   h.magic = kImageMagic;
@@ -176,8 +179,6 @@ base::Result<Model> Model::Create(const Spec& spec, base::MutableBytes memory) {
   h.total_bytes = layout.total_bytes;
   h.spec_digest = spec.digest();
   h.last_actual = CanonicalNan();
-  std::memcpy(model.At(layout.table_section).data(), spec.plan().tables.data(),
-              layout.table_count * sizeof(uint16_t));
   for (uint32_t i = 0; i < layout.stage_count; ++i) {
     const StageLayout& stage = model.layout_.stages[i];
     DIPPER_RETURN_IF_ERROR(CreatePart(stage.config, model.At(stage.section)));

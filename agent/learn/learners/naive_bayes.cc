@@ -18,15 +18,13 @@ namespace {
 
 using namespace bayes;
 
-constexpr uint32_t kMaxInputs = 512;
-constexpr uint32_t kMaxClasses = 64;
-constexpr uint32_t kMaxCategories = 1024;
 constexpr double kLargestWeight = 1e6;
-constexpr double kLargestInput = 1e30;
 
 constexpr double kOutlierDeviations = 20.0;
 constexpr double kOutlierCount = 30.0;
-constexpr uint64_t kLabelsPerBounds = 16;  // between two renewals of the bounds that follow from them
+// Bounds, and which inputs vary at all, are found anew at each of the first labels, then now and then.
+constexpr uint64_t kLabelsPerBounds = 16;
+constexpr uint64_t kFirstLabels = 64;
 // A deviation below this part of the mean is float32 rounding, not variation.
 constexpr double kFlatRelativeVariance = 1e-14;
 constexpr double kFlatVariance = 1e-70;
@@ -34,55 +32,39 @@ constexpr double kFlatVariance = 1e-70;
 constexpr double kPriorCount = 1.0;
 // A thousandth of the overall deviation is about one step of a 10 to 12 bit converter: no class is narrower.
 constexpr double kLeastRelativeVariance = 1e-6;
-// Where faded weights are scaled back; far from the ends of double even times a squared input.
-constexpr double kUnitLimit = 0x1p200;
 constexpr double kLeastCount = 1e-100;  // below this, a count that faded away is none
-constexpr double kLargestCount = 1e90;
-constexpr double kUnseen = -1e300;  // score of a class without labels
-constexpr double kLargestLogScale = 1e6;
+constexpr double kUnseen = -1e300;      // score of a class without labels
 // How fast the evidence is tempered, per unit of surprise, and how much one label can surprise.
 constexpr double kTemperRate = 0.005;
 constexpr double kLargestSurprise = 3.0;
-constexpr double kLeastTemper = 1e-3, kLargestTemper = 2.0;
 // Of inverse variances (1e-62 .. 1e76) four can be multiplied before the product needs its exponent taken
 // out.
-constexpr uint64_t kPairsPerFold = 4;
+constexpr uint32_t kPairsPerFold = 4;
 
-// Doubles of one nominal input's counts.
-uint64_t CountsOf(uint32_t categories, uint32_t classes) { return (uint64_t{categories} + 2) * classes; }
-
-/// The values of the numeric inputs of a row; missing ones are NaN.
-struct Values {
-  alignas(16) double x[kMaxInputs];
-  bool missing;
-};
-
-/// The numeric inputs of a row, one after another; `room` is only needed where there are nominal ones.
-const float* NumericOf(const NaiveBayesConfig& config, std::span<const float> x, float* room) {
-  if (config.categories.empty()) return x.data();
+/// The numeric inputs of a row, one after another.
+void GatherNumeric(const NaiveBayesConfig& config, std::span<const float> x, float* out) {
   uint64_t count = 0;
   for (uint32_t i = 0; i < config.inputs; ++i) {
-    if (config.categories[i] == 0) room[count++] = x[i];
+    if (config.categories[i] == 0) out[count++] = x[i];
   }
-  return room;
 }
 
-/// Reads the numeric inputs, cut to `low` .. `high`.
-void ReadNumeric(const NaiveBayesConfig& config, const View& view, std::span<const float> x, Values* out) {
-  float room[kMaxInputs];
-  const float* from = NumericOf(config, x, room);
-  const double* low = view.overall + 3 * view.stride;
-  const double* high = low + view.stride;
-  const uint64_t pairs = view.numeric / 2 * 2;
+inline bool HasMissing(const float* x, uint64_t count) {
   PairBits present = Both(0.0) == Both(0.0);
-  const auto read = [&](uint64_t i, Pair value) {
-    present &= value == value;
-    // In this order the comparisons let NaN pass.
-    StoreAligned(out->x + i, Smaller(LoadAligned(high + i), Larger(LoadAligned(low + i), value)));
-  };
-  for (uint64_t i = 0; i < pairs; i += 2) read(i, LoadFloats(from + i));
-  if (pairs < view.stride) read(pairs, Pair{static_cast<double>(from[pairs]), 0.0});
-  out->missing = !AllTrue(present);
+  uint64_t i = 0;
+  for (; i + 2 <= count; i += 2) {
+    const Pair value = LoadFloats(x + i);
+    present = BothTrue(present, value == value);
+  }
+  return !AllTrue(present) || (i < count && IsNan(x[i]));
+}
+
+/// Inputs i and i + 1, each cut to its `low` .. `high`; 0 beyond the last one. NaN passes.
+inline Pair ValueAt(const View& view, const float* x, uint64_t i) {
+  const Pair value = i + 1 < view.numeric ? LoadFloats(x + i) : Pair{static_cast<double>(x[i]), 0.0};
+  const double* low = view.overall + 3 * view.stride;
+  // In this order the comparisons let NaN pass.
+  return Smaller(LoadAligned(low + view.stride + i), Larger(LoadAligned(low + i), value));
 }
 
 /// Which value of a nominal input `x` is: 0 .. categories - 1, or categories for any other.
@@ -130,7 +112,7 @@ void LearnNominal(const NaiveBayesConfig& config, const View& view, std::span<co
 double Distance(const View& view, const double* moments, const double* x) {
   const double* mean = moments + view.stride;
   const double* inverse = moments + 3 * view.stride;
-  return PairSum(view.stride, [=](size_t i) {
+  return PairSum(static_cast<size_t>(view.stride), [=](size_t i) {
     const Pair deviation = LoadAligned(x + i) - LoadAligned(mean + i);
     return deviation * deviation * LoadAligned(inverse + i);
   });
@@ -153,14 +135,6 @@ double ScoreOfPresent(const View& view, const double* moments, const double* x) 
 
 /// Multiplies by e^score, all scores lowered so that the greatest is 0.
 void MultiplyByExp(std::span<const double> score, std::span<double> out) {
-  if (score.size() == 2) {
-    // No branch: which of two classes is likelier is what nobody can guess.
-    const double lead = score[1] - score[0];
-    const double less = Exp(-std::fabs(lead));
-    out[0] *= lead > 0.0 ? less : 1.0;
-    out[1] *= lead > 0.0 ? 1.0 : less;
-    return;
-  }
   double greatest = score[0];
   for (const double one : score) greatest = one > greatest ? one : greatest;
   for (size_t c = 0; c < score.size(); ++c) {
@@ -168,128 +142,236 @@ void MultiplyByExp(std::span<const double> score, std::span<double> out) {
   }
 }
 
+/// Answers for two classes without a branch on which of them is likelier, which nobody could guess. Returns
+/// false, and changes nothing, if a value is missing or a class has no labels yet.
+bool PredictTwo(const View& view, const float* x, double* out) {
+  const ClassHead& first = view.classes[0];
+  const ClassHead& second = view.classes[1];
+  const double* mean = view.class_moments(0) + view.stride;
+  const double* inverse = mean + 2 * view.stride;
+  const double* other_mean = view.class_moments(1) + view.stride;
+  const double* other_inverse = other_mean + 2 * view.stride;
+  PairBits present = Both(0.0) == Both(0.0);
+  const double nearer = PairSum(static_cast<size_t>(view.stride), [&](size_t i) {
+    const Pair value = ValueAt(view, x, i);
+    present = BothTrue(present, value == value);
+    const Pair deviation = value - LoadAligned(mean + i);
+    const Pair other = value - LoadAligned(other_mean + i);
+    return deviation * deviation * LoadAligned(inverse + i) - other * other * LoadAligned(other_inverse + i);
+  });
+  if (!AllTrue(present) || !(first.weight > 0.0) || !(second.weight > 0.0)) return false;
+  const double lead = ((second.log_scale - first.log_scale) + 0.5 * nearer) * view.head->temper;
+  const double less = Exp(-std::fabs(lead));
+  const PairBits second_leads = Both(lead) > Both(0.0);
+  const Pair prior = Both(kPriorCount * view.head->unit);
+  const Pair weighed =
+      (Pair{first.weight, second.weight} + prior) * (second_leads ? Pair{less, 1.0} : Pair{1.0, less});
+  const double doubt = view.head->doubt;
+  const double scale = (1.0 - doubt) / (weighed[0] + weighed[1]);
+  StorePair(out, weighed * Both(scale) + Both(0.5 * doubt));
+  return true;
+}
+
+/// Apart, so that its arrays cost nothing where they are not needed.
+[[gnu::noinline]] void PredictAny(const NaiveBayesConfig& config, const View& view, std::span<const float> x,
+                                  std::span<double> out) {
+  float gathered[kMaxInputs];
+  alignas(16) double value[kMaxInputs];
+  double score[kMaxClasses];
+  const uint32_t classes = config.outputs;
+  if (view.mixed) GatherNumeric(config, x, gathered);
+  const float* numeric = view.mixed ? gathered : x.data();
+  for (uint64_t i = 0; i < view.stride; i += 2) StoreAligned(value + i, ValueAt(view, numeric, i));
+  const bool missing = HasMissing(numeric, view.numeric);
+  for (uint32_t c = 0; c < classes; ++c) {
+    const double* moments = view.class_moments(c);
+    score[c] = missing ? ScoreOfPresent(view, moments, value)
+                       : view.classes[c].log_scale - 0.5 * Distance(view, moments, value);
+  }
+  if (view.mixed) AddNominal(config, view, x, score);
+  const double prior = kPriorCount * view.head->unit;
+  for (uint32_t c = 0; c < classes; ++c) {
+    const double weight = view.classes[c].weight;
+    out[c] = weight > 0.0 ? weight + prior : 0.0;
+    score[c] = weight > 0.0 ? score[c] * view.head->temper : kUnseen;
+  }
+  MultiplyByExp({score, classes}, out);
+  const double sum = Sum(std::span<const double>(out));
+  const double uniform = 1.0 / static_cast<double>(classes);
+  if (!(sum > 0.0)) {  // no label yet
+    for (double& p : out) p = uniform;
+    return;
+  }
+  const double scale = (1.0 - view.head->doubt) / sum;
+  const double shared = view.head->doubt * uniform;
+  for (uint32_t c = 0; c < classes; ++c) out[c] = out[c] * scale + shared;
+}
+
 /// Moments of two inputs, of one class or overall.
 struct Moments {
-  Pair count;
   Pair mean;
   Pair variance;
 };
+
+inline Moments LoadMoments(const View& view, const double* from, uint64_t i) {
+  return {LoadAligned(from + view.stride + i), LoadAligned(from + 2 * view.stride + i)};
+}
+inline void StoreMoments(const View& view, double* to, uint64_t i, const Moments& m) {
+  StoreAligned(to + view.stride + i, m.mean);
+  StoreAligned(to + 2 * view.stride + i, m.variance);
+}
 
 Pair LeastVariance(Pair mean) {
   return Larger(Both(kFlatRelativeVariance) * (mean * mean), Both(kFlatVariance));
 }
 
-/// One weighted value per input joins the moments (West 1979). kMissing: where `weight` is 0 nothing changes.
-template <bool kMissing>
-Moments Join(Pair value, Pair weight, const Moments& m) {
+/// One weighted value per input joins the moments (West 1979). rate: its part of the weight with it.
+inline Moments Join(Pair value, Pair rate, const Moments& m) {
   const Pair deviation = value - m.mean;
-  const Pair count = m.count + weight;
-  const Pair rate = weight / (kMissing ? Larger(count, Both(kLeastCount)) : count);
   const Pair step = rate * deviation;
-  return {count, m.mean + step, (Both(1.0) - rate) * (m.variance + step * deviation)};
+  return {m.mean + step, (Both(1.0) - rate) * (m.variance + step * deviation)};
 }
 
-/// Inverse variances of a class's inputs, 0 for an input that does not vary.
-Pair Inverse(Pair prior, Pair count, Pair variance, const Moments& overall) {
+/// Inverse variances of a class's inputs.
+inline Pair Inverse(Pair prior, Pair count, Pair variance, Pair overall) {
   const Pair all = prior + count;
-  const Pair squares = Larger(prior * overall.variance + count * variance,
-                              all * (Both(kLeastRelativeVariance) * overall.variance));
-  return OrZero(overall.variance > LeastVariance(overall.mean), all / squares);
+  const Pair least = Larger(Both(kLeastRelativeVariance) * overall, Both(kFlatVariance));
+  return all / Larger(prior * overall + count * variance, all * least);
 }
 
 /// Product of the inverse deviations of all inputs that vary, even and odd inputs apart until the end.
-void StoreScale(const View& view, uint32_t index) {
-  using Words = uint64_t __attribute__((vector_size(16)));
-  const double* inverse = view.class_moments(index) + 3 * view.stride;
-  Pair part = Both(1.0);
-  Words exponents = {};
-  for (uint64_t i = 0; i < view.stride;) {
-    const uint64_t end = i + 2 * kPairsPerFold < view.stride ? i + 2 * kPairsPerFold : view.stride;
-    for (; i < end; i += 2) {
-      const Pair factor = LoadAligned(inverse + i);
-      part *= factor > Both(0.0) ? factor : Both(1.0);
-    }
-    Words bits;
-    std::memcpy(&bits, &part, sizeof bits);
-    exponents += (bits >> 52) - kExponentBias;
-    bits = (bits & kMantissaBits) | kOneBits;
-    std::memcpy(&part, &bits, sizeof bits);
+class ScaleProduct {
+ public:
+  void Multiply(Pair inverse, PairBits varies) {
+    part_ *= varies ? inverse : Both(1.0);
+    if (++pairs_ % kPairsPerFold == 0) Fold();
   }
-  Scaled product = {part[0], static_cast<int32_t>(exponents[0] + exponents[1])};
-  product.Multiply(part[1]);
-  view.classes[index].log_scale = 0.5 * product.LogOf();
-}
+  Scaled Product() {
+    if (pairs_ % kPairsPerFold != 0) Fold();
+    Scaled product = {part_[0], static_cast<int32_t>(exponents_[0] + exponents_[1])};
+    product.Multiply(part_[1]);
+    return product;
+  }
 
-/// Renews what is kept of a class's variances.
+ private:
+  using Words = uint64_t __attribute__((vector_size(16)));
+  void Fold() {
+    const Words bits = std::bit_cast<Words>(part_);
+    exponents_ += (bits >> 52) - kExponentBias;
+    part_ = std::bit_cast<Pair>((bits & kMantissaBits) | kOneBits);
+  }
+  Pair part_ = Both(1.0);
+  Words exponents_ = {};
+  uint32_t pairs_ = 0;
+};
+
+/// Renews what is kept of a class's variances, and of which inputs vary.
 void Refresh(const View& view, uint32_t index) {
-  const double* overall = view.overall;
   double* moments = view.class_moments(index);
   const Pair prior = Both(kPriorCount * view.head->unit);
+  const Pair weight = Both(view.classes[index].weight);
+  ScaleProduct scale;
   for (uint64_t i = 0; i < view.stride; i += 2) {
-    const Moments all = {LoadAligned(overall + i), LoadAligned(overall + view.stride + i),
-                         LoadAligned(overall + 2 * view.stride + i)};
-    const Pair count = LoadAligned(moments + i);
-    const Pair variance = LoadAligned(moments + 2 * view.stride + i);
+    const Moments all = LoadMoments(view, view.overall, i);
+    const Moments own = LoadMoments(view, moments, i);
+    const Pair count = view.head->gaps != 0 ? LoadAligned(moments + i) : weight;
     // An input that this class never saw is expected where it is overall.
-    const Pair mean = LoadAligned(moments + view.stride + i);
-    StoreAligned(moments + view.stride + i, count > Both(0.0) ? mean : all.mean);
-    StoreAligned(moments + 3 * view.stride + i, Inverse(prior, count, variance, all));
+    StoreAligned(moments + view.stride + i, count > Both(0.0) ? own.mean : all.mean);
+    const PairBits varies = all.variance > LeastVariance(all.mean);
+    const Pair inverse = Inverse(prior, count, own.variance, all.variance);
+    StoreAligned(moments + 3 * view.stride + i, OrZero(varies, inverse));
+    scale.Multiply(inverse, varies);
   }
-  StoreScale(view, index);
+  view.classes[index].log_scale = 0.5 * scale.Product().LogOf();
 }
 
-/// A class learns the values of its inputs. Returns whether one began or ceased to vary since the class's
-/// variances were last renewed.
-template <bool kMissing>
-bool LearnNumeric(const View& view, double* moments, const double* x, double weight) {
-  const uint64_t stride = view.stride;
+/// The moments of a class and overall learn one row; `weight` is already in the weights of both. kGaps: every
+/// input has weights of its own; else they are those of the class.
+template <bool kGaps>
+[[gnu::always_inline]] inline void LearnMoments(const View& view, uint32_t label, const float* x,
+                                                double weight) {
+  ClassHead& head = view.classes[label];
   double* overall = view.overall;
+  double* moments = view.class_moments(label);
   const Pair prior = Both(kPriorCount * view.head->unit);
-  PairBits same = Both(0.0) == Both(0.0);
-  for (uint64_t i = 0; i < stride; i += 2) {
-    Pair value = LoadAligned(x + i);
-    Pair weights = Both(weight);
-    if (kMissing) {
-      weights = value == value ? weights : Both(0.0);
-      value = value == value ? value : Both(0.0);
+  const Pair rates = Both(weight) / Pair{view.head->weight, head.weight};
+  Pair rate = Both(rates[0]);
+  Pair own_rate = Both(rates[1]);
+  Pair count = Both(head.weight);
+  ScaleProduct scale;
+  for (uint64_t i = 0; i < view.stride; i += 2) {
+    Pair value = ValueAt(view, x, i);
+    if (kGaps) {
+      const PairBits present = value == value;
+      const Pair weights = OrZero(present, Both(weight));
+      value = OrZero(present, value);
+      const Pair all_count = LoadAligned(overall + i) + weights;
+      count = LoadAligned(moments + i) + weights;
+      StoreAligned(overall + i, all_count);
+      StoreAligned(moments + i, count);
+      rate = weights / Larger(all_count, Both(kLeastCount));
+      own_rate = weights / Larger(count, Both(kLeastCount));
     }
-    const Moments all = Join<kMissing>(
-        value, weights,
-        {LoadAligned(overall + i), LoadAligned(overall + stride + i), LoadAligned(overall + 2 * stride + i)});
-    StoreAligned(overall + i, all.count);
-    StoreAligned(overall + stride + i, all.mean);
-    StoreAligned(overall + 2 * stride + i, all.variance);
-    const Moments own = Join<kMissing>(
-        value, weights,
-        {LoadAligned(moments + i), LoadAligned(moments + stride + i), LoadAligned(moments + 2 * stride + i)});
-    const Pair inverse = Inverse(prior, own.count, own.variance, all);
-    const Pair before = LoadAligned(moments + 3 * stride + i);
-    same &= ~((before > Both(0.0)) ^ (inverse > Both(0.0)));
-    StoreAligned(moments + i, own.count);
+    const Moments all = Join(value, rate, LoadMoments(view, overall, i));
+    StoreMoments(view, overall, i, all);
+    Moments own = Join(value, own_rate, LoadMoments(view, moments, i));
     // An input that this class never saw is expected where it is overall.
-    const Pair mean = kMissing ? (own.count > Both(0.0) ? own.mean : all.mean) : own.mean;
-    StoreAligned(moments + stride + i, mean);
-    StoreAligned(moments + 2 * stride + i, own.variance);
-    StoreAligned(moments + 3 * stride + i, inverse);
+    if (kGaps) own.mean = count > Both(0.0) ? own.mean : all.mean;
+    StoreMoments(view, moments, i, own);
+    const PairBits varies = LoadAligned(moments + 3 * view.stride + i) > Both(0.0);
+    const Pair inverse = Inverse(prior, count, own.variance, all.variance);
+    StoreAligned(moments + 3 * view.stride + i, OrZero(varies, inverse));
+    scale.Multiply(inverse, varies);
   }
-  return !AllTrue(same);
+  head.log_scale = 0.5 * scale.Product().LogOf();
 }
 
-/// Renews the bounds of what an input may be: once it has varied long enough, so many deviations.
-void RenewBounds(const View& view) {
+/// From now on every input has weights of its own.
+void BeginGaps(const View& view, uint32_t classes) {
+  view.head->gaps = 1;
+  for (uint64_t i = 0; i < view.stride; ++i) view.overall[i] = view.head->weight;
+  for (uint32_t c = 0; c < classes; ++c) {
+    double* count = view.class_moments(c);
+    for (uint64_t i = 0; i < view.stride; ++i) count[i] = view.classes[c].weight;
+  }
+}
+
+/// The weights of all and of the class, and the moments of the numeric inputs. Always inlined: with a view of
+/// its own, every store would make the compiler read the places anew.
+[[gnu::always_inline]] inline void LearnNumeric(const NaiveBayesConfig& config, const View& view,
+                                                const float* x, uint32_t label, double weight) {
+  Head& head = *view.head;
+  if (head.gaps == 0 && HasMissing(x, view.numeric)) BeginGaps(view, config.outputs);
+  head.weight += weight;
+  view.classes[label].weight += weight;
+  if (head.gaps != 0) {
+    LearnMoments<true>(view, label, x, weight);
+  } else {
+    LearnMoments<false>(view, label, x, weight);
+  }
+}
+
+/// Renews the bounds of what an input may be: once it has varied long enough, so many deviations. If one
+/// began or ceased to vary, renews all classes, since densities compare only if they are of the same inputs.
+void RenewBounds(const NaiveBayesConfig& config, const View& view) {
   double* overall = view.overall;
   const uint64_t stride = view.stride;
+  const double* inverse = view.class_moments(0) + 3 * stride;  // > 0 for the same inputs in every class
+  bool changed = false;
   for (uint64_t i = 0; i < stride; ++i) {
     const double mean = overall[stride + i];
     const double variance = overall[2 * stride + i];
-    const bool bounded =
-        overall[i] >= kOutlierCount * view.head->unit && variance > LeastVariance(Both(mean))[0];
+    const double count = view.head->gaps != 0 ? overall[i] : view.head->weight;
+    const bool varies = variance > LeastVariance(Both(mean))[0];
+    const bool bounded = varies && count >= kOutlierCount * view.head->unit;
     const double reach = bounded ? kOutlierDeviations * std::sqrt(variance) : 0.0;
     const double low = bounded ? mean - reach : -kLargestInput;
     const double high = bounded ? mean + reach : kLargestInput;
     overall[3 * stride + i] = low > -kLargestInput ? low : -kLargestInput;
     overall[4 * stride + i] = high < kLargestInput ? high : kLargestInput;
+    changed |= varies != (inverse[i] > 0.0);
   }
+  for (uint32_t c = 0; changed && c < config.outputs; ++c) Refresh(view, c);
 }
 
 /// One step down the gradient of the label's log loss by the logarithm of `temper`. `answer` is what was
@@ -297,12 +379,16 @@ void RenewBounds(const View& view) {
 void Temper(const View& view, std::span<const double> answer, uint32_t label, double weight) {
   Head& head = *view.head;
   const double prior = kPriorCount * head.unit;
+  const double own = view.classes[label].weight + prior;
   if (!(view.classes[label].weight > 0.0 && answer[label] > 0.0)) return;
-  const double own = (view.classes[label].weight + prior) / answer[label];
+  // Of two classes the other one; of more all, since the label's own term is 0.
+  const uint32_t first = answer.size() == 2 ? 1 - label : 0;
+  const uint32_t end = answer.size() == 2 ? 2 - label : static_cast<uint32_t>(answer.size());
   double surprise = 0;
-  for (uint32_t c = 0; c < answer.size(); ++c) {
-    if (c == label || !(view.classes[c].weight > 0.0 && answer[c] > 0.0)) continue;
-    surprise += answer[c] * RoughLog(answer[c] * own / (view.classes[c].weight + prior));
+  for (uint32_t c = first; c < end; ++c) {
+    const double other = view.classes[c].weight;
+    if (!(other > 0.0 && answer[c] > 0.0)) continue;
+    surprise += answer[c] * RoughLog(answer[c] * own / (answer[label] * (other + prior)));
   }
   const double cut = surprise < kLargestSurprise ? surprise : kLargestSurprise;
   const double step = kTemperRate * (weight < 1.0 ? weight : 1.0);
@@ -315,13 +401,6 @@ void ScaleBack(double* from, uint64_t count) {
     const double scaled = from[i] * (1.0 / kUnitLimit);
     from[i] = scaled > kLeastCount ? scaled : 0.0;
   }
-}
-
-uint64_t NominalDoubles(const NaiveBayesConfig& config) {
-  uint64_t doubles = 0;
-  for (const uint16_t categories : config.categories)
-    doubles += categories == 0 ? 0 : CountsOf(categories, config.outputs);
-  return base::AlignUp(doubles, 2);
 }
 
 /// Brings all weights back to the size of 1.
@@ -337,119 +416,13 @@ void ScaleBackAll(const NaiveBayesConfig& config, const View& view) {
   ScaleBack(view.nominal, NominalDoubles(config));
 }
 
-bool InRange(double x, double least, double greatest) { return x >= least && x <= greatest; }
-
-bool AllInRange(const double* x, uint64_t count, double least, double greatest) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (!InRange(x[i], least, greatest)) return false;
-  }
-  return true;
-}
-
-bool GoodHeads(const NaiveBayesConfig& config, const View& view) {
-  const Head& head = *view.head;
-  if (!InRange(head.unit, 1.0, kUnitLimit) || !InRange(head.weight, 0.0, kLargestCount) ||
-      !InRange(head.doubt, 0.0, 1.0) || !InRange(head.temper, kLeastTemper, kLargestTemper) ||
-      std::bit_cast<uint64_t>(head.reserved) != 0) {
-    return false;
-  }
-  for (uint32_t c = 0; c < config.outputs; ++c) {
-    const ClassHead& own = view.classes[c];
-    const bool good = InRange(own.weight, 0.0, kLargestCount) &&
-                      InRange(own.log_scale, -kLargestLogScale, kLargestLogScale);
-    if (!good) return false;
-  }
-  return true;
-}
-
-bool GoodMoments(const double* moments, uint64_t stride) {
-  constexpr double kLargestVariance = 1e61;
-  return AllInRange(moments, stride, 0.0, kLargestCount) &&
-         AllInRange(moments + stride, stride, -2.0 * kLargestInput, 2.0 * kLargestInput) &&
-         AllInRange(moments + 2 * stride, stride, 0.0, kLargestVariance);
-}
-
 }  // namespace
-
-base::Result<uint64_t> NaiveBayes::StateBytes(const NaiveBayesConfig& config) {
-  const bool shape = config.inputs >= 1 && config.inputs <= kMaxInputs && config.outputs >= 2 &&
-                     config.outputs <= kMaxClasses && config.classification &&
-                     (config.categories.empty() || config.categories.size() == config.inputs);
-  if (!shape || !InRange(config.fading, 0.99, 1.0)) return base::Status::kInvalidArgument;
-  for (const uint16_t categories : config.categories) {
-    if (categories > kMaxCategories) return base::Status::kInvalidArgument;
-  }
-  return sizeof(Head) + sizeof(ClassHead) * config.outputs +
-         sizeof(double) * (base::AlignUp(uint64_t{NumericInputs(config)}, 2) * (5 + 4 * config.outputs) +
-                           NominalDoubles(config));
-}
-
-base::Status NaiveBayes::Create(const NaiveBayesConfig& config, base::MutableBytes memory) {
-  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  if (memory.size() != bytes) return base::Status::kInvalidArgument;
-  const View view(config, memory.data());
-  view.head->unit = 1.0;
-  view.head->doubt = 1.0;
-  view.head->temper = 1.0;
-  for (uint64_t i = 0; i < view.stride; ++i) {
-    view.overall[3 * view.stride + i] = -kLargestInput;
-    view.overall[4 * view.stride + i] = kLargestInput;
-  }
-  return base::Status::kOk;
-}
-
-base::Status NaiveBayes::Validate(const NaiveBayesConfig& config, base::ByteView memory) {
-  DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  if (memory.size() != bytes) return base::Status::kDataLoss;
-  const View view(config, const_cast<uint8_t*>(memory.data()));
-  if (!GoodHeads(config, view) || !GoodMoments(view.overall, view.stride)) return base::Status::kDataLoss;
-  const double* low = view.overall + 3 * view.stride;
-  const double* high = low + view.stride;
-  for (uint64_t i = 0; i < view.stride; ++i) {
-    if (!(low[i] >= -kLargestInput && low[i] <= high[i] && high[i] <= kLargestInput))
-      return base::Status::kDataLoss;
-  }
-  for (uint32_t c = 0; c < config.outputs; ++c) {
-    const double* moments = view.class_moments(c);
-    const double* inverse = moments + 3 * view.stride;
-    if (!GoodMoments(moments, view.stride)) return base::Status::kDataLoss;
-    for (uint64_t i = 0; i < view.stride; ++i) {
-      if (inverse[i] != 0.0 && !InRange(inverse[i], 1e-62, 1e77)) return base::Status::kDataLoss;
-    }
-  }
-  return AllInRange(view.nominal, NominalDoubles(config), 0.0, kLargestCount) ? base::Status::kOk
-                                                                              : base::Status::kDataLoss;
-}
 
 void NaiveBayes::Predict(std::span<const float> x, std::span<double> out) const {
   DIPPER_CHECK(x.size() == config_.inputs && out.size() == config_.outputs);
   const View view(config_, memory_);
-  const uint32_t classes = config_.outputs;
-  const double uniform = 1.0 / static_cast<double>(classes);
-  Values value;
-  double score[kMaxClasses];
-  ReadNumeric(config_, view, x, &value);
-  for (uint32_t c = 0; c < classes; ++c) {
-    const double* moments = view.class_moments(c);
-    score[c] = value.missing ? ScoreOfPresent(view, moments, value.x)
-                             : view.classes[c].log_scale - 0.5 * Distance(view, moments, value.x);
-  }
-  if (!config_.categories.empty()) AddNominal(config_, view, x, score);
-  const double prior = kPriorCount * view.head->unit;
-  for (uint32_t c = 0; c < classes; ++c) {
-    const double weight = view.classes[c].weight;
-    out[c] = weight > 0.0 ? weight + prior : 0.0;
-    score[c] = weight > 0.0 ? score[c] * view.head->temper : kUnseen;
-  }
-  MultiplyByExp({score, classes}, out);
-  const double sum = classes == 2 ? out[0] + out[1] : Sum(std::span<const double>(out));
-  if (!(sum > 0.0)) {  // no label yet
-    for (double& p : out) p = uniform;
-    return;
-  }
-  const double scale = (1.0 - view.head->doubt) / sum;
-  const double shared = view.head->doubt * uniform;
-  for (uint32_t c = 0; c < classes; ++c) out[c] = out[c] * scale + shared;
+  if (out.size() == 2 && !view.mixed && PredictTwo(view, x.data(), out.data())) return;
+  PredictAny(config_, view, x, out);
 }
 
 void NaiveBayes::Learn(std::span<const float> x, std::span<const double> stored_out, double y,
@@ -460,27 +433,19 @@ void NaiveBayes::Learn(std::span<const float> x, std::span<const double> stored_
   const View view(config_, memory_);
   const uint32_t label = SaturatingToInt<uint32_t>(y);
   Head& head = *view.head;
-  ClassHead& own = view.classes[label];
   if (config_.tempered) Temper(view, stored_out, label, weight);
   const double weighted = (weight < kLargestWeight ? weight : kLargestWeight) * head.unit;
-  Values value;
-  ReadNumeric(config_, view, x, &value);
   head.labels += 1;
-  head.weight += weighted;
-  own.weight += weighted;
-  double* moments = view.class_moments(label);
-  const bool changed = value.missing ? LearnNumeric<true>(view, moments, value.x, weighted)
-                                     : LearnNumeric<false>(view, moments, value.x, weighted);
-  if (!config_.categories.empty()) LearnNominal(config_, view, x, label, weighted);
-  StoreScale(view, label);
-  if (head.labels % kLabelsPerBounds == 0) RenewBounds(view);
-  // Densities compare only if they are of the same inputs.
-  for (uint32_t c = 0; changed && c < config_.outputs; ++c) Refresh(view, c);
+  float gathered[kMaxInputs];
+  if (view.mixed) GatherNumeric(config_, x, gathered);
+  LearnNumeric(config_, view, view.mixed ? gathered : x.data(), label, weighted);
+  if (view.mixed) LearnNominal(config_, view, x, label, weighted);
+  if (head.labels % kLabelsPerBounds == 0 || head.labels < kFirstLabels) RenewBounds(config_, view);
   // Nothing is surer than so many labels can tell.
   const double spread = static_cast<double>(config_.outputs) * head.unit;
   head.doubt = spread / (head.weight + spread);
   if (!(config_.fading < 1.0)) return;
-  head.unit *= 1.0 / config_.fading;
+  head.unit /= config_.fading;
   if (head.unit >= kUnitLimit) ScaleBackAll(config_, view);
 }
 

@@ -41,7 +41,7 @@ class NaiveBayes {
   void Predict(std::span<const float> x, std::span<double> out) const;
 
   /// Learns one label. y: class index < outputs; weight finite and >= 0, 0 learns nothing. stored_out: what
-  /// Predict gave for these inputs. Cost: O(inputs + outputs), no heap, 2.2 KiB of stack; O(inputs * outputs)
+  /// Predict gave for these inputs. Cost: O(inputs + outputs), no heap, 2.3 KiB of stack; O(inputs * outputs)
   /// when an input begins to vary, when the first value is missing and when faded weights are scaled back.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 

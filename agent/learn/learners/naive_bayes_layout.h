@@ -18,6 +18,16 @@
 
 namespace dipper::learn::bayes {
 
+inline constexpr uint32_t kMaxInputs = 512;
+inline constexpr uint32_t kMaxClasses = 64;
+inline constexpr uint32_t kMaxCategories = 1024;
+inline constexpr double kLargestInput = 1e30;
+// Where faded weights are scaled back; far from the ends of double even times a squared input.
+inline constexpr double kUnitLimit = 0x1p200;
+inline constexpr double kLargestCount = 1e90;
+inline constexpr double kLargestLogScale = 1e6;
+inline constexpr double kLeastTemper = 1e-3, kLargestTemper = 2.0;
+
 /// Four at a time: this is asked for every sample.
 inline bool AllZero(std::span<const uint16_t> categories) {
   uint64_t any = 0;
@@ -36,6 +46,18 @@ inline uint32_t NumericInputs(const NaiveBayesConfig& config) {
   uint32_t count = 0;
   for (const uint16_t categories : config.categories) count += categories == 0 ? 1 : 0;
   return count;
+}
+
+// Doubles of one nominal input's counts.
+inline uint64_t CountsOf(uint32_t categories, uint32_t classes) {
+  return (uint64_t{categories} + 2) * classes;
+}
+
+inline uint64_t NominalDoubles(const NaiveBayesConfig& config) {
+  uint64_t doubles = 0;
+  for (const uint16_t categories : config.categories)
+    doubles += categories == 0 ? 0 : CountsOf(categories, config.outputs);
+  return base::AlignUp(doubles, 2);
 }
 
 struct Head {

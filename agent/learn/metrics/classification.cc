@@ -8,7 +8,6 @@
 #include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
-#include "agent/learn/math/saturate.h"
 
 namespace dipper::learn {
 namespace {
@@ -25,6 +24,11 @@ bool ValidConfig(const ClassificationMetricsConfig& config) {
 double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
 
 double Probability(double p) { return p > 0.0 ? (p < 1.0 ? p : 1.0) : 0.0; }
+
+double SumOfSquares(const double* p, uint32_t classes) {
+  const auto square = [p](size_t c) { return Probability(p[c]) * Probability(p[c]); };
+  return classes == 2 ? square(0) + square(1) : LaneSum(classes, square);  // equal bit for bit
+}
 
 }  // namespace
 
@@ -107,18 +111,15 @@ ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted,
                                                            uint32_t trivial, uint32_t actual, double weight) {
   DIPPER_CHECK(predicted < classes_ && actual < classes_ && probabilities.size() == classes_);
   const double* p = probabilities.data();
-  const double squares = LaneSum(classes_, [p](size_t c) {
-    const double probability = Probability(p[c]);
-    return probability * probability;
-  });
+  const double squares = SumOfSquares(p, classes_);
   const double brier = (squares - 2.0 * Probability(p[actual])) + 1.0;
   state().brier += weight * (brier > 0.0 ? brier : 0.0);  // rounding may leave a perfect one below 0
   const double confidence = Probability(p[predicted]);
-  const auto bin = SaturatingToInt<uint32_t>(confidence * kConfidenceBins);
+  const auto bin = static_cast<uint32_t>(confidence * kConfidenceBins);  // 0 .. 10
   Bin& at = bins()[bin < kConfidenceBins ? bin : kConfidenceBins - 1];
   at.weight += weight;
   at.confidence += weight * confidence;
-  at.correct += predicted == actual ? weight : 0.0;
+  at.correct += weight * static_cast<double>(predicted == actual);
   return Score(predicted, p[actual], trivial, actual, weight);
 }
 
@@ -126,7 +127,8 @@ ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, d
                                                            uint32_t trivial, uint32_t actual, double weight) {
   DIPPER_CHECK(predicted < classes_ && trivial < classes_ && actual < classes_);
   State& s = state();
-  const Losses losses = {predicted == actual ? 0.0 : 1.0, trivial == actual ? 0.0 : 1.0};
+  // No branch: whether an answer is right is what nobody can guess.
+  const Losses losses = {static_cast<double>(predicted != actual), static_cast<double>(trivial != actual)};
   s.labels += 1;
   s.last_label = actual;
   s.weight += weight;

@@ -5,6 +5,7 @@ namespace dipper::store {
 namespace {
 
 using base::Status;
+using schema::Reason;
 
 TEST_F(ModelStoreTest, CheckpointsWaitForAHealthyPeriodAndAlternate) {
   StartWithChampion(p1_);
