@@ -10,11 +10,12 @@ namespace {
 
 constexpr size_t kLeastValues = 64;
 constexpr size_t kLeastPeriods = 4;
+constexpr double kLeastPower = 1e-12;  // of the values' own
 constexpr double kLeastCorrelation = 0.3;
 /// A peak this near the highest one is the season itself; the highest may be a multiple of it.
 constexpr double kNearHighest = 0.8;
 
-/// The values less a straight line fitted to them; missing ones 0.
+/// The values less a straight line fitted to them; missing ones stay so.
 std::vector<double> Detrended(std::span<const double> values) {
   double n = 0, t_sum = 0, x_sum = 0;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -23,7 +24,7 @@ std::vector<double> Detrended(std::span<const double> values) {
     t_sum += static_cast<double>(i);
     x_sum += values[i];
   }
-  std::vector<double> out(values.size(), 0.0);
+  std::vector<double> out(values.begin(), values.end());
   if (n < 2) return out;
   double tt = 0, tx = 0;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -39,10 +40,26 @@ std::vector<double> Detrended(std::span<const double> values) {
   return out;
 }
 
+/// Mean square of those present.
+double Power(std::span<const double> x) {
+  double sum = 0, n = 0;
+  for (const double value : x) {
+    if (std::isnan(value)) continue;
+    sum += value * value;
+    n += 1;
+  }
+  return n > 0 ? sum / n : 0;
+}
+
+/// Over the pairs of which both are present.
 double Correlation(const std::vector<double>& x, double power, size_t lag) {
-  double sum = 0;
-  for (size_t i = lag; i < x.size(); ++i) sum += x[i] * x[i - lag];
-  return sum / power * static_cast<double>(x.size()) / static_cast<double>(x.size() - lag);
+  double sum = 0, n = 0;
+  for (size_t i = lag; i < x.size(); ++i) {
+    if (std::isnan(x[i]) || std::isnan(x[i - lag])) continue;
+    sum += x[i] * x[i - lag];
+    n += 1;
+  }
+  return n > 0 ? sum / n / power : 0;
 }
 
 }  // namespace
@@ -50,9 +67,9 @@ double Correlation(const std::vector<double>& x, double power, size_t lag) {
 Season FindSeason(std::span<const double> values) {
   if (values.size() < kLeastValues) return {};
   const std::vector<double> x = Detrended(values);
-  double power = 0;
-  for (const double value : x) power += value * value;
-  if (!(power > 0)) return {};
+  const double power = Power(x);
+  // What a line leaves of a line is rounding.
+  if (!(power > kLeastPower * Power(values))) return {};
   const size_t longest = x.size() / kLeastPeriods;
   std::vector<double> correlation(longest + 2);
   for (size_t lag = 0; lag < correlation.size(); ++lag) correlation[lag] = Correlation(x, power, lag);

@@ -14,7 +14,7 @@ struct Season {
 
 /// The lag of the first pronounced peak of the autocorrelation (Box, Jenkins and Reinsel, "Time series
 /// analysis", 4th ed., 2008, section 2.1) of the values less their trend line. At least four periods must be
-/// there. NaN values count as the mean. Cost: O(n^2 / 4).
+/// there. NaN values are left out. Cost: O(n^2 / 4).
 Season FindSeason(std::span<const double> values);
 
 }  // namespace dipper::lab

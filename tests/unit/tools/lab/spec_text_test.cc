@@ -113,7 +113,7 @@ TEST(SpecText, ReadsEveryKey) {
   EXPECT_EQ(spec.anomaly->min_clear_samples, 4U);
   EXPECT_EQ(spec.anomaly->hold, 0.5);
   ASSERT_EQ(spec.drift.size(), 1U);
-  EXPECT_EQ(spec.drift[0]->params.AsPageHinkley()->input, schema::DriftInput::Score);
+  EXPECT_EQ(spec.drift[0]->input, schema::DriftInput::Score);
   EXPECT_EQ(spec.drift[0]->params.AsPageHinkley()->min_samples, 40U);
 }
 
