@@ -1,83 +1,18 @@
 // Reads small kernel text files into stack buffers and picks numbers out of them.
 #include "hal/linux/system.h"
 
-#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 
-#include "agent/base/number.h"
+#include "hal/linux/kernel_text.h"
 
 namespace dipper::hal {
-namespace {
 
 using base::Status;
-
-// Joined path of at most 511 bytes, zero-terminated; too long a path simply does not open.
-struct Path {
-  char text[512];
-  Path(std::string_view a, std::string_view b) {
-    const size_t total = a.size() + b.size();
-    if (total >= sizeof text) {
-      text[0] = '\0';
-      return;
-    }
-    if (!a.empty()) std::memcpy(text, a.data(), a.size());
-    std::memcpy(text + a.size(), b.data(), b.size());
-    text[total] = '\0';
-  }
-};
-
-std::string_view ReadSmallFile(const Path& path, char* buffer, size_t capacity) {
-  const int fd = ::open(path.text, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  size_t length = 0;
-  while (length < capacity) {
-    const ssize_t got = ::read(fd, buffer + length, capacity - length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    length += static_cast<size_t>(got);
-  }
-  ::close(fd);
-  return {buffer, length};
-}
-
-// The blank-separated word number `index` of `text`.
-std::string_view Word(std::string_view text, size_t index) {
-  size_t position = 0;
-  for (;;) {
-    while (position < text.size() && (text[position] == ' ' || text[position] == '\t')) ++position;
-    size_t end = position;
-    while (end < text.size() && text[end] != ' ' && text[end] != '\t' && text[end] != '\n') ++end;
-    if (index-- == 0) return text.substr(position, end - position);
-    if (end >= text.size() || text[end] == '\n') return {};
-    position = end;
-  }
-}
-
-// The value in kB behind `key` in /proc/meminfo or /proc/self/status.
-uint64_t KiloBytes(std::string_view text, std::string_view key) {
-  const size_t at = text.find(key);
-  if (at == std::string_view::npos) return 0;
-  const auto value = base::ParseUint(Word(text.substr(at + key.size()), 0));
-  return value.ok() ? *value * 1024 : 0;
-}
-
-uint64_t UintOr0(std::string_view word) {
-  const auto value = base::ParseUint(word);
-  return value.ok() ? *value : 0;
-}
-
-double DoubleOrNan(std::string_view word) {
-  const auto value = base::ParseDouble(word);
-  return value.ok() ? *value : std::nan("");
-}
-
-}  // namespace
 
 LinuxSystemMetrics::LinuxSystemMetrics(std::string_view disk_path, std::string_view root) {
   disk_path_.AssignTruncated(disk_path);
