@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
@@ -27,6 +28,7 @@ struct Record {
   RecordEncoding encoding = RecordEncoding::kCsvLine;
   uint64_t sequence = 0;  ///< Position in the source, from 0; the sample id where the data bring none.
   int64_t time_ns = 0;    ///< Wall time of the observation.
+  uint32_t origin = 0;    ///< Who wrote it, for SampleSource::Answer; 0: nobody who waits for an answer.
   base::ByteView payload;
 };
 
@@ -37,7 +39,12 @@ class SampleSource {
   /// later.
   virtual base::Status Poll(Record* record) = 0;
   /// Monotonic time when the next record can be due, so that the caller may sleep; 0 when not known.
-  virtual int64_t NextDueNs() = 0;
+  virtual int64_t NextDueNs() { return 0; }
+  /// Takes a line of text to whoever wrote the record; never blocks. Sources without a way back drop it.
+  virtual void Answer(uint32_t origin, std::string_view line) {
+    (void)origin;
+    (void)line;
+  }
 
  protected:
   ~SampleSource() = default;

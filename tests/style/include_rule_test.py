@@ -45,6 +45,7 @@ LIBRARIES = [
     ("zstd", re.compile(r"zstd"), ("agent/package/", "tests/")),
     ("Eigen", re.compile(r"Eigen/"), ("agent/learn/", "tests/")),
     ("toml++", re.compile(r"toml\+\+/|toml\.hpp"), ("agent/app/", "tools/")),
+    ("libiio", re.compile(r"iio\.h$"), ("hal/linux/iio_source.cc",)),
     ("nlohmann-json", re.compile(r"nlohmann/"), ("agent/stream/", "agent/app/", "hal/linux/", "tools/", "tests/")),
     ("CLI11", re.compile(r"CLI/"), ("tools/cli/",)),
     ("fmt", re.compile(r"fmt/"), ("agent/app/", "tools/", "tests/")),
