@@ -12,14 +12,18 @@
 #include <iterator>
 #include <memory>
 
+#include "agent/app/agent_control.h"
 #include "agent/app/backlog_ring.h"
+#include "agent/app/control_server.h"
 #include "agent/app/devices.h"
+#include "agent/app/group_keys.h"
+#include "agent/app/model_unit.h"
 #include "agent/app/run_note.h"
 #include "agent/app/trim.h"
 #include "agent/app/version.h"
 #include "agent/link/mqtt_session.h"
 #include "agent/runtime/agent.h"
-#include "agent/runtime/update_link.h"
+#include "agent/store/model_places.h"
 
 namespace dipper::app {
 namespace {
@@ -34,21 +38,6 @@ volatile std::sig_atomic_t g_stop = 0;
 
 void OnStopSignal(int) { g_stop = 1; }
 
-void Say(const std::string& text) { std::fprintf(stderr, "dipper-agent: %s\n", text.c_str()); }
-
-// Memory for images: 16-byte aligned and zeroed, once, at start.
-class ImageMemory {
- public:
-  explicit ImageMemory(uint64_t bytes) : blocks_(static_cast<size_t>(base::AlignUp(bytes, 16) / 16)) {}
-  base::MutableBytes bytes() { return {blocks_.data()->bytes, blocks_.size() * sizeof(Block)}; }
-
- private:
-  struct alignas(16) Block {
-    uint8_t bytes[16] = {};
-  };
-  std::vector<Block> blocks_;
-};
-
 bool ReadWhole(const std::string& path, uint64_t max_bytes, std::vector<uint8_t>* bytes) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return false;
@@ -61,30 +50,6 @@ bool ReadSecret(const std::string& path, std::string* secret) {
   std::ifstream file(path);
   return file && std::getline(file, *secret) && !secret->empty();
 }
-
-// One line on stderr for each update step, then on to the agent.
-class LoggedUpdates final : public update::UpdateObserver {
- public:
-  explicit LoggedUpdates(runtime::UpdateLink& link) : link_(link) {}
-  void OnUpdateEvent(const update::UpdateEvent& event) override {
-    std::string text = std::string("update ") + schema::EnumNameUpdateState(event.from) + " -> " +
-                       schema::EnumNameUpdateState(event.to);
-    if (event.reason != schema::Reason::None)
-      text += std::string(" (") + schema::EnumNameReason(event.reason) + ")";
-    if (!event.package.IsZero()) text += " package " + std::string(base::ToHex(event.package).brief());
-    if (!event.name.empty())
-      text += " " + std::string(event.name.view()) + " " + std::string(event.version.view());
-    Say(text);
-    ++events_;
-    link_.OnUpdateEvent(event);
-  }
-  void OnModelsChanged() override { link_.OnModelsChanged(); }
-  uint64_t events() const { return events_; }
-
- private:
-  runtime::UpdateLink& link_;
-  uint64_t events_ = 0;
-};
 
 std::string SystemText() {
   utsname name{};
@@ -128,28 +93,6 @@ bool MakeMqttConfig(const Config& config, const hal::DeviceIdentity& identity, u
   return message->empty();
 }
 
-update::UpdaterConfig MakeUpdaterConfig(const Config& config) {
-  update::UpdaterConfig updater;
-  // LoadConfig has checked the lengths.
-  DIPPER_CHECK(
-      Ok(updater.model_id.Assign(config.model.id)) && Ok(updater.device_id.Assign(config.device.id)) &&
-      Ok(updater.fleet.Assign(config.device.fleet)) && Ok(updater.hardware.Assign(config.device.hardware)));
-  for (const std::string& group : config.device.groups) {
-    base::FixedString<64> name;
-    DIPPER_CHECK(Ok(name.Assign(group)) && Ok(updater.groups.PushBack(name)));
-  }
-  updater.agent_major = kVersionMajor;
-  updater.agent_minor = kVersionMinor;
-  updater.agent_patch = kVersionPatch;
-  updater.max_image_bytes = base::AlignUp(config.model.max_image_bytes, 16);
-  updater.checkpoint_seconds = static_cast<uint32_t>(config.model.checkpoint_interval_s);
-  updater.trial_checkpoint_seconds =
-      std::min<uint32_t>(updater.trial_checkpoint_seconds, updater.checkpoint_seconds);
-  updater.healthy_seconds = static_cast<uint32_t>(config.health.healthy_after_s);
-  updater.max_latency_ns = static_cast<uint64_t>(config.model.max_latency_us) * 1000;
-  return updater;
-}
-
 // Everything one agent is made of. Members are made in this order and end in the reverse one.
 struct App {
   const Config& config;
@@ -159,6 +102,7 @@ struct App {
   store::RootStore roots{devices.boot};
   store::Counters counters{devices.boot};
   update::Trust trust{roots, counters, devices.clock, kBuildTimeSeconds};
+  package::GroupKeys group_keys;
   store::EventLog log{devices.data};
   store::Backlog backlog{devices.data};
   StoreBacklogRing ring{backlog};
@@ -168,12 +112,12 @@ struct App {
   std::string system_text = SystemText();
   std::vector<std::string_view> groups{config.device.groups.begin(), config.device.groups.end()};
   runtime::Reporter reporter;
-  runtime::UpdateLink link{config.device.fleet};
-  LoggedUpdates updates{link};
-  ImageMemory first_image{config.model.max_image_bytes};
-  ImageMemory second_image{config.model.max_image_bytes};
-  update::Updater updater;
+  runtime::BlockTurns turns{config.device.fleet, mqtt};
+  /// In the order of the configuration; only those that run.
+  std::vector<std::unique_ptr<ModelUnit>> models;
   runtime::Agent agent;
+  AgentControl operated{{config, devices, models, mqtt, counters, log, reporter}};
+  ControlServer control{operated, devices.clock};
 
   App(const Config& c, Devices& d, uint64_t session_id, const link::MqttConfig& mqtt_config)
       : config(c),
@@ -191,22 +135,9 @@ struct App {
                   .max_message_bytes = mqtt_config.max_message_bytes,
                   .backlog_bytes = c.storage.data_bytes},
                  d.identity, session_id, d.clock, outbox, log),
-        updater(MakeUpdaterConfig(c), {first_image.bytes(), second_image.bytes()},
-                {.store = {.boot = &d.boot,
-                           .slot_a = &d.slot_a,
-                           .slot_b = &d.slot_b,
-                           .factory = d.has_factory ? &d.factory : nullptr},
-                 .trust = &trust,
-                 .transport = &link,
-                 .observer = &updates}),
         agent({.fleet = c.device.fleet,
                .device = c.device.id,
                .groups = groups,
-               .model = c.model.id,
-               .truth = c.source.truth,
-               .publish_predictions = c.mqtt.publish_predictions,
-               .max_image_bytes = c.model.max_image_bytes,
-               .slot_bytes = d.slot_a.geometry().size_bytes,
                .telemetry_interval_ns = c.telemetry.interval_ms * 1000000,
                .healthy_after_ns = c.health.healthy_after_s * 1000000000},
               {.clock = d.clock,
@@ -218,19 +149,26 @@ struct App {
                .backlog = backlog,
                .log = log,
                .trust = trust,
-               .updater = updater,
-               .marker = note}) {
-    link.Connect(agent);
-  }
+               .turns = turns}) {}
 
   bool Start(std::string* message);
   void Loop();
+  uint64_t UpdateEvents() const;
+
+ private:
+  bool OpenTrust(std::string* message);
+  bool ForgetModels(std::string* message);
+  bool FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message);
+  void ReportLastEnd(const LastEnd& last);
+  std::unique_ptr<ModelUnit> StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
+                                        const LastEnd& last, std::string* why);
+  bool StartModels(const LastEnd& last, std::string* message);
+  void OutOfService(uint32_t number, schema::EventKind kind, const std::string& why);
+  bool StartSource(std::string* message);
+  bool StartControl(std::string* message);
 };
 
-bool App::Start(std::string* message) {
-  if (!Ok(note.Open(NotePath(config)))) {
-    Say("cannot write " + NotePath(config) + ": a crash will not be blamed on any model; going on");
-  }
+bool App::OpenTrust(std::string* message) {
   std::vector<uint8_t> root;
   if (!ReadWhole(config.trust.root, store::RootStore::kMaxRootBytes, &root)) {
     *message =
@@ -242,39 +180,201 @@ bool App::Start(std::string* message) {
                config.trust.root + " a root made by dipper root new, and boot not damaged?";
     return false;
   }
+  return true;
+}
+
+bool App::ForgetModels(std::string* message) {
+  for (const std::string& name : config.storage.forget_models) {
+    const Status status = store::ForgetModel(devices.boot, counters, name);
+    if (Ok(status)) Say("forgot model " + name + ": its place in boot is free");
+    if (Ok(status) || status == Status::kNotFound) continue;  // an earlier start has done it
+    *message = "storage.forget_models: cannot forget " + name + ", boot cannot be written";
+    return false;
+  }
+  return true;
+}
+
+bool App::FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message) {
+  std::vector<store::PlaceRequest> requests;
+  for (size_t i = 0; i < config.models.size(); ++i) {
+    ModelDevices& model = devices.models[i];
+    const bool open = model.trouble.empty();
+    requests.push_back({.name = config.models[i].id,
+                        .slot_a = open ? &model.slot_a : nullptr,
+                        .slot_b = open ? &model.slot_b : nullptr});
+  }
+  const Status status =
+      store::AssignPlaces(devices.boot, counters, requests, std::span(*places).first(requests.size()));
+  if (status == Status::kUnavailable)
+    Say("boot cannot be written: the models' names are not in it; going on");
+  if (Ok(status) || status == Status::kUnavailable) return true;
+  if (status != Status::kResourceExhausted) {
+    *message = std::string("storage.boot cannot be used (") + base::StatusName(status) + ")";
+    return false;
+  }
+  std::string held;
+  for (uint32_t place = 0; place < store::kMaxModels; ++place) {
+    if (counters.name(place).empty()) continue;
+    held += (held.empty() ? "" : ", ") + std::string(counters.name(place));
+  }
+  *message = "storage.boot has no free place for every model of the configuration";
+  if (!held.empty()) *message += "; it holds " + held;
+  *message += ": name those that are gone for good in storage.forget_models, or give boot more room";
+  return false;
+}
+
+void App::ReportLastEnd(const LastEnd& last) {
+  telemetry::Event reset{.kind = schema::EventKind::Reset, .reason = schema::Reason::Unknown};
+  std::string text;
+  switch (last.kind) {
+    case LastEnd::kUnknown:
+    case LastEnd::kPlanned:
+      return;
+    case LastEnd::kCrashed:
+      reset.reason = schema::Reason::Crash;
+      reset.package.digest = last.package;
+      text = "the previous run crashed by signal " + std::to_string(last.signal) +
+             (last.in_model ? " inside model " + last.model + ", package " +
+                                  std::string(base::ToHex(last.package).brief())
+                            : " outside every model");
+      break;
+    case LastEnd::kKilled:
+      text = "the previous run was killed";
+      break;
+    case LastEnd::kMachine:
+      reset.reason = schema::Reason::PowerLoss;
+      text = "the machine restarted without stopping the agent: power, reset or kernel";
+      break;
+  }
+  Say(text);
+  reset.detail = text;
+  reporter.Send(reset, {});
+}
+
+/// A model that cannot run leaves the others alone.
+void App::OutOfService(uint32_t number, schema::EventKind kind, const std::string& why) {
+  Say(why);
+  Say("model " + config.models[number].id + " does not run; the others go on");
+  const std::string detail = why.substr(0, telemetry::kMaxTextBytes);
+  reporter.Send(telemetry::Event{.kind = kind, .detail = detail}, config.models[number].id);
+}
+
+std::unique_ptr<ModelUnit> App::StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
+                                           const LastEnd& last, std::string* why) {
+  const std::string& id = config.models[number].id;
+  *why = devices.models[number].trouble;
+  if (!why->empty()) return nullptr;
+  if (const std::string owner = OwnerOfSlots(devices.models[number], id); !owner.empty()) {
+    *why = "model " + id + ": its slots hold a package of model " + owner +
+           "; were the paths exchanged, or the id changed? Nothing was written";
+    return nullptr;
+  }
+  auto unit = std::make_unique<ModelUnit>(shared, number, place);
+  store::LastRun run;
+  run.own_failure = last.in_model && last.model == id;
+  run.another = last.in_model && last.model != id;
+  if (run.own_failure) {
+    run.digest = last.package;
+    run.reason = schema::Reason::Crash;
+  }
+  if (!unit->Start(run, why)) unit.reset();
+  return unit;
+}
+
+bool App::StartModels(const LastEnd& last, std::string* message) {
+  std::array<uint32_t, kMaxModels> places{};
+  if (!ForgetModels(message) || !FindPlaces(&places, message)) return false;
+  const SharedParts shared{.config = config,
+                           .devices = devices,
+                           .transport = mqtt,
+                           .turns = turns,
+                           .reporter = reporter,
+                           .marker = note,
+                           .trust = trust,
+                           .group_keys = group_keys};
+  for (uint32_t number = 0; number < config.models.size(); ++number) {
+    std::string why;
+    auto unit = StartModel(shared, number, places[number], last, &why);
+    if (unit != nullptr) {
+      models.push_back(std::move(unit));
+    } else if (config.models.size() == 1) {
+      *message = why;
+    } else {
+      const bool too_old = why.find(kNewerAgent) != std::string::npos;
+      OutOfService(number, too_old ? schema::EventKind::AgentTooOld : schema::EventKind::StorageError, why);
+      *message = "no model of the configuration can run";
+    }
+  }
+  return !models.empty();
+}
+
+/// It begins where the model that has seen least goes on; the others skip what they know.
+bool App::StartSource(std::string* message) {
+  uint64_t first_row = UINT64_MAX;
+  for (const auto& model : models) {
+    if (const uint64_t row = model->FirstRow(); row > 0) first_row = std::min(first_row, row);
+  }
+  return OpenSource(config, first_row == UINT64_MAX ? 0 : first_row, &devices, message);
+}
+
+/// An agent does without its socket, but not beside another one that answers there.
+bool App::StartControl(std::string* message) {
+  if (!config.control.enabled) return true;
+  const ControlSocket::Opened opened = control.Open(config.control.socket, message);
+  if (opened == ControlSocket::Opened::kFailed) {
+    Say("no control socket: " + *message + "; going on without status, install and undo on this device");
+  }
+  return opened != ControlSocket::Opened::kInUse;
+}
+
+bool App::Start(std::string* message) {
+  if (!Ok(note.Open(NotePath(config)))) {
+    Say("cannot write " + NotePath(config) + ": a crash will not be blamed on any model; going on");
+  }
+  if (!StartControl(message) || !OpenTrust(message) ||
+      !LoadGroupKeys(config.trust.group_keys, &group_keys, message)) {
+    return false;
+  }
   // Losing `data` loses no model and no trust state, so it stops nothing.
   for (const Status status : {log.Open(), backlog.Open()}) {
     if (!Ok(status))
       Say(std::string("the data partition is not usable (") + base::StatusName(status) + "); going on");
   }
-  store::LastRun last;
-  if (note.PreviousCrash(&last.digest)) {
-    last.own_failure = true;
-    last.reason = schema::Reason::Crash;
-    Say("the previous run crashed inside the model of package " +
-        std::string(base::ToHex(last.digest).brief()));
-  }
+  const std::string boot(devices.identity.boot_id.view());
+  const LastEnd last = note.PreviousEnd(boot);
   reporter.Send(telemetry::Event{.kind = schema::EventKind::Started, .detail = kVersionText}, {});
-  const Status started = updater.Start(last);
-  if (!Ok(started)) {
-    *message = std::string("storage cannot be used (") + base::StatusName(started) + "): " +
-               (started == Status::kUnimplemented
-                    ? "it was written by a newer agent; install that one again"
-                    : "check the sizes of boot and slots against model.max_image_bytes");
+  ReportLastEnd(last);
+  // Before the models start: a challenger's self-test at its start is its own too.
+  std::vector<std::string> ids;
+  for (const ModelConfig& model : config.models) ids.push_back(model.id);
+  note.Begin(boot, ids);
+  note.InstallCrashHandler();
+  if (!StartModels(last, message) || !StartSource(message)) {
+    note.End();
     return false;
   }
-  note.Clear();
-  note.InstallCrashHandler();
-  learn::Model* champion = updater.champion();
-  const uint64_t first_row = champion != nullptr && champion->samples() > 0 ? champion->last_id() + 1 : 0;
-  if (!OpenSource(config, first_row, &devices, message)) return false;
-  const update::UpdateStatus status = updater.Status();
-  Say(std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet + ", " +
-      (champion != nullptr
-           ? "serving " + std::string(status.champion_name.view()) + " " +
-                 std::string(status.champion_version.view()) + " from row " + std::to_string(first_row)
-           : std::string("no model yet")));
+  for (const auto& model : models) {
+    agent.Add(model->runner());
+    // Only a file has rows that the model has seen already.
+    const bool resumes = config.source.kind == "csv_replay" && config.source.resume;
+    model->runner().OnStarted(resumes ? model->FirstRow() : 0);
+  }
+  const std::string device =
+      std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet;
+  if (config.models.size() == 1) {
+    Say(device + ", " + models[0]->ServingText());
+    return true;
+  }
+  for (const auto& model : models) Say(model->ServingText());
+  Say(device + ", " + std::to_string(models.size()) + " of " + std::to_string(config.models.size()) +
+      " models run");
   return true;
+}
+
+uint64_t App::UpdateEvents() const {
+  uint64_t events = 0;
+  for (const auto& model : models) events += model->events();
+  return events;
 }
 
 void App::Loop() {
@@ -283,10 +383,10 @@ void App::Loop() {
   uint64_t update_events = 0;
   int64_t trim_ns = devices.clock.MonotonicNs() + kSettleNs;  // 0: nothing to give back
   while (g_stop == 0) {
-    const int64_t due_ns = agent.Step();
+    const int64_t due_ns = std::min(agent.Step(), control.Poll());
     const int64_t now_ns = devices.clock.MonotonicNs();
-    if (updates.events() != update_events || mqtt.connected() != was_connected) {
-      update_events = updates.events();
+    if (UpdateEvents() != update_events || mqtt.connected() != was_connected) {
+      update_events = UpdateEvents();
       trim_ns = now_ns + kSettleNs;
     } else if (trim_ns != 0 && now_ns >= trim_ns) {
       TrimMemory();
@@ -304,11 +404,13 @@ void App::Loop() {
     const int64_t wait_ns = std::max<int64_t>(due_ns - devices.clock.MonotonicNs(), 0);
     const timespec timeout{.tv_sec = static_cast<time_t>(wait_ns / 1000000000),
                            .tv_nsec = static_cast<long>(wait_ns % 1000000000)};
-    pollfd events{.fd = mqtt.event_fd(), .events = POLLIN, .revents = 0};
+    pollfd events[] = {{.fd = mqtt.event_fd(), .events = POLLIN, .revents = 0},
+                       {.fd = control.fd(), .events = POLLIN, .revents = 0},
+                       {.fd = devices.source_fd(), .events = POLLIN, .revents = 0}};
     sigset_t open_signals;
     sigemptyset(&open_signals);
     // Interrupted by a stop signal or woken by the wire: both are looked at in the next turn.
-    (void)::ppoll(&events, 1, &timeout, &open_signals);
+    (void)::ppoll(events, std::size(events), &timeout, &open_signals);
   }
 }
 
@@ -353,6 +455,7 @@ int Run(const Config& config) {
   }
   app->Loop();
   app->agent.Stop();
+  app->note.End();
   Say("stopped");
   return 0;
 }

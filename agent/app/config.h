@@ -8,6 +8,9 @@
 
 namespace dipper::app {
 
+/// Boot has so many places (agent/store/boot_layout.h).
+inline constexpr size_t kMaxModels = 4;
+
 struct DeviceConfig {
   std::string id;
   std::string fleet;
@@ -28,6 +31,7 @@ struct MqttConfig {
   bool json_mirror = false;
   bool publish_predictions = false;
   int64_t backlog_bytes_per_s = 16 * 1024;
+  int64_t transfer_bytes_per_s = 0;  ///< Cap of a package transfer, on average over a group; 0: none.
 };
 
 struct StorageConfig {
@@ -36,6 +40,7 @@ struct StorageConfig {
   bool create = false;  ///< Make missing partition files, with the sizes below.
   uint64_t boot_bytes = 64 * 1024;
   uint64_t data_bytes = 1024 * 1024;
+  std::vector<std::string> forget_models;  ///< Gone for good: their places in boot are free again.
 };
 
 struct ModelConfig {
@@ -51,14 +56,19 @@ struct ModelConfig {
 
 struct TrustConfig {
   std::string root;
+  std::vector<std::string> group_keys;  ///< Files; for encrypted packages.
 };
 
 struct SourceConfig {
-  std::string kind;  ///< csv_replay
-  std::string path;
-  double rate_hz = 1;
-  std::string truth;   ///< Column that says whether a row is an anomaly; only for scoring.
-  bool resume = true;  ///< Go on after the last row the champion saw.
+  std::string kind;                     ///< csv_replay, stdin, socket, system or iio.
+  std::string path{};                   ///< csv_replay: the file; socket: the socket.
+  double rate_hz = 1;                   ///< csv_replay, system, iio.
+  std::string truth{};                  ///< Column that says whether a row is an anomaly; only for scoring.
+  bool resume = true;                   ///< csv_replay: go on after the last row the champion saw.
+  uint32_t mode = 0660;                 ///< socket: its permissions.
+  std::string device{};                 ///< iio.
+  std::vector<std::string> channels{};  ///< iio; empty: all inputs.
+  int64_t buffer_samples = 0;           ///< iio; 0: read one by one.
 };
 
 struct TelemetryConfig {
@@ -69,15 +79,21 @@ struct HealthConfig {
   int64_t healthy_after_s = 120;
 };
 
+struct ControlConfig {
+  bool enabled = true;
+  std::string socket;  ///< Default: <storage.boot>.sock, or /run/dipper/<device id>.sock beside a device.
+};
+
 struct Config {
   DeviceConfig device;
   MqttConfig mqtt;
   StorageConfig storage;
-  ModelConfig model;
+  std::vector<ModelConfig> models;  ///< 1 to kMaxModels, each with an id of its own.
   TrustConfig trust;
   SourceConfig source;
   TelemetryConfig telemetry;
   HealthConfig health;
+  ControlConfig control;
 };
 
 /// Reads `path`. Relative paths inside are relative to the file's folder. Every problem found adds one line

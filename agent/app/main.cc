@@ -1,4 +1,5 @@
-// dipper-agent: reads the configuration, wires the device together, runs until SIGTERM or SIGINT.
+// dipper-agent: reads the configuration, wires the device together, runs until SIGTERM or SIGINT; or, named
+// with an operator's command, asks the agent that runs.
 #include <getopt.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -10,12 +11,14 @@
 
 #include "agent/app/app.h"
 #include "agent/app/config.h"
+#include "agent/app/control_client.h"
 #include "agent/app/version.h"
 
 namespace {
 
 constexpr const char* kUsage =
     "usage: dipper-agent --config FILE [--check-config]\n"
+    "       dipper-agent status|slots|log|install|confirm|fall-back|undo [--help]\n"
     "\n"
     "Learns on this device from its own streams, reports over MQTT, and takes signed model packages.\n"
     "\n"
@@ -23,6 +26,15 @@ constexpr const char* kUsage =
     "  --check-config   print every problem of FILE with its line, change nothing, and end\n"
     "  --version        print the version and end\n"
     "  --help           print this and end\n"
+    "\n"
+    "Commands for the agent that runs on this device:\n"
+    "  status           what serves, what is on trial, and how it goes\n"
+    "  slots            both slots, marks, checkpoints, denied packages\n"
+    "  log              what has happened\n"
+    "  install FILE     a model package from a file or a USB stick\n"
+    "  confirm          make the model on trial the champion now\n"
+    "  fall-back        drop the model on trial\n"
+    "  undo             go back to the previous confirmed model\n"
     "\n"
     "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the "
     "model.\n";
@@ -36,6 +48,9 @@ int main(int argc, char** argv) {
 #endif
   // A broker that closes its end must not kill the device's agent.
   std::signal(SIGPIPE, SIG_IGN);
+  if (argc > 1 && dipper::app::IsControlCommand(argv[1])) {
+    return dipper::app::RunControlClient(argc - 1, argv + 1);
+  }
   static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
                                     {"check-config", no_argument, nullptr, 'k'},
                                     {"version", no_argument, nullptr, 'v'},
@@ -62,6 +77,7 @@ int main(int argc, char** argv) {
         return 2;
     }
   }
+  if (optind != argc) std::fprintf(stderr, "dipper-agent: unknown command %s\n", argv[optind]);
   if (config_path.empty() || optind != argc) {
     std::fputs(kUsage, stderr);
     return 2;

@@ -1,16 +1,33 @@
-// RunNote: who was running when the process died. A few bytes in a shared mapping of a file: they outlive the
-// process, not the machine, which is the point: a crash names the model whose code was running, a power cut
-// names nobody. The signal handler is async-signal-safe; everything else is for one thread.
+// RunNote: how a run ended, and whose code was running. A few bytes in a shared mapping of a file: they
+// outlive the process, not the machine, which is the point: a crash names the model whose code was running, a
+// power cut names nobody. The signal handler is async-signal-safe; everything else is for one thread.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
 #include "agent/runtime/run_marker.h"
 
 namespace dipper::app {
+
+/// How the previous run ended, as far as its note tells.
+struct LastEnd {
+  enum Kind : uint8_t {
+    kUnknown,  ///< There is no note: the first run, or the note lay in memory that the machine's restart
+               ///< emptied.
+    kPlanned,  ///< It stopped as it was told to.
+    kCrashed,  ///< By a fault signal.
+    kKilled,   ///< It ended without a word while the machine ran on: SIGKILL, out of memory.
+    kMachine,  ///< It ended with the machine: power, reset, kernel.
+  } kind = kUnknown;
+  int signal = 0;         ///< Of kCrashed.
+  bool in_model = false;  ///< Of kCrashed: inside the code of `model`.
+  std::string model;
+  base::Digest package;
+};
 
 class RunNote final : public runtime::RunMarker {
  public:
@@ -22,13 +39,15 @@ class RunNote final : public runtime::RunMarker {
   /// Maps `path`, making it if needed. kUnavailable: it cannot be made or mapped; crashes then have no name.
   base::Status Open(const std::string& path);
 
-  /// True when the previous process died by a fault signal inside a model's calls; `*digest` says whose
-  /// package.
-  bool PreviousCrash(base::Digest* digest) const;
-  /// Forgets the previous run; call once the store has acted on it.
-  void Clear();
+  /// @param boot  The machine's boot id now.
+  LastEnd PreviousEnd(const std::string& boot) const;
+  /// Forgets the previous run and begins this one; call once the store has acted on it.
+  /// @param models  Their ids, in the order of their numbers; at most kMaxModels.
+  void Begin(const std::string& boot, const std::vector<std::string>& models);
+  /// This run ends as planned.
+  void End();
 
-  void Enter(const base::Digest& package) override;
+  void Enter(uint32_t model, const base::Digest& package) override;
   void Leave() override;
 
   /// From now on SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT mark the note as a crash before they end the
@@ -38,6 +57,7 @@ class RunNote final : public runtime::RunMarker {
  private:
   struct Page;
   Page* page_ = nullptr;
+  bool begun_ = false;  ///< Until then the note is the previous run's.
 };
 
 }  // namespace dipper::app

@@ -17,18 +17,29 @@ using Bytes = std::vector<uint8_t>;
 
 /// Builds an unsigned package.
 ///
-/// Reproducible: equal inputs give equal bytes, with the same version of zstd.
+/// Reproducible without recipients: equal inputs give equal bytes, with the same version of zstd. An
+/// encrypted package has a new random content key each time.
 /// @param manifest  All fields but image size, image hash, block table and feature-schema hash, which are
 /// computed here.
 /// @param image     The payload, 1 to kMaxImageBytes.
 /// @param refusal   Why a device would refuse the result, when kInvalidArgument is returned.
+/// @param groups    Who may read the payload, at most kMaxRecipients, each key once; none: everybody.
 /// @returns kInvalidArgument: a field that a device would refuse; kResourceExhausted: manifest or image too
-/// large.
+/// large. kUnavailable: no entropy to encrypt with.
 base::Result<Bytes> BuildPackage(const schema::ManifestT& manifest, base::ByteView image,
-                                 schema::Reason* refusal = nullptr);
+                                 schema::Reason* refusal = nullptr, std::span<const PublicKey> groups = {});
 
-/// Adds a signature (replaces one by the same key). The package digest does not change.
-/// kDataLoss: not a package. kResourceExhausted: full of signatures.
+/// The bytes that a package's signatures are over, after the prefix of Domain::kPackage. kDataLoss: not a
+/// package.
+base::Result<Bytes> PackageMessage(base::ByteView package);
+
+/// Adds a signature that was made elsewhere (replaces one by the same key). The package digest does not
+/// change. kDataLoss: not a package. kPermissionDenied: it is no signature of this package by this key.
+/// kResourceExhausted: full of signatures.
+base::Result<Bytes> AddPackageSignature(base::ByteView package, const PublicKey& key,
+                                        const SignatureValue& value);
+
+/// Signs with a key in memory and adds that. Errors as AddPackageSignature.
 base::Result<Bytes> SignPackage(base::ByteView package, const PrivateKey& key);
 
 /// Reads the head of a package without asking who signed it, for showing. `memory` as VerifyHead.

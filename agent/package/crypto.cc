@@ -4,9 +4,12 @@
 #include "agent/package/crypto.h"
 
 #include <mbedtls/ctr_drbg.h>
+#include <mbedtls/ecdh.h>
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/ecp.h>
 #include <mbedtls/entropy.h>
+#include <mbedtls/gcm.h>
+#include <mbedtls/hkdf.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/platform_util.h>
 #include <mbedtls/version.h>
@@ -44,6 +47,7 @@ using Point = Owned<mbedtls_ecp_point, mbedtls_ecp_point_init, mbedtls_ecp_point
 using Group = Owned<mbedtls_ecp_group, mbedtls_ecp_group_init, mbedtls_ecp_group_free>;
 using Pk = Owned<mbedtls_pk_context, mbedtls_pk_init, mbedtls_pk_free>;
 using Entropy = Owned<mbedtls_entropy_context, mbedtls_entropy_init, mbedtls_entropy_free>;
+using Gcm = Owned<mbedtls_gcm_context, mbedtls_gcm_init, mbedtls_gcm_free>;
 using Drbg = Owned<mbedtls_ctr_drbg_context, mbedtls_ctr_drbg_init, mbedtls_ctr_drbg_free>;
 
 /// A random generator seeded from the system.
@@ -126,11 +130,15 @@ Result<std::string> WritePem(const PublicKey& key, base::ByteView scalar, Writer
 
 base::Digest KeyId(const PublicKey& key) { return base::Sha256Of(Uncompressed(key)); }
 
-base::Digest SigningDigest(Domain domain, base::ByteView first, base::ByteView second) {
+std::string_view SigningPrefix(Domain domain) {
   const std::string_view prefix = kPrefixes[static_cast<size_t>(domain)];
   DIPPER_CHECK(prefix.size() == 16);
+  return prefix;
+}
+
+base::Digest SigningDigest(Domain domain, base::ByteView first, base::ByteView second) {
   base::Sha256 hash;
-  hash.Update(base::AsBytes(prefix));
+  hash.Update(base::AsBytes(SigningPrefix(domain)));
   hash.Update(first);
   hash.Update(second);
   return hash.Finish();
@@ -246,6 +254,64 @@ Result<SignatureValue> Sign(const PrivateKey& key, const base::Digest& signing_d
     return Status::kInvalidArgument;
   }
   return signature;
+}
+
+Secret::~Secret() { mbedtls_platform_zeroize(bytes.data(), bytes.size()); }
+
+Status FillRandom(base::MutableBytes to) {
+  Random random;
+  if (!random.ok()) return Status::kUnavailable;
+  while (!to.empty()) {
+    const size_t take = std::min<size_t>(to.size(), MBEDTLS_CTR_DRBG_MAX_REQUEST);
+    if (mbedtls_ctr_drbg_random(random.get(), to.data(), take) != 0) return Status::kUnavailable;
+    to = to.subspan(take);
+  }
+  return Status::kOk;
+}
+
+Status SharedSecret(const PrivateKey& mine, const PublicKey& other, Secret* x) {
+  Random random;
+  if (!random.ok()) return Status::kUnavailable;
+  Group group;
+  Mpi d;
+  Mpi shared;
+  Point point;
+  const bool agreed = mbedtls_ecp_group_load(group.get(), MBEDTLS_ECP_DP_SECP256R1) == 0 &&
+                      LoadPoint(other, group.get(), point.get()) &&
+                      mbedtls_mpi_read_binary(d.get(), mine.scalar().data(), mine.scalar().size()) == 0 &&
+                      mbedtls_ecdh_compute_shared(group.get(), shared.get(), point.get(), d.get(),
+                                                  mbedtls_ctr_drbg_random, random.get()) == 0 &&
+                      mbedtls_mpi_write_binary(shared.get(), x->bytes.data(), x->bytes.size()) == 0;
+  return agreed ? Status::kOk : Status::kInvalidArgument;
+}
+
+Secret DeriveKey(const Secret& from, base::ByteView salt, base::ByteView info) {
+  Secret key;
+  const int failed =
+      mbedtls_hkdf(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), salt.data(), salt.size(), from.bytes.data(),
+                   from.bytes.size(), info.data(), info.size(), key.bytes.data(), key.bytes.size());
+  DIPPER_CHECK(failed == 0);  // only memory and wrong lengths can fail it
+  return key;
+}
+
+void GcmSeal(const Secret& key, const GcmNonce& nonce, base::ByteView extra, base::MutableBytes bytes,
+             GcmTag* tag) {
+  Gcm gcm;
+  const bool sealed = mbedtls_gcm_setkey(gcm.get(), MBEDTLS_CIPHER_ID_AES, key.bytes.data(), 256) == 0 &&
+                      mbedtls_gcm_crypt_and_tag(gcm.get(), MBEDTLS_GCM_ENCRYPT, bytes.size(), nonce.data(),
+                                                nonce.size(), extra.data(), extra.size(), bytes.data(),
+                                                bytes.data(), tag->size(), tag->data()) == 0;
+  DIPPER_CHECK(sealed);
+}
+
+Status GcmOpen(const Secret& key, const GcmNonce& nonce, base::ByteView extra, const GcmTag& tag,
+               base::MutableBytes bytes) {
+  Gcm gcm;
+  const bool opened =
+      mbedtls_gcm_setkey(gcm.get(), MBEDTLS_CIPHER_ID_AES, key.bytes.data(), 256) == 0 &&
+      mbedtls_gcm_auth_decrypt(gcm.get(), bytes.size(), nonce.data(), nonce.size(), extra.data(),
+                               extra.size(), tag.data(), tag.size(), bytes.data(), bytes.data()) == 0;
+  return opened ? Status::kOk : Status::kDataLoss;
 }
 
 }  // namespace dipper::package

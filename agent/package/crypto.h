@@ -29,6 +29,9 @@ struct SignatureValue {
 /// SHA-256 of the uncompressed point (0x04 | x | y).
 base::Digest KeyId(const PublicKey& key);
 
+/// The 16 bytes before everything that is signed in this domain.
+std::string_view SigningPrefix(Domain domain);
+
 /// What is signed: SHA-256(prefix of `domain` | first | second).
 base::Digest SigningDigest(Domain domain, base::ByteView first, base::ByteView second = {});
 
@@ -76,5 +79,38 @@ base::Result<std::string> PublicKeyPem(const PublicKey& key);
 
 /// Signs. kUnavailable: no entropy for the blinding.
 base::Result<SignatureValue> Sign(const PrivateKey& key, const base::Digest& signing_digest);
+
+// ---- secret keys, for seal.h ----
+
+/// 32 secret bytes, wiped when they go away.
+struct Secret {
+  Secret() = default;
+  ~Secret();
+  Secret(const Secret&) = default;
+  Secret& operator=(const Secret&) = default;
+  std::array<uint8_t, 32> bytes{};
+};
+
+inline constexpr uint32_t kGcmTagBytes = 16;
+using GcmNonce = std::array<uint8_t, 12>;
+using GcmTag = std::array<uint8_t, kGcmTagBytes>;
+
+/// Unpredictable bytes from the system. kUnavailable: none.
+base::Status FillRandom(base::MutableBytes to);
+
+/// ECDH on P-256: the x-coordinate of `mine` times `other`, big-endian (SEC 1, section 3.3.1).
+/// kInvalidArgument: `other` is not on the curve. kUnavailable: no entropy for the blinding.
+base::Status SharedSecret(const PrivateKey& mine, const PublicKey& other, Secret* x);
+
+/// HKDF with SHA-256 (RFC 5869), 32 bytes.
+Secret DeriveKey(const Secret& from, base::ByteView salt, base::ByteView info);
+
+/// AES-256-GCM (NIST SP 800-38D) in place. A key and a nonce go together once only. `extra` is covered by the
+/// tag and not part of `bytes`.
+void GcmSeal(const Secret& key, const GcmNonce& nonce, base::ByteView extra, base::MutableBytes bytes,
+             GcmTag* tag);
+/// kDataLoss: not what was sealed under these; `bytes` are then wiped.
+base::Status GcmOpen(const Secret& key, const GcmNonce& nonce, base::ByteView extra, const GcmTag& tag,
+                     base::MutableBytes bytes);
 
 }  // namespace dipper::package

@@ -135,6 +135,25 @@ std::array<uint8_t, 32> RolloutBytes(std::string_view device, std::string_view r
   return hash.Finish().bytes;
 }
 
+Reason CheckEpoch(const TrustRoot& root, schema::RoleName role, uint64_t number) {
+  const uint32_t epoch = EpochOfNumber(number);
+  if (epoch < root.epoch(role)) return Reason::OldNumber;
+  return epoch > root.epoch(role) ? Reason::RootInvalid : Reason::None;
+}
+
+template <typename Table, typename Facts>
+Reason Inspect(base::ByteView document, const char* kind, Reason (*read)(const Table&, Facts*),
+               Facts* facts) {
+  DocumentMemory memory;
+  Envelope envelope;
+  const Reason reason = ParseDraftEnvelope(document, memory.bytes, &envelope);
+  if (reason != Reason::None) return reason;
+  const auto* table = VerifiedTable<Table>(envelope.payload, kind);
+  if (table == nullptr) return Reason::BadFormat;
+  facts->digest = base::Sha256Of(envelope.payload);
+  return read(*table, facts);
+}
+
 Reason CheckTime(const TrustRoot& root, const TrustedTime& now, int64_t not_before, int64_t not_after) {
   if (root.ExpiredAt(now)) return Reason::Expired;
   if (!now.synchronized) return Reason::None;
@@ -176,7 +195,8 @@ Reason VerifyOffer(base::ByteView document, const TrustRoot& root, const DeviceN
       RolloutHash(device.device, facts.rollout.view()) >= target.limit()) {
     return Reason::WrongTarget;
   }
-  return CheckTime(root, now, facts.not_before, facts.not_after);
+  reason = CheckEpoch(root, schema::RoleName::Rollout, facts.number);
+  return reason == Reason::None ? CheckTime(root, now, facts.not_before, facts.not_after) : reason;
 }
 
 Reason VerifyCommand(base::ByteView document, const TrustRoot& root, const DeviceNames& device,
@@ -190,7 +210,18 @@ Reason VerifyCommand(base::ByteView document, const TrustRoot& root, const Devic
   if (reason != Reason::None) return reason;
   *command = facts;
   if (facts.fleet.view() != device.fleet || !InScope(*table->target(), device)) return Reason::WrongTarget;
-  return CheckTime(root, now, 0, facts.not_after);
+  reason = CheckEpoch(root, schema::RoleName::Command, facts.number);
+  return reason == Reason::None ? CheckTime(root, now, 0, facts.not_after) : reason;
+}
+
+Reason InspectOffer(base::ByteView document, OfferFacts* offer) {
+  *offer = {};
+  return Inspect<schema::Offer>(document, kOfferKind, ReadOffer, offer);
+}
+
+Reason InspectCommand(base::ByteView document, CommandFacts* command) {
+  *command = {};
+  return Inspect<schema::Command>(document, kCommandKind, ReadCommand, command);
 }
 
 }  // namespace dipper::package

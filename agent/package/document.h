@@ -12,6 +12,15 @@ inline constexpr uint32_t kMaxTargetNames = 128;
 inline constexpr uint32_t kMaxArguments = 8;
 inline constexpr uint64_t kWholeFleet = uint64_t{1} << 32;  ///< `limit` that takes every device.
 
+/// The upper 16 bits of an offer's or command's number are the epoch of its role in the root. A stolen key
+/// can use up only the numbers of its epoch; a root that raises the epoch leaves them all behind.
+inline constexpr uint32_t kNumberBits = 48;
+inline constexpr uint32_t kMaxNumberEpoch = 0xFFFF;
+constexpr uint64_t NumberInEpoch(uint32_t epoch, uint64_t number) {
+  return (uint64_t{epoch} << kNumberBits) | (number & ((uint64_t{1} << kNumberBits) - 1));
+}
+constexpr uint32_t EpochOfNumber(uint64_t number) { return static_cast<uint32_t>(number >> kNumberBits); }
+
 using IdText = base::FixedString<64>;
 
 /// Who this device is when it asks whether it is meant.
@@ -62,16 +71,21 @@ struct CommandFacts {
 ///
 /// @param document  Any alignment; copied before it is looked at.
 /// @returns None and `*offer`; BadFormat; UnknownKey, BadSignature; WrongTarget: another fleet, group, device
-/// or not
-///   yet this device's turn; Expired: the offer or the root; NotYetValid. Signature comes before target,
-///   target before time; `*offer` is also set for WrongTarget, Expired and NotYetValid, so that the reason
-///   can be reported.
+///   or not yet this device's turn; OldNumber: of an earlier epoch of the role; RootInvalid: of a later one,
+///   a newer root is needed; Expired: the offer or the root; NotYetValid. Signature comes before target,
+///   target before epoch, epoch before time; from WrongTarget on `*offer` is set, so that the reason can be
+///   reported.
 schema::Reason VerifyOffer(base::ByteView document, const TrustRoot& root, const DeviceNames& device,
                            const TrustedTime& now, OfferFacts* offer);
 
 /// Verifies a command against the command role. As VerifyOffer; a target's `limit` has no meaning here.
 schema::Reason VerifyCommand(base::ByteView document, const TrustRoot& root, const DeviceNames& device,
                              const TrustedTime& now, CommandFacts* command);
+
+/// Desk side: reads a document without asking who signed it, for showing and countersigning.
+/// None, BadFormat or TooLarge.
+schema::Reason InspectOffer(base::ByteView document, OfferFacts* offer);
+schema::Reason InspectCommand(base::ByteView document, CommandFacts* command);
 
 /// Place of a device in a rollout: uniform in [0, 2^32), independent between rollouts. First four bytes
 /// (little-endian) of SHA-256("dipper/rollout/1" | 0 | device | 0 | rollout).

@@ -9,11 +9,16 @@ namespace dipper::package {
 using schema::Reason;
 
 Reason ParseEnvelope(base::ByteView document, base::MutableBytes memory, Envelope* envelope) {
+  const Reason reason = ParseDraftEnvelope(document, memory, envelope);
+  return reason == Reason::None && envelope->signatures.empty() ? Reason::BadFormat : reason;
+}
+
+Reason ParseDraftEnvelope(base::ByteView document, base::MutableBytes memory, Envelope* envelope) {
   if (document.empty()) return Reason::BadFormat;
   if (document.size() > memory.size()) return Reason::TooLarge;
   std::memcpy(memory.data(), document.data(), document.size());
   const auto* table = VerifiedTable<schema::Signed>(memory.first(document.size()), kSignedKind);
-  if (table == nullptr || table->signatures()->size() == 0) return Reason::BadFormat;
+  if (table == nullptr) return Reason::BadFormat;
   if (table->signatures()->size() > kMaxSignatures) return Reason::TooLarge;
   envelope->payload = {table->payload()->data(), table->payload()->size()};
   envelope->signatures.Clear();

@@ -16,6 +16,9 @@ struct Envelope {
 /// BadFormat: malformed, or no signature. TooLarge: more than `memory`, or too many signatures.
 schema::Reason ParseEnvelope(base::ByteView document, base::MutableBytes memory, Envelope* envelope);
 
+/// Desk side: the same for a document that nobody may have signed yet.
+schema::Reason ParseDraftEnvelope(base::ByteView document, base::MutableBytes memory, Envelope* envelope);
+
 /// Reads signatures laid one after another as in a package: key id, r | s.
 schema::Reason ReadSignatureSection(base::ByteView section,
                                     base::FixedVector<TrustRoot::Signature, kMaxSignatures>* signatures);

@@ -53,8 +53,9 @@ Reason ParseHeader(base::ByteView bytes, Header* header) {
   const auto reserved = in.Get<uint32_t>();
   const auto crc = in.Get<uint32_t>();
   if (magic != kMagic || crc != base::Crc32c(bytes.first(kCrcOffset))) return Reason::BadFormat;
-  if (version != kFormatVersion || flags == kFlagEncrypted) return Reason::UnknownLayout;
-  if (flags != 0 || block_bytes != kBlockBytes || reserved_signed != 0 || reserved != 0)
+  if (version != kFormatVersion) return Reason::UnknownLayout;
+  h.encrypted = flags == kFlagEncrypted;
+  if ((flags != 0 && !h.encrypted) || block_bytes != kBlockBytes || reserved_signed != 0 || reserved != 0)
     return Reason::BadFormat;
   const Reason reason = CheckSizes(h);
   if (reason == Reason::None) *header = h;
@@ -66,7 +67,7 @@ void WriteHeader(const Header& header, base::MutableBytes out) {
   base::ByteWriter writer(out);
   writer.PutBytes(kMagic);
   writer.Put(kFormatVersion);
-  writer.Put(uint16_t{0});
+  writer.Put(header.encrypted ? kFlagEncrypted : uint16_t{0});
   writer.Put(kBlockBytes);
   writer.Put(header.manifest_bytes);
   writer.Put(header.block_count);

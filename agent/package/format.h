@@ -31,13 +31,14 @@ struct Header {
   uint32_t block_count = 0;
   uint64_t block_area_bytes = 0;
   uint64_t image_bytes = 0;
+  bool encrypted = false;  ///< Blocks are AES-256-GCM, and the manifest says for whom.
   uint32_t head_bytes() const { return kHeaderBytes + manifest_bytes + signature_bytes; }
   uint64_t package_bytes() const { return head_bytes() + block_area_bytes; }
 };
 
 /// Reads and range-checks the first 64 bytes of `bytes`.
 /// BadFormat: too short, other magic, reserved bits set, CRC or sizes that contradict each other.
-/// UnknownLayout: another format version or an encrypted package. TooLarge: a size above the limits.
+/// UnknownLayout: another format version. TooLarge: a size above the limits.
 schema::Reason ParseHeader(base::ByteView bytes, Header* header);
 
 /// Writes the header of a package. `out` is exactly kHeaderBytes.

@@ -3,7 +3,9 @@
 #include "agent/package/manifest.h"
 
 #include <cmath>
+#include <cstring>
 
+#include "agent/package/crypto.h"
 #include "agent/package/table.h"
 
 namespace dipper::package {
@@ -31,11 +33,12 @@ Reason CheckBlocks(const Header& header, const schema::Manifest& table) {
   if (table.image_bytes() != header.image_bytes || table.blocks()->size() != header.block_count) {
     return Reason::BadFormat;
   }
+  const uint32_t overhead = header.encrypted ? kGcmTagBytes : 0;
   uint64_t offset = 0;
   uint64_t raw_left = header.image_bytes;
   for (const schema::Block* block : *table.blocks()) {
     const uint64_t raw = raw_left < kBlockBytes ? raw_left : kBlockBytes;
-    if (block->offset_bytes() != offset || block->raw_bytes() != raw || block->stored_bytes() == 0 ||
+    if (block->offset_bytes() != offset || block->raw_bytes() != raw || block->stored_bytes() <= overhead ||
         block->stored_bytes() > kMaxStoredBlockBytes) {
       return Reason::BadFormat;
     }
@@ -122,6 +125,21 @@ bool AreGoodLayouts(const schema::Manifest& table) {
   return true;
 }
 
+Reason CheckRecipients(const Header& header, const schema::Encryption* encryption) {
+  if (header.encrypted != (encryption != nullptr)) return Reason::BadFormat;
+  if (encryption == nullptr) return Reason::None;
+  const auto& recipients = *encryption->recipients();
+  if (recipients.size() > kMaxRecipients) return Reason::TooLarge;
+  for (uint32_t i = 0; i < recipients.size(); ++i) {
+    for (uint32_t k = 0; k < i; ++k) {
+      if (ToDigest(recipients.Get(i)->key_id()) == ToDigest(recipients.Get(k)->key_id())) {
+        return Reason::BadFormat;
+      }
+    }
+  }
+  return recipients.size() == 0 ? Reason::BadFormat : Reason::None;
+}
+
 }  // namespace
 
 Reason Manifest::Parse(const Header& header, base::ByteView head, Manifest* manifest) {
@@ -137,7 +155,8 @@ Reason Manifest::Parse(const Header& header, base::ByteView head, Manifest* mani
       !IsGoodLineage(table->lineage())) {
     return Reason::BadFormat;
   }
-  Reason reason = CheckBlocks(header, *table);
+  Reason reason = CheckRecipients(header, table->encryption());
+  if (reason == Reason::None) reason = CheckBlocks(header, *table);
   uint32_t features = 0;
   if (reason == Reason::None) reason = CheckSpec(*table, &features);
   if (reason == Reason::None) reason = CheckSelfTest(table->self_test(), features);
@@ -156,6 +175,13 @@ BlockInfo Manifest::block(uint32_t index) const {
           .stored_bytes = block->stored_bytes(),
           .raw_bytes = block->raw_bytes(),
           .sha256 = ToDigest(block->sha256())};
+}
+
+bool Manifest::IsBlock(uint32_t index, const base::Digest& sha256, size_t stored_bytes) const {
+  DIPPER_CHECK(index < block_count());
+  const schema::Block& block = *table_->blocks()->Get(index);
+  return block.stored_bytes() == stored_bytes &&
+         std::memcmp(block.sha256().bytes()->data(), sha256.bytes.data(), sha256.bytes.size()) == 0;
 }
 
 uint32_t Manifest::self_test_steps() const {

@@ -10,6 +10,7 @@ namespace dipper::package {
 
 inline constexpr uint32_t kMaxSelfTestSteps = 2048;
 inline constexpr uint32_t kMaxFeatures = 4096;
+inline constexpr uint32_t kMaxRecipients = 128;
 
 inline base::Digest ToDigest(const schema::Sha256& value) {
   base::Digest digest;
@@ -51,9 +52,14 @@ class Manifest {
   base::Digest image_digest() const { return ToDigest(*table_->image_sha256()); }
   const schema::GatePolicy& gate() const { return *table_->gate(); }
 
+  /// Blocks are encrypted for the recipients in table().encryption() (seal.h).
+  bool encrypted() const { return header_.encrypted; }
+
   uint32_t block_count() const { return header_.block_count; }
   /// @param index  < block_count().
   BlockInfo block(uint32_t index) const;
+  /// Whether block `index` is, as stored, the bytes with that hash and length. Cheaper than block().
+  bool IsBlock(uint32_t index, const base::Digest& sha256, size_t stored_bytes) const;
 
   /// Steps of the self-test, 0 when there are none.
   uint32_t self_test_steps() const;

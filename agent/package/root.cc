@@ -1,6 +1,7 @@
 // Implementation of root.h.
 #include "agent/package/root.h"
 
+#include "agent/package/document.h"
 #include "agent/package/envelope.h"
 #include "agent/package/table.h"
 
@@ -50,6 +51,10 @@ Reason TrustRoot::ParseUnsigned(const schema::Root& table, TrustRoot* root) {
     const auto index = static_cast<size_t>(from->role());
     if (index >= kRoleCount || !root->roles_[index].keys.empty()) return Reason::RootInvalid;
     if (!ReadRole(*from, root->keys_.size(), &root->roles_[index])) return Reason::RootInvalid;
+    // These epochs are the upper bits of a number; the release epoch has a field of its own in manifests.
+    const bool in_numbers =
+        from->role() == schema::RoleName::Rollout || from->role() == schema::RoleName::Command;
+    if (in_numbers && root->roles_[index].epoch > kMaxNumberEpoch) return Reason::RootInvalid;
   }
   return Reason::None;
 }
@@ -69,6 +74,18 @@ Reason TrustRoot::CheckSignatures(schema::RoleName name, const base::Digest& sig
   }
   if (count == 0) return Reason::UnknownKey;
   return count >= keys_of_role.threshold ? Reason::None : Reason::BadSignature;
+}
+
+Reason TrustRoot::ParseDraft(base::ByteView document, TrustRoot* root) {
+  RootMemory memory;
+  Envelope envelope;
+  if (ParseDraftEnvelope(document, memory.bytes, &envelope) != Reason::None) return Reason::RootInvalid;
+  const auto* table = VerifiedTable<schema::Root>(envelope.payload, kRootKind);
+  if (table == nullptr) return Reason::RootInvalid;
+  TrustRoot parsed;
+  if (ParseUnsigned(*table, &parsed) != Reason::None) return Reason::RootInvalid;
+  *root = parsed;
+  return Reason::None;
 }
 
 Reason TrustRoot::Parse(base::ByteView document, TrustRoot* root) {

@@ -42,12 +42,16 @@ class TrustRoot {
   /// anything else.
   schema::Reason ParseSuccessor(base::ByteView document, TrustRoot* next) const;
 
+  /// Desk side: parses and range-checks without asking who signed: for showing and countersigning only.
+  static schema::Reason ParseDraft(base::ByteView document, TrustRoot* root);
+
   uint32_t version() const { return version_; }
   int64_t created() const { return created_; }
   int64_t expires() const { return expires_; }
   bool ExpiredAt(const TrustedTime& now) const { return now.synchronized && now.unix_seconds >= expires_; }
   const RoleKeys& role(schema::RoleName name) const { return roles_[static_cast<size_t>(name)]; }
-  uint32_t release_epoch() const { return role(schema::RoleName::Release).epoch; }
+  uint32_t epoch(schema::RoleName name) const { return role(name).epoch; }
+  uint32_t release_epoch() const { return epoch(schema::RoleName::Release); }
   const base::FixedVector<PublicKey, kMaxKeys>& keys() const { return keys_; }
   const base::Digest& key_id(size_t index) const { return key_ids_[index]; }
 

@@ -6,6 +6,7 @@
 #include "agent/base/sha256.h"
 #include "agent/package/codec.h"
 #include "agent/package/envelope.h"
+#include "agent/package/seal.h"
 
 namespace dipper::package {
 namespace {
@@ -104,14 +105,20 @@ Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::MutableBytes
 }
 
 Reason DecodeImage(ByteSource& source, const Manifest& manifest, base::MutableBytes scratch,
-                   base::MutableBytes image) {
+                   base::MutableBytes image, const Secret* key) {
   if (image.size() != manifest.image_bytes() || scratch.size() < kMaxStoredBlockBytes)
     return Reason::TooLarge;
+  if (manifest.encrypted() && key == nullptr) return Reason::NoGroupKey;
   BlockDecoder decoder;
   for (uint32_t i = 0; i < manifest.block_count(); ++i) {
     base::ByteView stored;
     const Reason reason = ReadBlock(source, manifest, i, scratch, &stored);
     if (reason != Reason::None) return reason;
+    if (manifest.encrypted()) {
+      const auto frame = OpenBlock(manifest, i, *key, scratch.first(stored.size()));
+      if (!frame.ok()) return Reason::BadBlock;
+      stored = *frame;
+    }
     const BlockInfo block = manifest.block(i);
     const base::Status decoded = decoder.Decode(stored, image.subspan(block.image_offset, block.raw_bytes));
     if (decoded == base::Status::kResourceExhausted) return Reason::TooLarge;

@@ -54,10 +54,11 @@ schema::Reason VerifyWhole(ByteSource& source, const TrustRoot* root, base::Muta
 /// image's own digest.
 /// @param scratch  At least kMaxStoredBlockBytes.
 /// @param image    Exactly manifest.image_bytes(). On failure its content is undefined.
-/// @returns None; BadBlock; BadDigest: the image is not the declared one; TooLarge: other size, scratch too
-/// small or no
-///   memory for zstd; StorageError.
+/// @param key      Of OpenContentKey; looked at only when the package is encrypted, and then not null.
+/// @returns None; BadBlock: also one that does not decrypt; BadDigest: the image is not the declared one;
+///   TooLarge: other size, scratch too small or no memory for zstd; NoGroupKey: `key` is needed;
+///   StorageError.
 schema::Reason DecodeImage(ByteSource& source, const Manifest& manifest, base::MutableBytes scratch,
-                           base::MutableBytes image);
+                           base::MutableBytes image, const Secret* key = nullptr);
 
 }  // namespace dipper::package

@@ -1,8 +1,7 @@
-// What the agent says: update steps, answers to commands, retained states and metrics.
+// What the device says for all of its models: answers to commands, its birth, its own metrics.
 #include <algorithm>
 
 #include "agent/runtime/agent.h"
-#include "agent/runtime/model_metrics.h"
 
 namespace dipper::runtime {
 
@@ -10,72 +9,26 @@ using telemetry::MetricId;
 
 namespace {
 
-constexpr size_t kMaxBirthFeatures = 64;  // what a birth buffer is sure to hold
-
-schema::SlotName SlotName(store::SlotId slot) {
-  switch (slot) {
-    case store::SlotId::kA:
-      return schema::SlotName::A;
-    case store::SlotId::kB:
-      return schema::SlotName::B;
-    case store::SlotId::kFactory:
-      return schema::SlotName::Factory;
-    case store::SlotId::kNone:
-      break;
-  }
-  return schema::SlotName::None;
-}
-
-// The wire's report tells both losses and the interval of their difference; the gate's interval is that of
-// the excess.
-telemetry::GateReport WireReport(const update::GateReport& gate) {
-  const double margin = gate.challenger_loss - gate.rival_loss - gate.excess;
-  return {.samples = gate.counted,
-          .champion_loss = gate.rival_loss,
-          .challenger_loss = gate.challenger_loss,
-          .lower = gate.lower + margin,
-          .upper = gate.upper + margin,
-          .margin = margin};
-}
+constexpr size_t kMaxBirthFeatures = 64;  // of one model; what a birth buffer is sure to hold of one
+constexpr std::string_view kNoSuchModel = "no such model runs here; the birth message lists those that do";
 
 }  // namespace
-
-void Agent::OnUpdateEvent(const update::UpdateEvent& event) {
-  if (event.to != event.from) {
-    counters_.confirms += event.to == schema::UpdateState::Confirmed ? 1 : 0;
-    counters_.fall_backs += event.to == schema::UpdateState::FellBack ? 1 : 0;
-    counters_.rejects += event.to == schema::UpdateState::Rejected ? 1 : 0;
-  }
-  if (!event.champion_image.IsZero()) served_image_ = event.champion_image;
-  const telemetry::GateReport gate = WireReport(event.gate);
-  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::UpdateStep,
-                                     .from = event.from,
-                                     .to = event.to,
-                                     .reason = event.reason,
-                                     .package = {.digest = event.package,
-                                                 .name = event.name.view(),
-                                                 .version = event.version.view(),
-                                                 .security_version = event.security_version},
-                                     .image = event.champion_image,
-                                     .gate = event.has_gate ? &gate : nullptr,
-                                     .count = event.offer_number,
-                                     .detail = event.denied ? "the package is denied from now on" : ""},
-                    config_.model);
-  update_due_ = true;
-  birth_due_ = birth_due_ || event.to == schema::UpdateState::Confirmed;
-}
 
 void Agent::OnCommand(base::ByteView document) {
   const package::DeviceNames names{
       .fleet = config_.fleet, .device = config_.device, .groups = config_.groups};
   const update::Trust::Ticket ticket = at_.trust.OnCommand(document, names);
   if (ticket.reason == schema::Reason::WrongTarget) return;  // somebody else's
+  // A command that names no model is for the only one.
+  ModelRunner* about =
+      ticket.facts.model.empty() && models_.size() == 1 ? models_[0] : Find(ticket.facts.model.view());
   telemetry::CommandResponse response{
       .number = ticket.facts.number, .name = ticket.facts.name.view(), .reason = ticket.reason};
   if (ticket.reason != schema::Reason::None) {
     response.status = schema::CommandStatus::Refused;
   } else if (ticket.lookup == store::CommandLookup::kNew) {
-    response.reason = RunCommand(ticket.facts);
+    response.reason = about != nullptr ? about->Run(ticket.facts) : schema::Reason::WrongTarget;
+    if (about == nullptr) response.detail = kNoSuchModel;
     if (!Ok(at_.trust.FinishCommand(ticket.facts.number, response.reason))) {
       response.status = schema::CommandStatus::Failed;
       response.reason = schema::Reason::StorageError;
@@ -94,129 +47,44 @@ void Agent::OnCommand(base::ByteView document) {
   if (response.status == schema::CommandStatus::Done && response.reason != schema::Reason::None) {
     response.status = schema::CommandStatus::Refused;
   }
-  if (learn::Model* champion = at_.updater.champion(); champion != nullptr) {
-    response.image = served_image_ = champion->ImageDigest();
-  }
-  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::CommandDone,
-                                     .reason = response.reason,
-                                     .image = response.image,
-                                     .count = response.number,
-                                     .detail = response.name},
-                    config_.model);
-  // A lost answer is asked for again with the same number: the stored result is the answer then.
-  (void)at_.reporter.SendNow(response, {});
-  update_due_ = true;
+  Answer(response, about);
 }
 
-schema::Reason Agent::RunCommand(const package::CommandFacts& command) {
-  const std::string_view name = command.name.view();
-  if (!command.model.empty() && command.model.view() != config_.model) return schema::Reason::WrongTarget;
-  if (name == "fall_back") return at_.updater.FallBack();
-  if (name == "undo") return at_.updater.Undo();
-  if (name == "freeze") return at_.updater.Freeze(true);
-  if (name == "unfreeze") return at_.updater.Freeze(false);
-  if (name == "checkpoint") return at_.updater.Checkpoint();
-  if (name == "override_denied") {
-    const auto digest = base::DigestFromHex(command.argument("package"));
-    return digest.ok() ? at_.updater.OverrideDenied(*digest) : schema::Reason::BadFormat;
+void Agent::Answer(telemetry::CommandResponse response, ModelRunner* about) {
+  if (about != nullptr) {
+    response.image = about->OnCommandDone(response.name, response.number, response.reason);
+  } else {
+    at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::CommandDone,
+                                       .reason = response.reason,
+                                       .count = response.number,
+                                       .detail = response.name},
+                      {});
   }
-  return schema::Reason::Unknown;
+  // A lost answer is asked for again with the same number: the stored result is the answer then.
+  (void)at_.reporter.SendNow(response, {});
 }
 
 void Agent::SendDueStates() {
   if (!at_.transport.connected()) return;
   SubscribeWanted();
   if (online_due_) online_due_ = !at_.reporter.SendOnline(true);
+  for (ModelRunner* model : models_) birth_due_ = model->TakeBirthDue() || birth_due_;
   if (birth_due_) birth_due_ = !SendBirth();
-  if (update_due_) update_due_ = !SendUpdateStatus();
+  for (ModelRunner* model : models_) model->SendDueStates();
 }
 
+/// As many features of each model as fit.
 bool Agent::SendBirth() {
-  std::array<telemetry::FeatureInfo, kMaxBirthFeatures> features;
-  telemetry::ModelInfo model{
-      .id = config_.model, .max_image_bytes = config_.max_image_bytes, .slot_bytes = config_.slot_bytes};
-  const update::UpdateStatus status = at_.updater.Status();
-  if (const learn::Spec* spec = at_.updater.champion_spec(); spec != nullptr) {
-    const schema::Spec& table = spec->table();
-    const size_t count = std::min<size_t>(spec->feature_count(), features.size());
-    for (uint32_t i = 0; i < count; ++i) {
-      const schema::Feature& feature = *table.features()->Get(i);
-      features[i] = {.name = feature.name()->string_view(),
-                     .unit = feature.unit() != nullptr ? feature.unit()->string_view() : std::string_view{},
-                     .categorical = feature.type() == schema::FeatureType::Categorical};
+  std::array<std::array<telemetry::FeatureInfo, kMaxBirthFeatures>, store::kMaxModels> features;
+  std::array<telemetry::ModelInfo, store::kMaxModels> models;
+  for (size_t i = 0; i < models_.size(); ++i) models[i] = models_[i]->Describe(features[i]);
+  const std::span<telemetry::ModelInfo> all(models.data(), models_.size());
+  for (size_t most = kMaxBirthFeatures; most > 0 && !at_.reporter.BirthFits(all); most /= 2) {
+    for (telemetry::ModelInfo& model : all) {
+      model.features = model.features.first(std::min(model.features.size(), most / 2));
     }
-    model.features = {features.data(), count};
-    model.task = schema::EnumNameTask(table.task());
-    model.learner = schema::EnumNameLearnerParams(table.learner_type());
-    model.target = table.target()->kind() == schema::TargetKind::FeatureAhead
-                       ? spec->feature_name(table.target()->feature())
-                       : (table.target()->name() != nullptr ? table.target()->name()->string_view()
-                                                            : std::string_view{});
-    model.serving = {.digest = status.champion,
-                     .name = status.champion_name.view(),
-                     .version = status.champion_version.view(),
-                     .security_version = status.floor};
-    model.slot = SlotName(status.champion_slot);
-    model.image_bytes = spec->state_bytes();
   }
-  return at_.reporter.SendBirth({&model, 1}, learn::kNumericsVersion);
-}
-
-bool Agent::SendUpdateStatus() {
-  const update::UpdateStatus status = at_.updater.Status();
-  const auto gate = at_.updater.ReadGate();
-  const telemetry::GateReport report = gate.ok() ? WireReport(*gate) : telemetry::GateReport{};
-  telemetry::UpdateStatus message{.state = status.state,
-                                  .reason = status.reason,
-                                  .offer_number = status.offer_number,
-                                  .serving = {.digest = status.champion,
-                                              .name = status.champion_name.view(),
-                                              .version = status.champion_version.view()},
-                                  .serving_slot = SlotName(status.champion_slot),
-                                  .serving_image = served_image_,
-                                  .undo = {.digest = status.undo_package},
-                                  .floor = status.floor,
-                                  .blocks_done = status.blocks_have,
-                                  .blocks_total = status.blocks_total,
-                                  .tries_left = static_cast<uint8_t>(status.tries_left),
-                                  .rung = static_cast<uint8_t>(status.rung),
-                                  .gate = gate.ok() ? &report : nullptr};
-  if (learn::Model* champion = at_.updater.champion(); champion != nullptr)
-    message.frozen = champion->frozen();
-  message.target = {.digest = status.challenger.IsZero() ? status.offered : status.challenger,
-                    .name = status.challenger_name.view(),
-                    .version = status.challenger_version.view()};
-  return at_.reporter.SendNow(message, config_.model);
-}
-
-void Agent::AddChampionMetrics(MetricBatch* batch) {
-  const learn::Model* champion = at_.updater.champion();
-  if (champion == nullptr) return;
-  AddModelMetrics(*champion, *at_.updater.champion_spec(), feed_.counters().skipped, batch);
-  batch->Add(MetricId::kLatencyP50Seconds, static_cast<double>(latency_.QuantileNs(0.5)) * 1e-9);
-  batch->Add(MetricId::kLatencyP99Seconds, static_cast<double>(latency_.QuantileNs(0.99)) * 1e-9);
-  batch->Add(MetricId::kLatencyMaxSeconds, static_cast<double>(latency_.MaxNs()) * 1e-9);
-  if (scored_) batch->Add(MetricId::kAnomalyAuc, scorer_.Auc());
-}
-
-void Agent::AddUpdateMetrics(const update::UpdateStatus& status, MetricBatch* batch) {
-  batch->Count(MetricId::kUpdateState, static_cast<uint64_t>(status.state));
-  batch->Count(MetricId::kUpdateReason, static_cast<uint64_t>(status.reason));
-  batch->Count(MetricId::kServingSlot, static_cast<uint64_t>(status.champion_slot));
-  batch->Count(MetricId::kTriesLeft, status.tries_left);
-  batch->Count(MetricId::kFloorEpoch, status.floor.epoch);
-  batch->Count(MetricId::kFloorVersion, status.floor.version);
-  batch->Count(MetricId::kRung, static_cast<uint64_t>(status.rung));
-  batch->Count(MetricId::kCheckpointsTotal, status.checkpoints);
-  batch->Count(MetricId::kConfirmsTotal, counters_.confirms);
-  batch->Count(MetricId::kFallBacksTotal, counters_.fall_backs);
-  batch->Count(MetricId::kRejectsTotal, counters_.rejects);
-  if (const auto gate = at_.updater.ReadGate(); gate.ok()) {
-    const telemetry::GateReport report = WireReport(*gate);
-    batch->Count(MetricId::kGateSamples, report.samples);
-    batch->Add(MetricId::kGateLower, report.lower);
-    batch->Add(MetricId::kGateUpper, report.upper);
-  }
+  return at_.reporter.SendBirth(all, learn::kNumericsVersion);
 }
 
 void Agent::AddDeviceMetrics(MetricBatch* batch) {
@@ -255,19 +123,25 @@ void Agent::AddDeviceMetrics(MetricBatch* batch) {
   batch->Add(MetricId::kBacklogOldestAgeSeconds, std::max(age, 0.0));
 }
 
-void Agent::SendMetrics() {
+/// What was lost is told when there is a connection again: told before, it would be lost with the rest.
+void Agent::ReportDrops(int64_t now_ns) {
+  if (!at_.transport.connected()) return;
+  const telemetry::OutboxCounters outbox = at_.outbox.counters();
+  const uint64_t lost = outbox.dropped + outbox.refused;
+  uint64_t left_out = 0;
+  if (lost <= drops_told_ || !drop_limit_.Spend(now_ns, &left_out)) return;
+  const uint64_t count = lost - drops_told_;
+  drops_told_ = lost;
+  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::Drop, .count = count}, {});
+}
+
+void Agent::SendMetrics(int64_t now_ns) {
   const int64_t wall_ns = at_.clock.WallNs();
-  MetricBatch of_device(wall_ns);
-  AddDeviceMetrics(&of_device);
-  at_.reporter.Send(of_device.readings(), {});
-  const update::UpdateStatus status = at_.updater.Status();
-  // Progress of a transfer or a trial is worth telling between its steps.
-  update_due_ = update_due_ || status.state == schema::UpdateState::Transferring ||
-                status.state == schema::UpdateState::Trial;
-  MetricBatch of_model(wall_ns);
-  AddChampionMetrics(&of_model);
-  AddUpdateMetrics(status, &of_model);
-  at_.reporter.Send(of_model.readings(), config_.model);
+  ReportDrops(now_ns);
+  MetricBatch batch(wall_ns);
+  AddDeviceMetrics(&batch);
+  at_.reporter.Send(batch.readings(), {});
+  for (ModelRunner* model : models_) model->SendMetrics(wall_ns);
 }
 
 }  // namespace dipper::runtime

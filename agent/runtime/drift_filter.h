@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "agent/runtime/event_limit.h"
+
 namespace dipper::runtime {
 
 /// What the detectors watch: the model's losses and scores, or the features that come in.
@@ -15,8 +17,8 @@ enum class DriftSource : uint8_t { kModel = 0, kFeatures = 1 };
 
 class DriftFilter {
  public:
-  static constexpr uint32_t kBurst = 8;
-  static constexpr int64_t kRefillNs = 60'000'000'000;
+  static constexpr uint32_t kBurst = EventLimit::kBurst;
+  static constexpr int64_t kRefillNs = EventLimit::kRefillNs;
 
   enum class Answer : uint8_t { kNothing = 0, kWarning = 1, kAlarm = 2 };
 
@@ -44,34 +46,8 @@ class DriftFilter {
  private:
   static constexpr int32_t kNoZone = -1;
 
-  /// What may be told of one kind.
-  struct Kind {
-    uint32_t left = kBurst;
-    int64_t refilled_ns = 0;
-    uint64_t left_out = 0;
-
-    bool Spend(int64_t now_ns, uint64_t* out) {
-      const int64_t earned = (now_ns - refilled_ns) / kRefillNs;
-      if (earned >= int64_t{kBurst} - left) {
-        left = kBurst;
-        refilled_ns = now_ns;
-      } else {
-        left += static_cast<uint32_t>(earned);
-        refilled_ns += earned * kRefillNs;
-      }
-      if (left == 0) {
-        ++left_out;
-        return false;
-      }
-      --left;
-      *out = left_out;
-      left_out = 0;
-      return true;
-    }
-  };
-
   std::array<int32_t, 2> zones_{kNoZone, kNoZone};
-  std::array<Kind, 2> kinds_{};
+  std::array<EventLimit, 2> kinds_{};  // warnings, alarms
 };
 
 }  // namespace dipper::runtime

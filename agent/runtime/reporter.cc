@@ -23,7 +23,7 @@ telemetry::Envelope Reporter::MakeEnvelope(std::string_view model, bool counted)
           .model = model};
 }
 
-void Reporter::Send(telemetry::Event event, std::string_view model) {
+void Reporter::Send(telemetry::Event event, std::string_view model, uint8_t place) {
   event.envelope = MakeEnvelope(model, true);
   const auto encoded = telemetry::Encode(event, buffer_);
   if (!encoded.ok()) {
@@ -36,7 +36,7 @@ void Reporter::Send(telemetry::Event event, std::string_view model) {
   entry.time_ns = event.envelope.time_ns;
   entry.kind = static_cast<uint16_t>(event.kind);
   entry.reason = static_cast<uint16_t>(event.reason);
-  entry.model = model.empty() ? 0xFF : 0;
+  entry.model = model.empty() ? uint8_t{0xFF} : place;
   if (encoded->size() <= store::kMaxEventPayload) entry.payload = *encoded;
   if (!log_.Append(entry).ok()) ++encode_failures_;
   if (!Ok(outbox_.Send(*encoded))) return;  // counted by the outbox as dropped
@@ -75,20 +75,29 @@ bool Reporter::SendNow(telemetry::Prediction prediction, std::string_view model)
   return Deliver(telemetry::Encode(prediction, buffer_), telemetry::Qos::kAtMostOnce, false);
 }
 
+telemetry::Birth Reporter::MakeBirth(std::span<const telemetry::ModelInfo> models,
+                                     uint32_t numerics_version) {
+  return {.envelope = MakeEnvelope({}, false),
+          .device = identity_.device_id.view(),
+          .fleet = config_.fleet,
+          .groups = config_.groups,
+          .hardware = identity_.hardware.view(),
+          .system = config_.system,
+          .agent_version = config_.agent_version,
+          .numerics_version = numerics_version,
+          .models = models,
+          .interval_ms = config_.interval_ms,
+          .max_message_bytes = config_.max_message_bytes,
+          .backlog_bytes = config_.backlog_bytes};
+}
+
+bool Reporter::BirthFits(std::span<const telemetry::ModelInfo> models) {
+  return telemetry::EncodedBound(MakeBirth(models, 0)) <= buffer_.size();
+}
+
 bool Reporter::SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version) {
-  const telemetry::Birth birth{.envelope = MakeEnvelope({}, false),
-                               .device = identity_.device_id.view(),
-                               .fleet = config_.fleet,
-                               .groups = config_.groups,
-                               .hardware = identity_.hardware.view(),
-                               .system = config_.system,
-                               .agent_version = config_.agent_version,
-                               .numerics_version = numerics_version,
-                               .models = models,
-                               .interval_ms = config_.interval_ms,
-                               .max_message_bytes = config_.max_message_bytes,
-                               .backlog_bytes = config_.backlog_bytes};
-  return Deliver(telemetry::Encode(birth, buffer_), telemetry::Qos::kAtLeastOnce, true);
+  return Deliver(telemetry::Encode(MakeBirth(models, numerics_version), buffer_),
+                 telemetry::Qos::kAtLeastOnce, true);
 }
 
 bool Reporter::SendOnline(bool online) {

@@ -35,7 +35,9 @@ class Reporter {
   telemetry::Envelope MakeEnvelope(std::string_view model, bool counted);
 
   /// Writes the event to the log and hands it to the outbox. Its envelope is filled here.
-  void Send(telemetry::Event event, std::string_view model);
+  /// @param model  Empty: the device.
+  /// @param place  Of the model in boot, for the log.
+  void Send(telemetry::Event event, std::string_view model, uint8_t place = 0);
   /// Hands a batch of metrics to the outbox. Does nothing for an empty one.
   void Send(std::span<const telemetry::MetricValue> values, std::string_view model);
   /// Retained or answering messages. False: not now (no connection, window full); send again later.
@@ -43,11 +45,14 @@ class Reporter {
   bool SendNow(telemetry::CommandResponse response, std::string_view model);
   bool SendNow(telemetry::Prediction prediction, std::string_view model);
   bool SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
+  /// Whether a birth of these models can be encoded: many features with long names may be too much.
+  bool BirthFits(std::span<const telemetry::ModelInfo> models);
   bool SendOnline(bool online);
 
   uint64_t encode_failures() const { return encode_failures_; }
 
  private:
+  telemetry::Birth MakeBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
   bool Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain);
 
   ReporterConfig config_;

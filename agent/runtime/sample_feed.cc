@@ -11,6 +11,7 @@ void SampleFeed::Bind(Lane* lane, const FeedModel& to) {
   if (lane->at.model == to.model && lane->at.package == to.package) return;
   lane->at = to;
   lane->decoder.reset();
+  lane->json.reset();
   lane->bound = false;
   if (to.model == nullptr) return;
   lane->decoder.emplace(to.spec->table(), std::string_view{}, truth_);
@@ -24,32 +25,67 @@ void SampleFeed::SetModels(const FeedModel& champion, const FeedModel& challenge
   Bind(&challenger_, challenger);
 }
 
-bool SampleFeed::Decode(Lane* lane, const hal::Record& record, stream::DecodedSample* sample) {
+bool SampleFeed::Decode(Lane* lane, const hal::Record& record, Decoded* to) {
+  if (lane->at.model == nullptr) return false;
   const std::span<float> values(lane->values.data(), lane->decoder->feature_count());
-  if (record.encoding == hal::RecordEncoding::kFloats) {
-    return Ok(lane->decoder->DecodeFloats(record.payload, values, sample));
+  to->id = record.sequence;
+  to->time_ns = record.time_ns;
+  switch (record.encoding) {
+    case hal::RecordEncoding::kJson:
+      return DecodeJson(lane, base::AsText(record.payload), values, to);
+    case hal::RecordEncoding::kFloats:
+      return lane->bound && Ok(lane->decoder->DecodeFloats(record.payload, values, &to->sample));
+    case hal::RecordEncoding::kCsvLine:
+      return lane->bound && Ok(lane->decoder->DecodeLine(base::AsText(record.payload), values, &to->sample));
   }
-  return Ok(lane->decoder->DecodeLine(base::AsText(record.payload), values, sample));
+  return false;
 }
 
-void SampleFeed::Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample,
-                     hal::Clock* timer, FeedAnswer* answer) {
+bool SampleFeed::DecodeJson(Lane* lane, std::string_view text, std::span<float> values, Decoded* to) {
+  if (!lane->json) {
+    lane->json.emplace(lane->at.spec->table());
+    // A truth column that this model has as a feature is its input; it then has no truth.
+    if (!Ok(lane->json->Bind({.truth = truth_}))) (void)lane->json->Bind({});
+  }
+  stream::JsonSample sample;
+  if (!Ok(lane->json->DecodeSample(text, values, &sample))) return false;
+  // An id and not one feature: a label that comes on its own, if it is one.
+  stream::JsonLabel label;
+  to->is_label = sample.has_id && sample.missing_cells == lane->json->feature_count() &&
+                 Ok(lane->json->DecodeLabel(text, &label));
+  if (to->is_label) {
+    to->sample.label = label.label;
+    to->id = label.id;
+    to->weight = label.weight;
+    return true;
+  }
+  to->sample = sample;
+  if (sample.has_id) to->id = sample.id;
+  if (sample.has_time) to->time_ns = sample.time_ns;
+  return true;
+}
+
+void SampleFeed::Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, FeedAnswer* answer) {
   learn::Model& model = *lane->at.model;
   const std::span<const float> values(lane->values.data(), lane->decoder->feature_count());
   const int64_t before_ns = timer != nullptr ? timer->MonotonicNs() : 0;
-  marker_.Enter(lane->at.package);
-  answer->observed = Ok(model.Observe(record.sequence, record.time_ns, values, &answer->output));
-  if (answer->observed && answer->output.outcome.valid) {
-    answer->learned = true;
-    answer->outcome = answer->output.outcome;
+  marker_.Enter(number_, lane->at.package);
+  if (!decoded.is_label) {
+    answer->observed = Ok(model.Observe(decoded.id, decoded.time_ns, values, &answer->output));
+    if (answer->observed && answer->output.outcome.valid) {
+      answer->learned = true;
+      answer->outcome = answer->output.outcome;
+    }
   }
   // A forecast's labels come by themselves, inside Observe.
   const bool takes_labels = lane->at.spec->target_kind() != schema::TargetKind::FeatureAhead;
-  if (answer->observed && takes_labels && sample.label.state == stream::LabelState::kPresent) {
-    answer->learned = Ok(model.Learn(record.sequence, sample.label.value, 1.0, &answer->outcome));
+  if ((answer->observed || decoded.is_label) && takes_labels &&
+      decoded.sample.label.state == stream::LabelState::kPresent) {
+    answer->learned =
+        Ok(model.Learn(decoded.id, decoded.sample.label.value, decoded.weight, &answer->outcome));
   }
   marker_.Leave();
-  if (timer != nullptr) answer->took_ns = timer->MonotonicNs() - before_ns;
+  if (timer != nullptr && !decoded.is_label) answer->took_ns = timer->MonotonicNs() - before_ns;
 }
 
 Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result, hal::Clock* timer) {
@@ -74,18 +110,18 @@ Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result, hal::
   }
   result->id = record.sequence;
   for (Lane* lane : {&champion_, &challenger_}) {
-    if (!lane->bound) continue;
-    stream::DecodedSample sample;
-    if (!Decode(lane, record, &sample)) continue;
-    result->is_sample = true;
-    if (sample.label.state == stream::LabelState::kUnknown) ++counters_.unusable_labels;
-    if (sample.truth.state == stream::LabelState::kPresent) {
+    Decoded decoded;
+    if (!Decode(lane, record, &decoded)) continue;
+    result->id = decoded.id;
+    (decoded.is_label ? result->is_label : result->is_sample) = true;
+    if (decoded.sample.label.state == stream::LabelState::kUnknown) ++counters_.unusable_labels;
+    if (decoded.sample.truth.state == stream::LabelState::kPresent) {
       result->has_truth = true;
-      result->truth = sample.truth.value != 0;
+      result->truth = decoded.sample.truth.value != 0;
     }
-    Run(lane, record, sample, timer, lane == &champion_ ? &result->champion : &result->challenger);
+    Run(lane, decoded, timer, lane == &champion_ ? &result->champion : &result->challenger);
   }
-  ++(result->is_sample ? counters_.samples : counters_.skipped);
+  if (!result->is_label) ++(result->is_sample ? counters_.samples : counters_.skipped);
   return Status::kOk;
 }
 

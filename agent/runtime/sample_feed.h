@@ -1,6 +1,6 @@
 // SampleFeed: takes records from a source to the champion and the challenger. Both see the same samples and
 // labels in the same order; what they answered goes back to the caller for the gate, alarms and telemetry.
-// Not thread-safe. No heap after construction.
+// Not thread-safe. No heap after construction, but for records of JSON: their decoder allocates.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include "agent/learn/image/model.h"
 #include "agent/runtime/run_marker.h"
 #include "agent/stream/decoder.h"
+#include "agent/stream/json.h"
 #include "hal/api/clock.h"
 #include "hal/api/sample_source.h"
 
@@ -35,7 +36,8 @@ struct FeedAnswer {
 
 struct FeedResult {
   bool is_sample = false;  ///< The record was a usable sample.
-  uint64_t id = 0;
+  bool is_label = false;   ///< It was a label that came on its own, usable or not.
+  uint64_t id = 0;         ///< The record's own, or its place in the source.
   FeedAnswer champion;
   FeedAnswer challenger;
   bool has_truth = false;
@@ -52,8 +54,10 @@ class SampleFeed {
  public:
   static constexpr size_t kMaxHeaderBytes = 16 * 1024;
 
-  /// @param truth  Name of the truth column, "" for none; must outlive this.
-  SampleFeed(std::string_view truth, RunMarker& marker) : truth_(truth), marker_(marker) {}
+  /// @param truth   Name of the truth column, "" for none; must outlive this.
+  /// @param number  Of the model, for the marker.
+  SampleFeed(std::string_view truth, uint32_t number, RunMarker& marker)
+      : truth_(truth), number_(number), marker_(marker) {}
 
   /// Which models run from now on. Cheap when nothing changed; otherwise their columns are matched anew.
   void SetModels(const FeedModel& champion, const FeedModel& challenger);
@@ -65,21 +69,33 @@ class SampleFeed {
   base::Status OnRecord(const hal::Record& record, FeedResult* result, hal::Clock* timer = nullptr);
 
   const FeedCounters& counters() const { return counters_; }
+  const FeedModel& champion() const { return champion_.at; }
 
  private:
   struct Lane {
     FeedModel at;
     std::optional<stream::SampleDecoder> decoder;
+    std::optional<stream::JsonDecoder> json;  ///< Made when the first such record comes.
     std::array<float, learn::kMaxFeatures> values{};
     bool bound = false;
   };
 
+  /// A record as one model understands it.
+  struct Decoded {
+    stream::DecodedSample sample;
+    bool is_label = false;
+    uint64_t id = 0;
+    int64_t time_ns = 0;
+    double weight = 1;
+  };
+
   void Bind(Lane* lane, const FeedModel& to);
-  bool Decode(Lane* lane, const hal::Record& record, stream::DecodedSample* sample);
-  void Run(Lane* lane, const hal::Record& record, const stream::DecodedSample& sample, hal::Clock* timer,
-           FeedAnswer* answer);
+  bool Decode(Lane* lane, const hal::Record& record, Decoded* to);
+  bool DecodeJson(Lane* lane, std::string_view text, std::span<float> values, Decoded* to);
+  void Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, FeedAnswer* answer);
 
   std::string_view truth_;
+  uint32_t number_;
   RunMarker& marker_;
   std::array<uint8_t, kMaxHeaderBytes> header_{};
   size_t header_bytes_ = 0;

@@ -42,8 +42,8 @@ base::Result<Backlog::Entry> Backlog::ReadHeader(uint64_t sector) {
   entry.length = reader.Get<uint32_t>();
   entry.payload_crc = reader.Get<uint32_t>();
   entry.kind = reader.Get<uint16_t>();
-  const bool good = entry.sequence != 0 && entry.length != 0 && entry.length <= kMaxBacklogEntryBytes &&
-                    sector + SectorsFor(entry.length) <= sectors_;
+  const bool good = entry.sequence != 0 && entry.sequence <= kMaxSequence && entry.length != 0 &&
+                    entry.length <= kMaxBacklogEntryBytes && sector + SectorsFor(entry.length) <= sectors_;
   if (!good) return Status::kDataLoss;
   return entry;
 }
@@ -69,11 +69,15 @@ Status Backlog::Open() {
   const Status status = position_.Load(scratch_);
   if (!base::Ok(status) && status != Status::kNotFound) return status;
   first_ = next_ = 1;
-  if (base::Ok(status)) {
+  if (base::Ok(status) && base::Load<uint32_t>(scratch_.data() + 8) >= kPositionBytes) {
     base::ByteReader reader(base::ByteView(scratch_).subspan(kPagedHeadBytes));
-    first_ = std::max<uint64_t>(reader.Get<uint64_t>(), 1);
-    next_ = std::max(reader.Get<uint64_t>(), first_);
-    dropped_ = reader.Get<uint64_t>();
+    const auto first = reader.Get<uint64_t>();
+    const auto next = reader.Get<uint64_t>();
+    if (first <= kMaxSequence && next <= kMaxSequence) {
+      first_ = std::max<uint64_t>(first, 1);
+      next_ = std::max(next, first_);
+      dropped_ = reader.Get<uint64_t>();
+    }
   }
   Entry last;
   for (uint64_t sector = 0; sector < sectors_; ++sector) {

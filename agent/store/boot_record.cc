@@ -81,7 +81,7 @@ void EncodeBootRecord(const BootRecord& record, base::MutableBytes out) {
   writer.Put(record.own_failures);
   writer.Put(record.unexplained_starts);
   writer.Put(record.rung);
-  writer.Put(uint8_t{0});
+  writer.Put(static_cast<uint8_t>(record.reset_pending ? 1 : 0));
   writer.PutDigest(record.lkg_digest);
   writer.PutDigest(record.trial_digest);
   PutVersion(writer, record.lkg_version);
@@ -106,7 +106,7 @@ base::Result<BootRecord> DecodeBootRecord(base::ByteView bytes) {
   record.own_failures = reader.Get<uint8_t>();
   record.unexplained_starts = reader.Get<uint8_t>();
   record.rung = reader.Get<Rung>();
-  reader.Get<uint8_t>();
+  record.reset_pending = (reader.Get<uint8_t>() & 1) != 0;
   record.lkg_digest = reader.GetDigest();
   record.trial_digest = reader.GetDigest();
   record.lkg_version = GetVersion(reader);

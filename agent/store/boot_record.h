@@ -51,6 +51,7 @@ struct BootRecord {
   uint8_t own_failures = 0;
   uint8_t unexplained_starts = 0;
   Rung rung = Rung::kNewestCheckpoint;
+  bool reset_pending = false;  ///< A factory reset has begun: the slots are yet to be erased.
   std::array<DeniedEntry, kDeniedCapacity> denied{};  ///< Oldest first; the oldest makes room.
 
   bool HasTrial() const { return trial_slot != SlotId::kNone; }

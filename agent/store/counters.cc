@@ -3,13 +3,17 @@
 
 #include <algorithm>
 
+#include "agent/store/mutation.h"
+
 namespace dipper::store {
 
 using base::Status;
 
 namespace {
 constexpr uint32_t kModelBytes = 8 + 32 + 4 + 32 + 4 + 4 + kMaxTransferBlocks / 8;
-constexpr uint32_t kLength = kPagedHeadBytes + 8 + 8 + 4 + kMaxModels * kModelBytes;
+constexpr uint32_t kUnnamedLength = kPagedHeadBytes + 8 + 8 + 4 + kMaxModels * kModelBytes;
+// Names came later, behind everything else: an agent that does not know them reads the rest.
+constexpr uint32_t kLength = kUnnamedLength + kMaxModels * static_cast<uint32_t>(kMaxModelNameBytes);
 static_assert(kLength <= kCountersPageBytes);
 }  // namespace
 
@@ -21,7 +25,12 @@ Status Counters::Load() {
   state_ = {};
   command_begun_here_ = false;
   const Status status = pages_.Load(page_);
-  if (base::Ok(status)) DIPPER_RETURN_IF_ERROR(Decode(page_));
+  // A good CRC around values that no agent writes: absent, like any damaged page, and the other copy counts.
+  if (base::Ok(status) && !base::Ok(Decode(page_))) {
+    if (base::Ok(pages_.ReadCopy(1 - pages_.current(), page_)) && base::Ok(Decode(page_))) {
+      pages_.SwapCurrent();
+    }
+  }
   if (!base::Ok(status) && status != Status::kNotFound) return status;
   loaded_ = true;
   return Status::kOk;
@@ -48,10 +57,17 @@ void Counters::Encode(base::MutableBytes page) const {
     writer.Put(model.transfer.block_count);
     writer.PutBytes(model.transfer.bitmap);
   }
+  for (const ModelState& model : state_.models) {
+    std::array<uint8_t, kMaxModelNameBytes> name{};
+    std::ranges::copy(model.name.view(), name.begin());
+    writer.PutBytes(name);
+  }
   DIPPER_CHECK(!writer.overflow() && writer.position() + kPagedHeadBytes == kLength);
 }
 
 Status Counters::Decode(base::ByteView page) {
+  // What lies behind a shorter page is covered by no CRC.
+  if (base::Load<uint32_t>(page.data() + 8) < kUnnamedLength) return Status::kDataLoss;
   base::ByteReader reader(page.subspan(kPagedHeadBytes));
   State state;
   state.trusted_time_s = reader.Get<uint64_t>();
@@ -75,6 +91,14 @@ Status Counters::Decode(base::ByteView page) {
     good = good && model.offer.state <= schema::UpdateState::MAX &&
            model.transfer.block_count <= kMaxTransferBlocks;
   }
+  const bool named = base::Load<uint32_t>(page.data() + 8) >= kLength;
+  for (ModelState& model : state.models) {
+    if (!named) break;
+    std::array<uint8_t, kMaxModelNameBytes> name{};
+    reader.GetBytes(name);
+    const auto end = std::ranges::find(name, uint8_t{0});
+    model.name.AssignTruncated(base::AsText(base::ByteView(name.begin(), end)));
+  }
   if (!good || reader.overflow()) return Status::kDataLoss;
   state_ = state;
   return Status::kOk;
@@ -85,7 +109,8 @@ Status Counters::Store(const State& next) {
   const State former = state_;
   state_ = next;
   Encode(page_);
-  const Status status = pages_.WriteOther(page_, kLength);
+  if (Mutated(Mutation::kCountersSameCopy)) pages_.SwapCurrent();
+  const Status status = pages_.WriteOther(page_, kLength, !Mutated(Mutation::kCountersNotSynced));
   if (!base::Ok(status)) state_ = former;
   return status;
 }
@@ -103,7 +128,8 @@ Status Counters::SetOffer(uint32_t model, const OfferState& offer) {
   const OfferState& stored = state_.models[model].offer;
   if (offer == stored) return Status::kOk;
   const bool same = offer.number == stored.number && offer.digest == stored.digest;
-  if (offer.number <= stored.number && !same) return Status::kPermissionDenied;
+  const bool lower = offer.number <= stored.number && !Mutated(Mutation::kNumbersMayFall);
+  if (lower && !same) return Status::kPermissionDenied;
   State next = state_;
   next.models[model].offer = offer;
   return Store(next);
@@ -117,6 +143,16 @@ Status Counters::SetTransfer(uint32_t model, const TransferState& transfer) {
   return Store(next);
 }
 
+Status Counters::SetName(uint32_t model, std::string_view name) {
+  DIPPER_CHECK(model < kMaxModels && name.size() <= kMaxModelNameBytes);
+  if (name == state_.models[model].name.view()) return Status::kOk;
+  State next = state_;
+  // A place without a name may hold what an agent without names has written for this very model.
+  if (!next.models[model].name.empty()) next.models[model] = {};
+  next.models[model].name.AssignTruncated(name);
+  return Store(next);
+}
+
 CommandLookup Counters::LookUpCommand(uint64_t number) const {
   if (number > state_.command.number) return CommandLookup::kNew;
   if (number < state_.command.number) return CommandLookup::kOld;
@@ -125,7 +161,8 @@ CommandLookup Counters::LookUpCommand(uint64_t number) const {
 }
 
 Status Counters::BeginCommand(uint64_t number) {
-  if (number <= state_.command.number) return Status::kPermissionDenied;
+  if (number <= state_.command.number && !Mutated(Mutation::kNumbersMayFall))
+    return Status::kPermissionDenied;
   State next = state_;
   next.command = {number, CommandState::kStarted, 0};
   DIPPER_RETURN_IF_ERROR(Store(next));
@@ -144,7 +181,14 @@ Status Counters::FinishCommand(uint64_t number, uint16_t result) {
 }
 
 Status Counters::RaiseTrustedTime(uint64_t seconds) {
-  if (seconds <= state_.trusted_time_s) return Status::kOk;
+  if (seconds <= state_.trusted_time_s && !Mutated(Mutation::kNumbersMayFall)) return Status::kOk;
+  State next = state_;
+  next.trusted_time_s = seconds;
+  return Store(next);
+}
+
+Status Counters::RebaseTrustedTime(uint64_t seconds) {
+  if (seconds == state_.trusted_time_s) return Status::kOk;
   State next = state_;
   next.trusted_time_s = seconds;
   return Store(next);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "agent/base/bytes.h"
+#include "agent/base/fixed.h"
 #include "agent/base/status.h"
 #include "agent/schema/update_generated.h"
 #include "agent/store/boot_layout.h"
@@ -15,6 +16,7 @@
 
 namespace dipper::store {
 
+inline constexpr size_t kMaxModelNameBytes = 64;
 inline constexpr uint32_t kMaxTransferBlocks = 4096;  ///< 64 MiB of image.
 
 /// Blocks of `digest` that are durable in `slot`.
@@ -80,6 +82,12 @@ class Counters {
   base::Status SetTransfer(uint32_t model, const TransferState& transfer);
   base::Status ClearTransfer(uint32_t model) { return SetTransfer(model, TransferState{}); }
 
+  /// Whose record, offers and transfer are at this place; empty: nobody's yet, or written by an agent that
+  /// had one model and no names (model_places.h).
+  std::string_view name(uint32_t model) const { return state_.models[model].name.view(); }
+  /// Gives the place to a model; what another one left there is forgotten. At most 64 bytes.
+  base::Status SetName(uint32_t model, std::string_view name);
+
   const CommandRecord& command() const { return state_.command; }
   CommandLookup LookUpCommand(uint64_t number) const;
   /// Stores the number before the command is acted on. kPermissionDenied: not above the stored one.
@@ -91,11 +99,14 @@ class Counters {
   uint64_t trusted_time_s() const { return state_.trusted_time_s; }
   /// Only forwards; an earlier time is kOk and changes nothing.
   base::Status RaiseTrustedTime(uint64_t seconds);
+  /// Also backwards: for a verified root that raises a role's epoch, when a thief may have signed the time.
+  base::Status RebaseTrustedTime(uint64_t seconds);
 
  private:
   struct ModelState {
     OfferState offer;
     TransferState transfer;
+    base::FixedString<kMaxModelNameBytes> name;
   };
   struct State {
     uint64_t trusted_time_s = 0;

@@ -56,8 +56,8 @@ Status EventLog::Open() {
     if (!base::Ok(ReadRetrying(data_, begin_ + place * stride_, bytes))) continue;
     const auto decoded = DecodeEvent(bytes);
     if (!decoded.ok() && decoded.status() == Status::kUnimplemented) return Status::kUnimplemented;
-    if (!decoded.ok() || decoded->event.sequence % capacity_ != place || decoded->event.sequence <= newest_)
-      continue;
+    if (!decoded.ok() || decoded->event.sequence > kMaxSequence) continue;
+    if (decoded->event.sequence % capacity_ != place || decoded->event.sequence <= newest_) continue;
     newest_ = decoded->event.sequence;
     newest_digest_ = base::Sha256Of(bytes.first(kPayloadOffset + decoded->event.payload.size()));
   }

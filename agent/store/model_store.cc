@@ -5,6 +5,7 @@
 
 #include "agent/base/crc32c.h"
 #include "agent/base/sha256.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 
@@ -13,15 +14,6 @@ using base::Status;
 ModelStore::ModelStore(const ModelStoreConfig& config, SlotVerifier& verifier)
     : config_(config), verifier_(verifier) {
   DIPPER_CHECK(config.boot != nullptr && config.slot_a != nullptr && config.slot_b != nullptr);
-}
-
-bool ModelStore::Mutated(Mutation mutation) const {
-#if defined(DIPPER_TEST_FAULTS)
-  return mutation_ == mutation;
-#else
-  static_cast<void>(mutation);
-  return false;
-#endif
 }
 
 Slot* ModelStore::SlotOf(SlotId id) {
@@ -70,19 +62,19 @@ Status ModelStore::LoadRecords(bool* found) {
 }
 
 /// Rule 1: only ever the other copy, one write, barrier, read back.
-Status ModelStore::WriteRecord(BootRecord next) {
+Status ModelStore::WriteRecord(BootRecord next, bool sync) {
   if (Mutated(Mutation::kWriteSameCopy)) records_.SwapCurrent();
   next.sequence = records_.sequence() + 1;
   std::fill(page_.begin(), page_.end(), uint8_t{0});
   EncodeBootRecord(next, base::MutableBytes(page_).first(kBootRecordBytes));
-  const bool sync = !Mutated(Mutation::kRunBeforeTryIsDurable);
-  DIPPER_RETURN_IF_ERROR(records_.WriteOther(page_, kBootRecordBytes, sync));
+  const bool barrier = sync && !Mutated(Mutation::kRecordNotSynced);
+  DIPPER_RETURN_IF_ERROR(records_.WriteOther(page_, kBootRecordBytes, barrier));
   record_ = next;
   return Status::kOk;
 }
 
-/// Both copies valid and agreeing on LKG and denied ring. The media are asked, not the memory: a copy can be
-/// lost at rest while the agent runs, and then the lost one is written, never the one that is left.
+/// Both copies valid and agreeing on LKG, rung and denied ring. The media are asked, not the memory: a copy
+/// can be lost at rest while the agent runs, and then the lost one is written, never the one that is left.
 Status ModelStore::EnsureDuplicated() {
   BootRecord copy;
   if (!base::Ok(ReadRecord(records_.current(), &copy)) || copy != record_) {
@@ -90,11 +82,13 @@ Status ModelStore::EnsureDuplicated() {
     DIPPER_RETURN_IF_ERROR(WriteRecord(record_));
   }
   const bool valid = base::Ok(ReadRecord(1 - records_.current(), &copy));
-  if (valid && copy.lkg_slot == record_.lkg_slot && copy.lkg_digest == record_.lkg_digest &&
-      copy.denied == record_.denied) {
-    return Status::kOk;
-  }
-  return WriteRecord(record_);
+  const bool same_lkg = (copy.lkg_slot == record_.lkg_slot && copy.lkg_digest == record_.lkg_digest &&
+                         copy.reset_pending == record_.reset_pending) ||
+                        Mutated(Mutation::kDuplicateIgnoresLkg);
+  const bool same_rung = copy.rung == record_.rung || Mutated(Mutation::kRungNotDuplicated);
+  const bool same_denied = copy.denied == record_.denied || Mutated(Mutation::kDuplicateIgnoresDenied);
+  if (valid && same_lkg && same_rung && same_denied) return Status::kOk;
+  return WriteRecord(record_, !Mutated(Mutation::kDuplicateNotSynced));
 }
 
 /// The LKG's mark exists, names its package and is the newest of all marks.
@@ -104,9 +98,10 @@ Status ModelStore::CompleteMark() {
   if (slot == nullptr) return Status::kOk;
   const uint64_t other = MarkSequence(lkg == SlotId::kA ? SlotId::kB : SlotId::kA);
   const auto mark = slot->NewestMark();
-  if (mark.ok() && mark->digest == record_.lkg_digest && mark->sequence > other) return Status::kOk;
+  const bool newest = mark.ok() && (mark->sequence > other || Mutated(Mutation::kMarkNeedNotBeNewest));
+  if (newest && mark->digest == record_.lkg_digest) return Status::kOk;
   const uint64_t highest = std::max(other, mark.ok() ? mark->sequence : 0);
-  if (record_.sequence <= highest) {
+  if (record_.sequence <= highest && !Mutated(Mutation::kSequenceNotRaised)) {
     records_.RaiseSequence(highest);
     DIPPER_RETURN_IF_ERROR(WriteRecord(record_));
   }
@@ -114,10 +109,9 @@ Status ModelStore::CompleteMark() {
 }
 
 /// What must be durable before a new LKG is reported or the former one's slot is touched.
-Status ModelStore::FinishLkg() {
-  if (Mutated(Mutation::kConfirmWithoutDuplicate)) return Status::kOk;
-  DIPPER_RETURN_IF_ERROR(EnsureDuplicated());
-  if (!Mutated(Mutation::kConfirmWithoutMark)) DIPPER_RETURN_IF_ERROR(CompleteMark());
+Status ModelStore::FinishLkg(bool duplicate, bool mark) {
+  if (duplicate) DIPPER_RETURN_IF_ERROR(EnsureDuplicated());
+  if (mark) DIPPER_RETURN_IF_ERROR(CompleteMark());
   unfinished_ = Unfinished::kNothing;
   return Status::kOk;
 }
@@ -125,11 +119,14 @@ Status ModelStore::FinishLkg() {
 Status ModelStore::HealthyMark() {
   if (!started_) return Status::kFailedPrecondition;
   BootRecord next = record_;
-  next.own_failures = 0;
-  next.unexplained_starts = 0;
+  if (!Mutated(Mutation::kHealthKeepsCounts)) {
+    next.own_failures = 0;
+    next.unexplained_starts = 0;
+  }
   if (Mutated(Mutation::kHealthResetsRung) && next.lkg_slot != SlotId::kNone)
     next.rung = Rung::kNewestCheckpoint;
-  const bool returned = next.HasTrial() && trial_running_ && !try_returned_;
+  const bool returned =
+      next.HasTrial() && trial_running_ && (!try_returned_ || Mutated(Mutation::kGiveBackTwice));
   if (returned) GiveBack(&next);
   if (next != record_) DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   try_returned_ = try_returned_ || returned;
@@ -144,8 +141,10 @@ void ModelStore::HealthyPeriod() { checkpoint_due_ = {true, true}; }
 Status ModelStore::PlannedStop() {
   if (!started_) return Status::kFailedPrecondition;
   BootRecord next = record_;
-  if (start_counted_ && next.unexplained_starts > 0) --next.unexplained_starts;
-  const bool returned = next.HasTrial() && trial_running_ && !try_returned_;
+  const bool take_back = start_counted_ && !Mutated(Mutation::kPlannedStopCounts);
+  if (take_back && next.unexplained_starts > 0) --next.unexplained_starts;
+  const bool returned =
+      next.HasTrial() && trial_running_ && (!try_returned_ || Mutated(Mutation::kGiveBackTwice));
   if (returned) GiveBack(&next);
   if (next != record_) DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   try_returned_ = try_returned_ || returned;
@@ -161,6 +160,8 @@ uint32_t AreaToReplace(const CheckpointScan& scan, bool failed_newest) {
   for (uint32_t area = 0; area < 2; ++area) {
     if (!scan.valid[area]) return area;
   }
+  if (Mutated(Mutation::kCheckpointReplacesOlder)) failed_newest = false;
+  if (Mutated(Mutation::kCheckpointOverNewest)) failed_newest = true;
   return failed_newest ? scan.Newest() : scan.Oldest();
 }
 
@@ -193,12 +194,18 @@ Status ModelStore::WriteCheckpoint(SlotId slot, uint64_t samples, base::ByteView
   info.gate_crc = base::Crc32c(gate_state);
   const bool failed_newest =
       champion && (record_.rung == Rung::kOlderCheckpoint || record_.rung == Rung::kPackageImage);
+  if (Mutated(Mutation::kRungResetFirst) && failed_newest) {
+    BootRecord early = record_;
+    early.rung = Rung::kNewestCheckpoint;
+    DIPPER_RETURN_IF_ERROR(WriteRecord(early));
+  }
   DIPPER_RETURN_IF_ERROR(to.WriteCheckpoint(AreaToReplace(scan, failed_newest), info, image, gate_state));
-  checkpoint_due_[static_cast<size_t>(slot)] = false;
-  if (champion && record_.rung != Rung::kNewestCheckpoint) {
+  if (!Mutated(Mutation::kCheckpointWaitFromStart)) checkpoint_due_[static_cast<size_t>(slot)] = false;
+  if (champion && record_.rung != Rung::kNewestCheckpoint && !Mutated(Mutation::kRungStays)) {
     BootRecord next = record_;
     next.rung = Rung::kNewestCheckpoint;
     DIPPER_RETURN_IF_ERROR(WriteRecord(next));
+    return EnsureDuplicated();
   }
   return Status::kOk;
 }

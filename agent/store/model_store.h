@@ -13,7 +13,6 @@
 #include "agent/schema/update_generated.h"
 #include "agent/store/boot_layout.h"
 #include "agent/store/boot_record.h"
-#include "agent/store/mutation.h"
 #include "agent/store/page.h"
 #include "agent/store/slot.h"
 #include "agent/store/slot_verifier.h"
@@ -128,12 +127,14 @@ class ModelStore {
   base::Status ReadPackage(SlotId slot, uint64_t offset, base::MutableBytes to);
   const BootRecord& record() const { return record_; }
 
-#if defined(DIPPER_TEST_FAULTS)
-  void SetMutationForTest(Mutation mutation) { mutation_ = mutation; }
-#endif
+  /// Back to the factory model, or to none on a device without one. What was installed and learned is erased;
+  /// floor, denied digests and trust state stay. Durable before anything is erased, and Start finishes what a
+  /// cut interrupts. kOk with Reason::None: done. RefusedDenied, RefusedFloor: the factory model may not
+  /// serve; NoPrevious: its bytes are bad; nothing has changed. A failed status as in Undo.
+  base::Result<schema::Reason> FactoryReset(StartDecision* decision);
 
  private:
-  enum class Unfinished : uint8_t { kNothing, kConfirm, kUndo };
+  enum class Unfinished : uint8_t { kNothing, kConfirm, kUndo, kReset };
   struct Candidate {
     SlotId slot = SlotId::kNone;
     SlotFacts facts;
@@ -144,13 +145,15 @@ class ModelStore {
   Slot* SlotOf(SlotId id);
   base::Result<SlotFacts> VerifySlot(SlotId id);
   uint64_t MarkSequence(SlotId id);
+  base::Digest DigestIn(SlotId id);
   base::Status LoadRecords(bool* found);
   base::Status ReadRecord(uint32_t copy, BootRecord* record);
-  base::Status WriteRecord(BootRecord next);
+  base::Status WriteRecord(BootRecord next, bool sync = true);
   base::Status EnsureDuplicated();
   base::Status CompleteMark();
-  base::Status FinishLkg();
-  bool Mutated(Mutation mutation) const;
+  base::Status FinishLkg(bool duplicate = true, bool mark = true);
+  base::Status FinishReset();
+  bool HoldsUnknownLayout() const;
   // model_store_start.cc: start and ladder
   base::Status OpenPartitions();
   base::Status RepairAndChoose(bool found);
@@ -189,9 +192,6 @@ class ModelStore {
   SlotId stage_slot_ = SlotId::kNone;
   SlotHeader stage_;
   base::SecurityVersion stage_version_;
-#if defined(DIPPER_TEST_FAULTS)
-  Mutation mutation_ = Mutation::kNone;
-#endif
   alignas(16) std::array<uint8_t, kRecordPageBytes> page_{};
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent/store/model_store.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 
@@ -23,6 +24,7 @@ Status ModelStore::OpenPartitions() {
 base::Result<StartDecision> ModelStore::Start(const LastRun& last) {
   DIPPER_CHECK(!started_);
   DIPPER_RETURN_IF_ERROR(OpenPartitions());
+  if (HoldsUnknownLayout()) return Status::kUnimplemented;
   bool found = false;
   DIPPER_RETURN_IF_ERROR(LoadRecords(&found));
   decision_ = {};
@@ -39,8 +41,8 @@ void ModelStore::Note(Status status) {
 
 /// Rule 1 and, without a usable LKG, rule 5.
 Status ModelStore::RepairAndChoose(bool found) {
-  const bool repair = !Mutated(Mutation::kNoRepairAtStart);
-  if (found && repair) Note(EnsureDuplicated());
+  if (found && !Mutated(Mutation::kNoDuplicateAtStart)) Note(EnsureDuplicated());
+  if (record_.reset_pending && !Mutated(Mutation::kResetNotFinished)) Note(FinishReset());
   // A device that came up without any model looks again at each start; a ladder that ended in safe mode does
   // not.
   const bool looking = record_.lkg_slot == SlotId::kNone && record_.rung != Rung::kNone;
@@ -48,20 +50,25 @@ Status ModelStore::RepairAndChoose(bool found) {
   if (found && record_.lkg_slot != SlotId::kNone) {
     const auto facts = VerifySlot(record_.lkg_slot);
     good = facts.ok() && facts->digest == record_.lkg_digest;
+    good = good || Mutated(Mutation::kLkgUnverified);
   }
   if (!good) Note(Recover(found));
-  return repair ? CompleteMark() : Status::kOk;
+  return Mutated(Mutation::kNoMarkAtStart) ? Status::kOk : CompleteMark();
 }
 
 ModelStore::Candidate ModelStore::BestMarked(SlotId except, SlotId also_except, base::SecurityVersion floor) {
   Candidate best;
   for (const SlotId id : {SlotId::kA, SlotId::kB}) {
     if (id == except || id == also_except) continue;
-    const auto mark = SlotOf(id)->NewestMark();
-    if (!mark.ok() || mark->sequence <= best.mark_sequence) continue;
+    auto mark = SlotOf(id)->NewestMark();
+    if (!mark.ok() && Mutated(Mutation::kServeUnmarked)) mark = ConfirmMark{DigestIn(id), {}, 1};
+    const bool older = best.slot != SlotId::kNone && mark.ok() && mark->sequence <= best.mark_sequence;
+    if (!mark.ok() || older != Mutated(Mutation::kOldestMark)) continue;
     const auto facts = VerifySlot(id);
     if (!facts.ok() || facts->digest != mark->digest) continue;
-    if (record_.IsDenied(facts->digest) || facts->version < floor) continue;
+    const bool any = Mutated(Mutation::kRecoverDenied) || Mutated(Mutation::kLadderDenied);
+    if (IsDenied(facts->digest) && !any) continue;
+    if (facts->version < floor && !Mutated(Mutation::kRecoverBelowFloor)) continue;
     best = {id, *facts, mark->sequence};
   }
   return best;
@@ -80,15 +87,18 @@ Status ModelStore::Recover(bool found) {
   decision_.recovered = true;
   if (!found) record_ = {};
   BootRecord next = record_;
+  if (Mutated(Mutation::kFloorFromMarksOnly)) next.floor = {};
   for (uint32_t copy = 0; copy < 2; ++copy) {
     BootRecord other;
-    if (base::Ok(ReadRecord(copy, &other))) next.floor = std::max(next.floor, other.floor);
+    if (base::Ok(ReadRecord(copy, &other)) && !Mutated(Mutation::kFloorFromMarksOnly)) {
+      next.floor = std::max(next.floor, other.floor);
+    }
   }
   for (const SlotId id : {SlotId::kA, SlotId::kB}) {
     const auto mark = SlotOf(id)->NewestMark();
     if (!mark.ok()) continue;
-    next.floor = std::max(next.floor, mark->floor);
-    records_.RaiseSequence(mark->sequence);
+    if (!Mutated(Mutation::kFloorFromRecordsOnly)) next.floor = std::max(next.floor, mark->floor);
+    if (!Mutated(Mutation::kSequenceNotRaised)) records_.RaiseSequence(mark->sequence);
   }
   next.lkg_slot = SlotId::kNone;
   next.lkg_digest = {};
@@ -109,16 +119,18 @@ Status ModelStore::Recover(bool found) {
   next.lkg_version = facts.version;
   if (found && next == record_) return Status::kOk;
   // Served even if the medium refuses the record: a device without any model is the worse outcome.
+  if (Mutated(Mutation::kRecoverDropsTrial)) next.ClearTrial();
   record_ = next;
   record_.sequence = records_.sequence();
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
-  return EnsureDuplicated();
+  return Mutated(Mutation::kRecoverNotDuplicated) ? Status::kOk : EnsureDuplicated();
 }
 
 /// Rule 3 for a pending trial: None when it may run, otherwise why it ends.
 schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
   const auto facts = VerifySlot(record_.trial_slot);
   const bool whole = facts.ok() && facts->digest == record_.trial_digest;
+  if (Mutated(Mutation::kTrialUnverified) && record_.tries_left > 0) return schema::Reason::None;
   const bool allowed = whole && facts->version >= record_.floor && !record_.IsDenied(record_.trial_digest);
   if (allowed && record_.tries_left > 0) {
     trial_version_ = facts->version;
@@ -137,17 +149,24 @@ schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
 Status ModelStore::CountStart(const LastRun& last) {
   BootRecord next = record_;
   const bool named = last.own_failure && !last.digest.IsZero() && IsOwnFailure(last.reason);
-  const bool trial_failed = named && next.HasTrial() && last.digest == next.trial_digest;
+  const bool blamed = last.digest == next.trial_digest || Mutated(Mutation::kBlameTheTrial);
+  const bool trial_failed = named && next.HasTrial() && blamed;
   if (named && !trial_failed && last.digest == next.lkg_digest) {
     if (!next.HasTrial() && next.unexplained_starts > 0) --next.unexplained_starts;
     if (next.own_failures < kMaxOwnFailures) ++next.own_failures;
+  }
+  // Ended by another model of the device: as a planned stop, neither a start nor a try is used up.
+  if (last.another && next.HasTrial()) {
+    GiveBack(&next);
+  } else if (last.another && next.unexplained_starts > 0) {
+    --next.unexplained_starts;
   }
   bool run_trial = false;
   if (next.HasTrial()) {
     const schema::Reason end = JudgeTrial(trial_failed, last.reason);
     run_trial = end == schema::Reason::None;
     if (run_trial) {
-      --next.tries_left;
+      if (!Mutated(Mutation::kTryNotTaken)) --next.tries_left;
     } else {
       decision_.trial_ended = true;
       decision_.ended_digest = next.trial_digest;
@@ -158,23 +177,27 @@ Status ModelStore::CountStart(const LastRun& last) {
     }
   }
   if (MustStepDown(next)) StepDown(&next, last.reason);
-  const bool count_start = next.lkg_slot != SlotId::kNone &&
-                           (!run_trial || Mutated(Mutation::kCountTrialStarts)) &&
+  if (run_trial && Mutated(Mutation::kCountTrialStarts)) ++next.unexplained_starts;
+  const bool count_start = next.lkg_slot != SlotId::kNone && !run_trial &&
+                           !Mutated(Mutation::kStartNotCounted) &&
                            next.unexplained_starts <= kMaxUnexplainedStarts;
   if (count_start) ++next.unexplained_starts;
+  // The count would be the duplicate that this mutation leaves out.
+  if (decision_.recovered && Mutated(Mutation::kRecoverNotDuplicated)) return Status::kOk;
   if (next == record_) return Status::kOk;
+  const bool new_rung = next.rung != record_.rung && !Mutated(Mutation::kRungNotDuplicated);
   const bool duplicate =
-      decision_.trial_ended || next.lkg_slot != record_.lkg_slot || next.denied != record_.denied;
-  DIPPER_RETURN_IF_ERROR(WriteRecord(next));
+      decision_.trial_ended || next.lkg_slot != record_.lkg_slot || new_rung || next.denied != record_.denied;
+  DIPPER_RETURN_IF_ERROR(WriteRecord(next, !(run_trial && Mutated(Mutation::kTryNotSynced))));
   trial_running_ = run_trial;
   start_counted_ = count_start;
-  if (!duplicate || Mutated(Mutation::kDenialNotDuplicated)) return Status::kOk;
+  if (!duplicate || Mutated(Mutation::kTrialEndNotDuplicated)) return Status::kOk;
   DIPPER_RETURN_IF_ERROR(WriteRecord(record_));
   return CompleteMark();
 }
 
 bool ModelStore::MustStepDown(const BootRecord& next) const {
-  return next.lkg_slot != SlotId::kNone &&
+  return next.lkg_slot != SlotId::kNone && !Mutated(Mutation::kNoLadder) &&
          (next.own_failures >= kMaxOwnFailures || next.unexplained_starts >= kMaxUnexplainedStarts);
 }
 
@@ -205,7 +228,7 @@ void ModelStore::StepDown(BootRecord* next, schema::Reason reason) {
 
 /// Leaving a slot by own failures denies its digest, before choosing; the other slot by rule 6's conditions.
 void ModelStore::LeaveSlot(BootRecord* next, schema::Reason reason) {
-  if (next->own_failures >= kMaxOwnFailures) {
+  if (next->own_failures >= kMaxOwnFailures && !Mutated(Mutation::kLeaveWithoutDenial)) {
     next->Deny(next->lkg_digest, reason);
     decision_.denied = true;
   }
@@ -213,8 +236,10 @@ void ModelStore::LeaveSlot(BootRecord* next, schema::Reason reason) {
   next->lkg_slot = SlotId::kNone;
   SlotFacts facts;
   const bool other_allowed = left != SlotId::kFactory && next->rung < Rung::kOtherSlot;
-  const Candidate other = other_allowed ? BestMarked(left, next->trial_slot, next->floor) : Candidate{};
-  if (other.slot != SlotId::kNone && !next->IsDenied(other.facts.digest)) {
+  const auto floor = Mutated(Mutation::kLadderBelowFloor) ? base::SecurityVersion{} : next->floor;
+  const Candidate other = other_allowed ? BestMarked(left, next->trial_slot, floor) : Candidate{};
+  if (other.slot != SlotId::kNone &&
+      (!next->IsDenied(other.facts.digest) || Mutated(Mutation::kLadderDenied))) {
     next->lkg_slot = other.slot;
     next->rung = Rung::kOtherSlot;
     facts = other.facts;
@@ -229,13 +254,14 @@ void ModelStore::LeaveSlot(BootRecord* next, schema::Reason reason) {
 }
 
 Status ModelStore::ApplyStep(BootRecord next) {
-  const bool left = next.lkg_slot != record_.lkg_slot || next.denied != record_.denied;
+  const bool new_rung = next.rung != record_.rung && !Mutated(Mutation::kRungNotDuplicated);
+  const bool left = next.lkg_slot != record_.lkg_slot || next.denied != record_.denied || new_rung;
   if (next == record_) return Status::kOk;
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   start_counted_ = start_counted_ && next.unexplained_starts > 0;
   if (!left) return Status::kOk;
   checkpoint_due_ = {};
-  return FinishLkg();
+  return Mutated(Mutation::kLadderNotDuplicated) ? Status::kOk : FinishLkg();
 }
 
 base::Result<StartDecision> ModelStore::ChampionFailed(schema::Reason reason) {

@@ -2,23 +2,28 @@
 #include <algorithm>
 
 #include "agent/store/model_store.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 
 using base::Status;
 
 SlotId ModelStore::StageTarget() {
+  if (Mutated(Mutation::kStageIntoLkg) && record_.lkg_slot <= SlotId::kB) return record_.lkg_slot;
   if (record_.lkg_slot == SlotId::kA) return SlotId::kB;
   if (record_.lkg_slot == SlotId::kB) return SlotId::kA;
-  return MarkSequence(SlotId::kB) < MarkSequence(SlotId::kA) ? SlotId::kB : SlotId::kA;
+  const bool b_is_older = MarkSequence(SlotId::kB) < MarkSequence(SlotId::kA);
+  return b_is_older != Mutated(Mutation::kStageOverNewestMark) ? SlotId::kB : SlotId::kA;
 }
 
 Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion version,
                               uint64_t package_bytes) {
-  if (!started_ || !healthy_ || record_.HasTrial()) return Status::kFailedPrecondition;
+  if (!started_ || !(healthy_ || Mutated(Mutation::kStageBeforeHealthy))) return Status::kFailedPrecondition;
+  if (record_.HasTrial() && !Mutated(Mutation::kStageInTrial)) return Status::kFailedPrecondition;
   if (digest.IsZero() || package_bytes == 0) return Status::kInvalidArgument;
   if (digest == record_.lkg_digest) return Status::kAlreadyExists;
-  if (record_.IsDenied(digest) || version < record_.floor) return Status::kPermissionDenied;
+  if (IsDenied(digest) && !Mutated(Mutation::kStageDenied)) return Status::kPermissionDenied;
+  if (version < record_.floor && !Mutated(Mutation::kStageBelowFloor)) return Status::kPermissionDenied;
   return package_bytes > PackageCapacity() ? Status::kResourceExhausted : Status::kOk;
 }
 
@@ -28,11 +33,11 @@ Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion 
   DIPPER_RETURN_IF_ERROR(CheckStage(digest, version, package_bytes));
   // While a copy still names the former LKG, losing the other one would lead into the slot that is about to
   // go.
-  if (!Mutated(Mutation::kNoRepairAtStart)) DIPPER_RETURN_IF_ERROR(FinishLkg());
+  if (!Mutated(Mutation::kStageWithoutDuplicate)) DIPPER_RETURN_IF_ERROR(FinishLkg());
   stage_slot_ = StageTarget();
   Slot& slot = *SlotOf(stage_slot_);
   DIPPER_RETURN_IF_ERROR(slot.EraseForStage());
-  DIPPER_RETURN_IF_ERROR(slot.partition().Sync());
+  if (!Mutated(Mutation::kStageEraseNotSynced)) DIPPER_RETURN_IF_ERROR(slot.partition().Sync());
   stage_ = {digest, package_bytes};
   stage_version_ = version;
   stage_open_ = true;
@@ -78,14 +83,16 @@ Status ModelStore::CommitStage() {
     return Status::kFailedPrecondition;
   Slot& slot = *SlotOf(stage_slot_);
   DIPPER_RETURN_IF_ERROR(slot.WriteHeader(stage_));
-  DIPPER_RETURN_IF_ERROR(slot.partition().Sync());
+  if (!Mutated(Mutation::kStageNotSynced)) DIPPER_RETURN_IF_ERROR(slot.partition().Sync());
   const auto facts = slot.Verify(verifier_);
   if (!facts.ok() && facts.status() == Status::kUnavailable) return Status::kUnavailable;
-  if (!facts.ok() || facts->digest != stage_.digest || facts->version != stage_version_) {
+  const bool whole = facts.ok() && facts->digest == stage_.digest && facts->version == stage_version_;
+  if (!whole && !Mutated(Mutation::kCommitUnverified)) {
     stage_open_ = false;
     return Status::kDataLoss;
   }
-  if (facts->version < record_.floor || record_.IsDenied(facts->digest)) {
+  if (whole && !Mutated(Mutation::kStageBelowFloor) && !Mutated(Mutation::kStageDenied) &&
+      (facts->version < record_.floor || IsDenied(facts->digest))) {
     stage_open_ = false;
     return Status::kPermissionDenied;
   }
@@ -94,6 +101,7 @@ Status ModelStore::CommitStage() {
   next.trial_digest = stage_.digest;
   next.tries_left = kTriesPerTrial;
   next.tries_given_back = 0;
+  if (Mutated(Mutation::kFloorRaisedAtStage)) next.floor = std::max(next.floor, stage_version_);
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   stage_open_ = false;
   return Status::kOk;
@@ -108,8 +116,8 @@ Status ModelStore::BeginTrial() {
     return end == schema::Reason::OutOfTries ? Status::kResourceExhausted : Status::kDataLoss;
   }
   BootRecord next = record_;
-  --next.tries_left;
-  DIPPER_RETURN_IF_ERROR(WriteRecord(next));
+  if (!Mutated(Mutation::kTryNotTaken)) --next.tries_left;
+  DIPPER_RETURN_IF_ERROR(WriteRecord(next, !Mutated(Mutation::kTryNotSynced)));
   trial_running_ = true;
   try_returned_ = false;
   checkpoint_due_[static_cast<size_t>(next.trial_slot)] = false;
@@ -117,6 +125,7 @@ Status ModelStore::BeginTrial() {
 }
 
 void ModelStore::GiveBack(BootRecord* next) {
+  if (Mutated(Mutation::kNeverGiveBack)) return;
   if (next->tries_given_back >= kMaxTriesGivenBack || next->tries_left >= kTriesPerTrial) return;
   ++next->tries_left;
   if (!Mutated(Mutation::kGiveBackUncounted)) ++next->tries_given_back;
@@ -125,11 +134,11 @@ void ModelStore::GiveBack(BootRecord* next) {
 Status ModelStore::EndTrial(schema::Reason reason) {
   if (!record_.HasTrial()) return Status::kNotFound;
   BootRecord next = record_;
-  if (IsOwnFailure(reason)) next.Deny(next.trial_digest, reason);
+  if (IsOwnFailure(reason) || Mutated(Mutation::kDenyAnyEnd)) next.Deny(next.trial_digest, reason);
   next.ClearTrial();
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
   trial_running_ = false;
-  return Mutated(Mutation::kDenialNotDuplicated) ? Status::kOk : WriteRecord(record_);
+  return Mutated(Mutation::kTrialEndNotDuplicated) ? Status::kOk : WriteRecord(record_);
 }
 
 Status ModelStore::Confirm() {
@@ -139,17 +148,19 @@ Status ModelStore::Confirm() {
     next.lkg_slot = next.trial_slot;
     next.lkg_digest = next.trial_digest;
     next.lkg_version = trial_version_;
-    next.floor = std::max(next.floor, trial_version_);
-    next.own_failures = 0;
-    next.unexplained_starts = 0;
-    next.rung = Rung::kNewestCheckpoint;
+    if (!Mutated(Mutation::kFloorNotRaised)) next.floor = std::max(next.floor, trial_version_);
+    if (!Mutated(Mutation::kConfirmKeepsCounts)) {
+      next.own_failures = 0;
+      next.unexplained_starts = 0;
+      next.rung = Rung::kNewestCheckpoint;
+    }
     next.ClearTrial();
-    DIPPER_RETURN_IF_ERROR(WriteRecord(next));
+    DIPPER_RETURN_IF_ERROR(WriteRecord(next, !Mutated(Mutation::kConfirmNotSynced)));
     trial_running_ = false;
     start_counted_ = false;
     unfinished_ = Unfinished::kConfirm;
   }
-  return FinishLkg();
+  return FinishLkg(!Mutated(Mutation::kConfirmNotDuplicated), !Mutated(Mutation::kConfirmNotMarked));
 }
 
 Status ModelStore::Deny(const base::Digest& digest, schema::Reason reason) {
@@ -159,29 +170,30 @@ Status ModelStore::Deny(const base::Digest& digest, schema::Reason reason) {
   BootRecord next = record_;
   next.Deny(digest, reason);
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
-  return EnsureDuplicated();
+  return Mutated(Mutation::kDenialNotDuplicated) ? Status::kOk : EnsureDuplicated();
 }
 
 Status ModelStore::OverrideDenied(const base::Digest& digest) {
   BootRecord next = record_;
   DIPPER_RETURN_IF_ERROR(next.RemoveDenied(digest));
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
-  return EnsureDuplicated();
+  return Mutated(Mutation::kOverrideNotDuplicated) ? Status::kOk : EnsureDuplicated();
 }
 
 schema::Reason ModelStore::FindUndo(Candidate* target) {
-  if (record_.HasTrial()) return schema::Reason::TrialPending;
+  if (record_.HasTrial() && !Mutated(Mutation::kUndoInTrial)) return schema::Reason::TrialPending;
   schema::Reason refusal = schema::Reason::NoPrevious;
   for (const SlotId id : {SlotId::kA, SlotId::kB}) {
     if (id == record_.lkg_slot) continue;
-    const auto mark = SlotOf(id)->NewestMark();
+    auto mark = SlotOf(id)->NewestMark();
+    if (!mark.ok() && Mutated(Mutation::kUndoUnmarked)) mark = ConfirmMark{DigestIn(id), {}, 1};
     if (!mark.ok() || mark->sequence <= target->mark_sequence) continue;
-    const auto facts = VerifySlot(id);
+    auto facts = VerifySlot(id);
+    if (!facts.ok() && Mutated(Mutation::kUndoUnverified)) facts = SlotFacts{mark->digest, record_.floor, 0};
     if (!facts.ok() || facts->digest != mark->digest) continue;
-    const bool checked = !Mutated(Mutation::kUndoUnchecked);
-    if (checked && record_.IsDenied(facts->digest)) {
+    if (IsDenied(facts->digest) && !Mutated(Mutation::kUndoDenied)) {
       refusal = schema::Reason::RefusedDenied;
-    } else if (checked && facts->version < record_.floor) {
+    } else if (facts->version < record_.floor && !Mutated(Mutation::kUndoBelowFloor)) {
       refusal = schema::Reason::RefusedFloor;
     } else {
       *target = {id, *facts, mark->sequence};
@@ -216,7 +228,8 @@ base::Result<schema::Reason> ModelStore::Undo(StartDecision* decision) {
     checkpoint_due_ = {};
     unfinished_ = Unfinished::kUndo;
   }
-  DIPPER_RETURN_IF_ERROR(FinishLkg());
+  DIPPER_RETURN_IF_ERROR(
+      FinishLkg(!Mutated(Mutation::kUndoNotDuplicated), !Mutated(Mutation::kUndoNotMarked)));
   decision_ = {};
   *decision = Decide();
   return schema::Reason::None;

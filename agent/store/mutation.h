@@ -1,5 +1,6 @@
-// Mutation: one rule of the store broken on purpose, so that the crash harness can show that it would notice.
-// Compiled in only with DIPPER_TEST_FAULTS.
+// Mutation: one barrier or rule of the store taken out on purpose, so that tests/fault/store can show that it
+// would notice. Only with DIPPER_TEST_FAULTS; in every other build Mutated is constant and costs nothing.
+// tests/fault/store/mutations.cc names each one. Not thread-safe: set before any store exists.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +9,114 @@ namespace dipper::store {
 
 enum class Mutation : uint8_t {
   kNone = 0,
-  kNoRepairAtStart,          ///< Rule 1: the other record copy is not repaired, nor the mark completed.
-  kDenyOutOfTries,           ///< Rule 3: running out of tries always denies.
-  kGiveBackUncounted,        ///< Rule 3: given-back tries are not counted.
-  kRunBeforeTryIsDurable,    ///< Rule 3: no barrier after {tries - 1}.
-  kWriteSameCopy,            ///< Rule 1: the current copy is overwritten.
-  kConfirmWithoutDuplicate,  ///< Rule 4: reported after one copy, without duplicate and mark.
-  kConfirmWithoutMark,       ///< Rule 4: reported before the mark.
-  kUndoUnchecked,            ///< Rule 6: neither floor nor denial is looked at.
-  kDenialNotDuplicated,      ///< Rule 8: a denial stays in one copy.
-  kCountTrialStarts,         ///< Rule 7: starts in a trial count against the champion.
-  kHealthResetsRung,         ///< Rule 7: a healthy mark goes back to rung 0.
-  kNoCheckpointWait,         ///< Rule 7: no healthy period between checkpoints.
+  // Rule 1: records
+  kWriteSameCopy,
+  kRecordNotSynced,
+  kRecordNotReadBack,
+  kSequenceNotRaised,
+  kNoDuplicateAtStart,
+  kDuplicateIgnoresLkg,
+  kDuplicateIgnoresDenied,
+  kDuplicateNotSynced,
+  kNoMarkAtStart,
+  kMarkNeedNotBeNewest,
+  // Rule 2: stage
+  kStageBeforeHealthy,
+  kStageInTrial,
+  kStageDenied,
+  kStageBelowFloor,
+  kStageIntoLkg,
+  kStageOverNewestMark,
+  kStageWithoutDuplicate,
+  kStageEraseNotSynced,
+  kStageKeepsMark,
+  kStageNotSynced,
+  kCommitUnverified,
+  // Rule 3: trial
+  kTrialUnverified,
+  kTryNotTaken,
+  kTryNotSynced,
+  kDenyOutOfTries,
+  kTrialEndNotDuplicated,
+  kNeverGiveBack,
+  kGiveBackUncounted,
+  kGiveBackTwice,
+  // Rule 4: confirm
+  kConfirmNotSynced,
+  kConfirmNotDuplicated,
+  kConfirmNotMarked,
+  kMarkNotSynced,
+  kMarkInPlace,
+  kFirstMarkCounts,
+  kFloorNotRaised,
+  kFloorRaisedAtStage,
+  kConfirmKeepsCounts,
+  // Rule 5: recovery, and what a newer agent wrote
+  kLkgUnverified,
+  kServeUnmarked,
+  kRecoverDenied,
+  kRecoverBelowFloor,
+  kFloorFromMarksOnly,
+  kFloorFromRecordsOnly,
+  kOldestMark,
+  kRecoverNotDuplicated,
+  kRecoverDropsTrial,
+  kUnknownLayoutIsAbsent,
+  // Rule 6: undo
+  kUndoInTrial,
+  kUndoUnmarked,
+  kUndoUnverified,
+  kUndoDenied,
+  kUndoBelowFloor,
+  kUndoNotDuplicated,
+  kUndoNotMarked,
+  // Rule 7: ladder and checkpoints
+  kStartNotCounted,
+  kCountTrialStarts,
+  kPlannedStopCounts,
+  kHealthKeepsCounts,
+  kHealthResetsRung,
+  kNoLadder,
+  kLadderBelowFloor,
+  kLadderDenied,
+  kLadderNotDuplicated,
+  kLeaveWithoutDenial,
+  kNoCheckpointWait,
+  kCheckpointWaitFromStart,
+  kCheckpointOverNewest,
+  kCheckpointReplacesOlder,
+  kCheckpointNotSynced,
+  kRungResetFirst,
+  kRungStays,
+  kRungNotDuplicated,
+  // Rule 8: denial
+  kBlameTheTrial,
+  kDenyAnyEnd,
+  kDenialNotDuplicated,
+  kOverrideNotDuplicated,
+  // Factory reset
+  kResetNotDuplicated,
+  kResetNotFinished,
+  kResetKeepsSlots,
+  kResetWithoutMark,
+  kResetNewestFirst,
+  kResetForgetsDenied,
+  kResetLowersFloor,
+  // Trust state
+  kCountersSameCopy,
+  kCountersNotSynced,
+  kNumbersMayFall,
+  kRootSameCopy,
+  kRootNotSynced,
+  kRootNotDuplicated,
+  kLast = kRootNotDuplicated,
 };
+
+#if defined(DIPPER_TEST_FAULTS)
+inline Mutation mutation_for_test = Mutation::kNone;
+inline bool Mutated(Mutation mutation) { return mutation_for_test == mutation; }
+#else
+constexpr bool Mutated(Mutation) { return false; }
+#endif
 
 }  // namespace dipper::store

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/base/crc32c.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 namespace {
@@ -12,6 +13,7 @@ using base::Status;
 
 constexpr int kReadAttempts = 3;
 constexpr int kWriteAttempts = 2;
+constexpr int kMatchAttempts = 2;
 constexpr size_t kCrcOffset = 12;
 
 uint32_t EnvelopeCrc(base::ByteView bytes) {
@@ -100,10 +102,16 @@ void CopyPair::Configure(hal::Partition& partition, const CopyPairLayout& layout
 Status CopyPair::ReadCopy(uint32_t copy, base::MutableBytes page) {
   DIPPER_CHECK(partition_ != nullptr && page.size() >= layout_.page_bytes);
   const base::MutableBytes bytes = page.first(layout_.page_bytes);
-  if (!base::Ok(ReadRetrying(*partition_, OffsetOf(copy), bytes))) return Status::kDataLoss;
-  const auto length = Unseal(bytes, layout_.magic, layout_.layout);
+  auto length = base::Result<uint32_t>(Status::kDataLoss);
+  // Read once more when it does not match: a bit may have flipped on the way and not on the medium.
+  for (int attempt = 0; attempt < kMatchAttempts && length.status() == Status::kDataLoss; ++attempt) {
+    if (!base::Ok(ReadRetrying(*partition_, OffsetOf(copy), bytes))) return Status::kDataLoss;
+    length = Unseal(bytes, layout_.magic, layout_.layout);
+  }
   if (!length.ok()) return length.status();
-  return *length >= kPagedHeadBytes ? Status::kOk : Status::kDataLoss;
+  if (*length < kPagedHeadBytes) return Status::kDataLoss;
+  return base::Load<uint64_t>(bytes.data() + kEnvelopeBytes) <= kMaxSequence ? Status::kOk
+                                                                             : Status::kDataLoss;
 }
 
 Status CopyPair::Load(base::MutableBytes page) {
@@ -111,7 +119,9 @@ Status CopyPair::Load(base::MutableBytes page) {
   std::array<uint64_t, 2> sequence{};
   for (uint32_t copy = 0; copy < 2; ++copy) {
     status[copy] = ReadCopy(copy, page);
-    if (status[copy] == Status::kUnimplemented) return Status::kUnimplemented;
+    if (status[copy] == Status::kUnimplemented && !Mutated(Mutation::kUnknownLayoutIsAbsent)) {
+      return Status::kUnimplemented;
+    }
     if (base::Ok(status[copy])) sequence[copy] = base::Load<uint64_t>(page.data() + kEnvelopeBytes);
   }
   if (!base::Ok(status[0]) && !base::Ok(status[1])) {
@@ -151,7 +161,8 @@ Status CopyPair::WriteOther(base::MutableBytes page, uint32_t length, bool sync)
   for (int attempt = 0; attempt < kWriteAttempts && !base::Ok(status); ++attempt) {
     status = partition_->Write(OffsetOf(other), page.first(whole));
     if (base::Ok(status) && sync) status = partition_->Sync();
-    if (base::Ok(status)) status = ReadBack(OffsetOf(other), page.first(whole));
+    if (base::Ok(status) && !Mutated(Mutation::kRecordNotReadBack))
+      status = ReadBack(OffsetOf(other), page.first(whole));
   }
   DIPPER_RETURN_IF_ERROR(status);
   current_ = other;

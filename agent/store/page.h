@@ -17,6 +17,8 @@ inline constexpr uint32_t kEnvelopeBytes = 16;
 inline constexpr uint32_t kPagedHeadBytes = 24;  ///< Envelope and sequence.
 inline constexpr uint32_t kMaxWriteUnit = 4096;
 inline constexpr uint32_t kSectorBytes = 512;
+/// No medium takes as many writes: a sequence above is damage, and would leave nothing to count up to.
+inline constexpr uint64_t kMaxSequence = UINT64_MAX / 2;
 
 /// Fills in the envelope of `bytes`, whose body (everything behind the envelope) is already there.
 void Seal(base::MutableBytes bytes, uint32_t magic, uint16_t layout);
@@ -66,6 +68,7 @@ class CopyPair {
   /// Seals the first `length` bytes of `page` with the next sequence and writes them over the other copy: one
   /// write, barrier, read back; twice before giving up. kUnavailable, kResourceExhausted: the current copy is
   /// as it was; the other one may be anything.
+  /// @param sync  Always, but in tests of what the barrier is for.
   base::Status WriteOther(base::MutableBytes page, uint32_t length, bool sync = true);
 
   uint32_t current() const { return current_; }

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "agent/base/sha256.h"
 #include "agent/store/boot_layout.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 
@@ -22,7 +24,24 @@ Status RootStore::Open() {
   const Status status = pages_.Load(page_);
   if (!base::Ok(status) && status != Status::kNotFound) return status;
   open_ = true;
+  // A medium that refuses the repair does not stop the agent: the current copy is good.
+  if (base::Ok(status)) static_cast<void>(Duplicate());
   return Status::kOk;
+}
+
+/// The document in page_, which is the current copy's, into the other copy unless it is there.
+Status RootStore::Duplicate() {
+  const uint32_t length = base::Load<uint32_t>(page_.data() + 8);
+  const base::Digest current =
+      base::Sha256Of(base::ByteView(page_).subspan(kDocumentOffset, length - kDocumentOffset));
+  const Status other = pages_.ReadCopy(1 - pages_.current(), page_);
+  if (base::Ok(other)) {
+    const uint32_t found = base::Load<uint32_t>(page_.data() + 8);
+    const auto document = base::ByteView(page_).subspan(kDocumentOffset, found - kDocumentOffset);
+    if (base::Sha256Of(document) == current) return Status::kOk;
+  }
+  DIPPER_RETURN_IF_ERROR(pages_.ReadCopy(pages_.current(), page_));
+  return pages_.WriteOther(page_, length, !Mutated(Mutation::kRootNotSynced));
 }
 
 base::Result<base::ByteView> RootStore::Load(base::MutableBytes buffer) {
@@ -39,7 +58,10 @@ Status RootStore::Store(base::ByteView document) {
   if (document.empty()) return Status::kInvalidArgument;
   if (document.size() > kMaxRootBytes) return Status::kResourceExhausted;
   std::copy(document.begin(), document.end(), page_.begin() + kDocumentOffset);
-  return pages_.WriteOther(page_, kDocumentOffset + static_cast<uint32_t>(document.size()));
+  if (Mutated(Mutation::kRootSameCopy)) pages_.SwapCurrent();
+  const auto length = kDocumentOffset + static_cast<uint32_t>(document.size());
+  DIPPER_RETURN_IF_ERROR(pages_.WriteOther(page_, length, !Mutated(Mutation::kRootNotSynced)));
+  return Mutated(Mutation::kRootNotDuplicated) ? Status::kOk : Duplicate();
 }
 
 }  // namespace dipper::store

@@ -1,6 +1,7 @@
-// RootStore: the trust root in force, two documents in `boot`; a new one replaces the older copy behind one
-// barrier, so that a cut leaves the old or the new one. Documents are verified by agent/package before they
-// come here and after they are read. Not thread-safe. No heap.
+// RootStore: the trust root in force, twice in `boot`; a new one replaces one copy behind a barrier, then the
+// other, so that a cut leaves the old or the new one and a copy lost at rest never brings a former one back.
+// Documents are verified by agent/package before they come here and after they are read. Not thread-safe. No
+// heap.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ class RootStore {
  public:
   explicit RootStore(hal::Partition& boot);
 
-  /// Once, first. kUnimplemented: written by a newer agent, nothing may be stored. Errors of the partition
-  /// otherwise.
+  /// Once, first: also repairs the other copy. kUnimplemented: written by a newer agent, nothing may be
+  /// stored. Errors of the partition otherwise.
   base::Status Open();
 
   /// Reads the newest valid document into `buffer` (kMaxRootBytes is always enough) and returns its bytes.
@@ -31,6 +32,8 @@ class RootStore {
   static constexpr uint32_t kMaxRootBytes = 8 * 1024 - 32;
 
  private:
+  base::Status Duplicate();
+
   hal::Partition& boot_;
   CopyPair pages_;
   bool open_ = false;

@@ -5,6 +5,7 @@
 
 #include "agent/base/crc32c.h"
 #include "agent/base/sha256.h"
+#include "agent/store/mutation.h"
 
 namespace dipper::store {
 namespace {
@@ -13,6 +14,8 @@ using base::Status;
 
 constexpr int kVerifyAttempts = 3;
 constexpr int kWriteAttempts = 2;
+/// Bytes that do not match are read once more: a bit may have flipped on the way and not on the medium.
+constexpr int kMismatchAttempts = 2;
 
 bool IsBlank(base::ByteView bytes) {
   const uint8_t first = bytes[0];
@@ -60,14 +63,41 @@ base::Result<SlotFacts> Slot::Verify(SlotVerifier& verifier) {
   for (int attempt = 1;; ++attempt) {
     const auto facts = verifier.Verify(*partition_, layout_.package_offset, header->package_bytes);
     if (!facts.ok() && facts.status() == Status::kUnavailable && attempt < kVerifyAttempts) continue;
-    if (facts.ok() && facts->digest != header->digest) return Status::kDataLoss;
+    const bool matches = facts.ok() && facts->digest == header->digest;
+    if (!matches && facts.status() != Status::kUnavailable && attempt < kMismatchAttempts) continue;
+    if (facts.ok() && !matches) return Status::kDataLoss;
     return facts;
   }
 }
 
 Status Slot::EraseForStage() {
   DIPPER_RETURN_IF_ERROR(partition_->Erase(layout_.header_offset, layout_.package_offset));
+  if (Mutated(Mutation::kStageKeepsMark)) return Status::kOk;
   return partition_->Erase(layout_.mark_offset, 2 * layout_.mark_bank_bytes + 2 * layout_.checkpoint_bytes);
+}
+
+Status Slot::EraseAll() {
+  DIPPER_RETURN_IF_ERROR(partition_->Erase(0, partition_->geometry().size_bytes));
+  return partition_->Sync();
+}
+
+bool Slot::HoldsUnknownLayout() const {
+  std::array<uint8_t, kCheckpointInfoBytes> bytes;
+  const auto unknown = [&](uint64_t offset, uint32_t length, const auto& decode) {
+    const auto head = base::MutableBytes(bytes).first(length);
+    if (!base::Ok(ReadRetrying(*partition_, offset, head))) return false;
+    return decode(head).status() == Status::kUnimplemented;
+  };
+  bool found = unknown(layout_.header_offset, kSlotHeaderBytes, DecodeSlotHeader);
+  if (layout_.checkpoint_bytes == 0) return found;  // a factory partition
+  for (uint32_t place = 0; place < 2 * kMarksPerBank; ++place) {
+    const uint64_t offset = MarkOffset(place / kMarksPerBank, place % kMarksPerBank);
+    found = found || unknown(offset, kConfirmMarkBytes, DecodeConfirmMark);
+  }
+  for (uint32_t area = 0; area < 2; ++area) {
+    found = found || unknown(AreaOffset(area), kCheckpointInfoBytes, DecodeCheckpointInfo);
+  }
+  return found;
 }
 
 uint64_t Slot::MarkOffset(uint32_t bank, uint32_t place) const {
@@ -81,6 +111,7 @@ base::Result<ConfirmMark> Slot::NewestMark() const {
       std::array<uint8_t, kConfirmMarkBytes> bytes;
       if (!base::Ok(ReadRetrying(*partition_, MarkOffset(bank, place), bytes))) continue;
       const auto mark = DecodeConfirmMark(bytes);
+      if (mark.ok() && Mutated(Mutation::kFirstMarkCounts)) return *mark;
       if (mark.ok() && mark->sequence > newest.sequence) newest = *mark;
     }
   }
@@ -103,6 +134,7 @@ Status Slot::AppendMark(const ConfirmMark& mark) {
       bank = b;
     }
   }
+  if (Mutated(Mutation::kMarkInPlace) && free[bank] > 0) --free[bank];
   std::array<uint8_t, kConfirmMarkBytes> bytes{};
   EncodeConfirmMark(mark, bytes);
   Status status = Status::kUnavailable;
@@ -117,7 +149,7 @@ Status Slot::AppendMark(const ConfirmMark& mark) {
     }
     const uint64_t offset = MarkOffset(bank, free[bank]);
     status = WritePadded(offset, bytes);
-    if (base::Ok(status)) status = partition_->Sync();
+    if (base::Ok(status) && !Mutated(Mutation::kMarkNotSynced)) status = partition_->Sync();
     std::array<uint8_t, kConfirmMarkBytes> back{};
     if (base::Ok(status)) status = ReadRetrying(*partition_, offset, back);
     if (base::Ok(status) && back != bytes) {
@@ -192,7 +224,7 @@ Status Slot::WriteCheckpoint(uint32_t area, const CheckpointInfo& info, base::By
     status = WritePadded(AreaOffset(area) + layout_.checkpoint_header, image);
     if (base::Ok(status) && !gate.empty()) status = WritePadded(GateOffset(area, image.size()), gate);
     if (base::Ok(status)) status = WritePadded(AreaOffset(area), header);
-    if (base::Ok(status)) status = partition_->Sync();
+    if (base::Ok(status) && !Mutated(Mutation::kCheckpointNotSynced)) status = partition_->Sync();
     CheckpointInfo back;
     if (base::Ok(status) &&
         (!CheckpointValid(area, info.package_digest, &back) || back.sequence != info.sequence))

@@ -42,6 +42,10 @@ class Slot {
 
   /// Erases header, marks and checkpoints; durable after the next Sync.
   base::Status EraseForStage();
+  /// Erases every byte; durable on kOk.
+  base::Status EraseAll();
+  /// A header, mark or checkpoint with a good CRC and a layout of a newer agent. Reads about 20 headers.
+  bool HoldsUnknownLayout() const;
 
   /// The valid mark with the highest sequence. kNotFound: none.
   base::Result<ConfirmMark> NewestMark() const;

@@ -67,7 +67,7 @@ base::Result<ConfirmMark> DecodeConfirmMark(base::ByteView bytes) {
   mark.digest = reader.GetDigest();
   mark.floor = GetVersion(reader);
   mark.sequence = reader.Get<uint64_t>();
-  if (mark.digest.IsZero()) return Status::kDataLoss;
+  if (mark.digest.IsZero() || mark.sequence > kMaxSequence) return Status::kDataLoss;
   return mark;
 }
 
@@ -94,7 +94,9 @@ base::Result<CheckpointInfo> DecodeCheckpointInfo(base::ByteView bytes) {
   info.image_digest = reader.GetDigest();
   info.gate_bytes = reader.Get<uint32_t>();
   info.gate_crc = reader.Get<uint32_t>();
-  if (info.package_digest.IsZero() || info.gate_bytes > kMaxGateStateBytes) return Status::kDataLoss;
+  const bool good =
+      !info.package_digest.IsZero() && info.gate_bytes <= kMaxGateStateBytes && info.sequence <= kMaxSequence;
+  if (!good) return Status::kDataLoss;
   return info;
 }
 

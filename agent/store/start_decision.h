@@ -30,6 +30,8 @@ struct LastRun {
   bool own_failure = false;                      ///< The note names a model that crashed or hung.
   base::Digest digest;                           ///< Which one.
   schema::Reason reason = schema::Reason::None;  ///< Crash or Watchdog.
+  /// The note names another model of the device: this one's run was ended by it and is not held against it.
+  bool another = false;
 };
 
 /// Where the champion's image comes from.

@@ -1,10 +1,7 @@
 // Columns to features by name; each cell by the feature's type.
 #include "agent/stream/decoder.h"
 
-#include <cmath>
 #include <cstddef>
-
-#include "agent/base/number.h"
 
 namespace dipper::stream {
 namespace {
@@ -13,22 +10,16 @@ namespace {
 constexpr uint16_t kIgnored = 0xFFFF;
 constexpr uint16_t kLabel = 0xFFFE;
 constexpr uint16_t kTruth = 0xFFFD;
-constexpr uint32_t kMissingBits = 0x7FC00000;
-
-std::string_view View(const flatbuffers::String* text) {
-  return text == nullptr ? std::string_view() : std::string_view(text->c_str(), text->size());
-}
 
 }  // namespace
 
-float MissingValue() { return std::bit_cast<float>(kMissingBits); }
-
 SampleDecoder::SampleDecoder(const schema::Spec& spec, std::string_view label, std::string_view truth)
-    : spec_(spec), label_name_(label), truth_name_(truth) {
-  if (label_name_.empty()) label_name_ = View(spec.target()->name());
+    : reader_(spec), label_name_(label), truth_name_(truth) {
+  const flatbuffers::String* name = spec.target()->name();
+  if (label_name_.empty() && name != nullptr) label_name_ = {name->c_str(), name->size()};
 }
 
-uint32_t SampleDecoder::feature_count() const { return spec_.features()->size(); }
+uint32_t SampleDecoder::feature_count() const { return reader_.feature_count(); }
 
 base::Status SampleDecoder::ReadHeader(std::string_view line, HeaderMatch* match) {
   column_count_ = 0;
@@ -64,7 +55,7 @@ base::Status SampleDecoder::BindColumns(std::span<const std::string_view> names,
   uint32_t bound_features = 0;
   for (uint32_t f = 0; f < feature_count(); ++f) {
     bool bound = false;
-    DIPPER_RETURN_IF_ERROR(bind(View(spec_.features()->Get(f)->name()), static_cast<uint16_t>(f), &bound));
+    DIPPER_RETURN_IF_ERROR(bind(reader_.FeatureName(f), static_cast<uint16_t>(f), &bound));
     bound_features += bound ? 1U : 0U;
     if (!bound && found.missing_features++ == 0) found.first_missing = f;
   }
@@ -106,15 +97,11 @@ base::Status SampleDecoder::DecodeCells(std::span<const std::string_view> cells,
     const uint16_t role = roles_[c];
     if (role == kIgnored) continue;
     if (role == kLabel) {
-      decoded.label = ReadLabel(cells[c]);
+      decoded.label = reader_.ReadLabel(cells[c]);
     } else if (role == kTruth) {
-      decoded.truth = ReadLabel(cells[c]);
-    } else if (IsMissing(cells[c])) {
-      ++decoded.missing_cells;
-    } else if (spec_.features()->Get(role)->type() == schema::FeatureType::Categorical) {
-      values[role] = ReadCategory(role, cells[c], &decoded);
+      decoded.truth = reader_.ReadLabel(cells[c]);
     } else {
-      values[role] = ReadNumber(cells[c], &decoded);
+      values[role] = reader_.ReadText(role, cells[c], &decoded);
     }
   }
   CountSample(decoded);
@@ -135,22 +122,10 @@ base::Status SampleDecoder::DecodeFloats(base::ByteView row, std::span<float> va
     const uint16_t role = roles_[c];
     if (role == kIgnored) continue;
     const float value = base::Load<float>(row.data() + c * sizeof(float));
-    const bool finite = std::isfinite(value);
     if (role == kLabel || role == kTruth) {
-      const Label label = finite ? LabelFromNumber(static_cast<double>(value)) : Label{};
-      (role == kLabel ? decoded.label : decoded.truth) = label;
-      continue;
-    }
-    const schema::Feature& feature = *spec_.features()->Get(role);
-    if (!finite) {
-      ++decoded.missing_cells;
-    } else if (feature.type() != schema::FeatureType::Categorical) {
-      values[role] = value;
+      (role == kLabel ? decoded.label : decoded.truth) = reader_.LabelFromIndex(static_cast<double>(value));
     } else {
-      const uint32_t listed = feature.categories() == nullptr ? 0 : feature.categories()->size();
-      const bool known = value >= 0 && value < static_cast<float>(listed) && std::trunc(value) == value;
-      values[role] = known ? value : static_cast<float>(listed);
-      if (!known) ++decoded.unseen_cells;
+      values[role] = reader_.ReadIndex(role, value, &decoded);
     }
   }
   CountSample(decoded);
@@ -159,69 +134,9 @@ base::Status SampleDecoder::DecodeFloats(base::ByteView row, std::span<float> va
 }
 
 Label SampleDecoder::DecodeLabel(std::string_view text) {
-  const Label label = ReadLabel(text);
+  const Label label = reader_.ReadLabel(text);
   CountLabel(label);
   return label;
-}
-
-float SampleDecoder::ReadNumber(std::string_view cell, DecodedSample* sample) const {
-  const base::Result<double> number = base::ParseDouble(cell);
-  const float value = number.ok() ? base::NarrowToFloat(*number) : MissingValue();
-  if (std::isfinite(value)) return value;
-  ++sample->bad_cells;
-  return MissingValue();
-}
-
-float SampleDecoder::ReadCategory(uint32_t feature, std::string_view cell, DecodedSample* sample) const {
-  const auto* categories = spec_.features()->Get(feature)->categories();
-  const uint32_t listed = categories == nullptr ? 0 : categories->size();
-  const std::string_view text = TrimBlanks(cell);
-  for (uint32_t i = 0; i < listed; ++i) {
-    if (View(categories->Get(i)) == text) return static_cast<float>(i);
-  }
-  ++sample->unseen_cells;
-  return static_cast<float>(listed);
-}
-
-Label SampleDecoder::ReadLabel(std::string_view cell) const {
-  if (IsMissing(cell)) return {};
-  const std::string_view text = TrimBlanks(cell);
-  const base::Result<double> number = base::ParseDouble(text);
-  const bool finite = number.ok() && std::isfinite(*number);
-  if (spec_.task() == schema::Task::Regression) {
-    return finite ? LabelFromNumber(*number) : Label{.state = LabelState::kUnknown};
-  }
-  const auto* classes = spec_.target()->classes();
-  const uint32_t listed = classes == nullptr ? 0 : classes->size();
-  for (uint32_t i = 0; i < listed; ++i) {
-    if (View(classes->Get(i)) == text)
-      return {.state = LabelState::kPresent, .value = static_cast<double>(i)};
-  }
-  // "1.0" where the spec says "1": the same number is the same class.
-  for (uint32_t i = 0; finite && i < listed; ++i) {
-    const base::Result<double> listed_number = base::ParseDouble(View(classes->Get(i)));
-    if (listed_number.ok() && *listed_number == *number) {
-      return {.state = LabelState::kPresent, .value = static_cast<double>(i)};
-    }
-  }
-  if (listed == 0 && finite && (*number == 0 || *number == 1)) {
-    return {.state = LabelState::kPresent, .value = *number};  // anomaly flags need no list
-  }
-  const uint32_t spare = spec_.target()->spare_classes();
-  if (spare == 0 || listed == 0) return {.state = LabelState::kUnknown};
-  return {.state = LabelState::kPresent, .is_other = true, .value = static_cast<double>(listed + spare - 1)};
-}
-
-Label SampleDecoder::LabelFromNumber(double value) const {
-  if (spec_.task() == schema::Task::Regression) return {.state = LabelState::kPresent, .value = value};
-  const auto* classes = spec_.target()->classes();
-  const uint32_t listed = classes == nullptr ? 0 : classes->size();
-  const uint32_t spare = spec_.target()->spare_classes();
-  const uint32_t places = listed == 0 ? 2 : listed + spare;
-  if (value < 0 || value >= static_cast<double>(places) || std::trunc(value) != value) {
-    return {.state = LabelState::kUnknown};
-  }
-  return {.state = LabelState::kPresent, .value = value};
 }
 
 void SampleDecoder::CountLabel(const Label& label) {

@@ -11,34 +11,10 @@
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
 #include "agent/schema/spec_generated.h"
+#include "agent/stream/cell_reader.h"
 #include "agent/stream/csv.h"
 
 namespace dipper::stream {
-
-/// The canonical not-a-number that means "missing" in samples (bits 7fc00000).
-float MissingValue();
-
-/// What a label cell says.
-enum class LabelState : uint8_t {
-  kAbsent = 0,   ///< No such column, or the cell is empty.
-  kPresent = 1,  ///< `value` holds the class index or target.
-  kUnknown = 2,  ///< A class the spec has no place for, or no number: not usable.
-};
-
-struct Label {
-  LabelState state = LabelState::kAbsent;
-  bool is_other = false;  ///< An unlisted class that went to the place `other`.
-  double value = 0;
-};
-
-/// One decoded record. The feature values are in the span given to the decoder.
-struct DecodedSample {
-  Label label;
-  Label truth;  ///< From the optional `truth` column: for scoring and display only, never learned.
-  uint32_t missing_cells = 0;  ///< Feature cells without a value (canonical NaN).
-  uint32_t bad_cells = 0;      ///< Feature cells that are no number; taken as missing.
-  uint32_t unseen_cells = 0;   ///< Categories the spec does not list; index = number of listed ones.
-};
 
 /// How a header fits the features.
 struct HeaderMatch {
@@ -103,14 +79,10 @@ class SampleDecoder {
   const DecodeCounters& counters() const { return counters_; }
 
  private:
-  Label ReadLabel(std::string_view cell) const;
-  float ReadCategory(uint32_t feature, std::string_view cell, DecodedSample* sample) const;
-  float ReadNumber(std::string_view cell, DecodedSample* sample) const;
-  Label LabelFromNumber(double value) const;
   void CountLabel(const Label& label);
   void CountSample(const DecodedSample& sample);
 
-  const schema::Spec& spec_;
+  CellReader reader_;
   std::string_view label_name_;
   std::string_view truth_name_;
   char delimiter_ = ',';

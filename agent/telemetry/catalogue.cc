@@ -70,7 +70,7 @@ constexpr auto kRows = std::to_array<MetricRow>({
     Model(M::kLatencyMaxSeconds, "learner_latency_max_seconds", "seconds", "longest since the start"),
     Model(M::kImageBytes, "learner_image_bytes", "bytes", "model image"),
     Model(M::kCheckpointAgeSeconds, "learner_checkpoint_age_seconds", "seconds",
-          "since the newest checkpoint"),
+          "since the champion's newest checkpoint was written, or read at the start; absent without one"),
     Model(M::kCheckpointsTotal, "learner_checkpoints_total", "1", "checkpoints written"),
     Model(M::kLastSampleId, "learner_last_sample_id", "1", "id of the newest sample the model has seen"),
     Model(M::kAccuracyRatio, "prequential_accuracy_ratio", "ratio",
@@ -134,6 +134,11 @@ constexpr auto kRows = std::to_array<MetricRow>({
     Model(M::kGateSamples, "gate_samples", "1", "labelled samples the health gate has counted"),
     Model(M::kGateLower, "gate_lower", "target", "lower bound of challenger's minus champion's loss"),
     Model(M::kGateUpper, "gate_upper", "target", "upper bound of the same"),
+    Model(M::kTransferBlocksTotal, "update_transfer_blocks_total", "1", "package blocks that were received"),
+    Model(M::kTransferBytesTotal, "update_transfer_bytes_total", "bytes", "bytes of them"),
+    Model(M::kTransferReusedBlocksTotal, "update_transfer_reused_blocks_total", "1",
+          "package blocks that lay on the device already and were copied"),
+    Model(M::kTransferReusedBytesTotal, "update_transfer_reused_bytes_total", "bytes", "bytes of them"),
 });
 
 }  // namespace

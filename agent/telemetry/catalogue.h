@@ -108,6 +108,10 @@ enum class MetricId : uint16_t {
   kGateSamples = 170,
   kGateLower = 171,
   kGateUpper = 172,
+  kTransferBlocksTotal = 173,
+  kTransferBytesTotal = 174,
+  kTransferReusedBlocksTotal = 175,
+  kTransferReusedBytesTotal = 176,
 };
 
 struct MetricRow {

@@ -123,6 +123,20 @@ base::Result<ParsedTopic> ParsePackage(Levels levels, ParsedTopic parsed) {
   return parsed;
 }
 
+// <node> for the main model, <node>/m/<model> for any other.
+base::Result<ParsedTopic> ParseOffer(Levels levels, ParsedTopic parsed) {
+  parsed.node = levels.Next();
+  if (!IsTopicId(parsed.node)) return base::Status::kInvalidArgument;
+  parsed.kind = TopicKind::kOffer;
+  if (levels.at_end()) return parsed;
+  const bool of_model = levels.Next() == "m" && !levels.at_end();
+  parsed.model = levels.Next();
+  if (!of_model || !levels.at_end() || !IsTopicId(parsed.model) || parsed.model == kMainModel) {
+    return base::Status::kInvalidArgument;
+  }
+  return parsed;
+}
+
 // Levels below the device: [json/][m/<model>/]<leaf>.
 base::Result<ParsedTopic> ParseDevice(Levels levels, ParsedTopic parsed) {
   if (levels.at_end()) return base::Status::kInvalidArgument;
@@ -185,8 +199,15 @@ Topic DeviceTopics::Of(TopicKind kind, std::string_view model, bool json) const 
   return builder.Add("/").Add(leaf->text).Done();
 }
 
-Topic OfferTopic(std::string_view fleet, std::string_view device_or_group) {
-  return Builder(fleet).Add("/offer/").Id(device_or_group).Done();
+Topic OfferTopic(std::string_view fleet, std::string_view device_or_group, std::string_view model) {
+  Builder builder(fleet);
+  builder.Add("/offer/").Id(device_or_group);
+  if (model != kMainModel) builder.Add("/m/").Id(model);
+  return builder.Done();
+}
+
+Topic ModelOfferFilter(std::string_view fleet, std::string_view device_or_group) {
+  return Builder(fleet).Add("/offer/").Id(device_or_group).Add("/m/+").Done();
 }
 
 Topic CommandTopic(std::string_view fleet, std::string_view device) {
@@ -233,12 +254,7 @@ base::Result<ParsedTopic> ParseTopic(std::string_view topic) {
   const std::string_view second = levels.Next();
   if (!IsTopicId(second) || levels.at_end()) return base::Status::kInvalidArgument;
   if (second == "pkg") return ParsePackage(levels, parsed);
-  if (second == "offer") {
-    parsed.node = levels.Next();
-    if (!levels.at_end() || !IsTopicId(parsed.node)) return base::Status::kInvalidArgument;
-    parsed.kind = TopicKind::kOffer;
-    return parsed;
-  }
+  if (second == "offer") return ParseOffer(levels, parsed);
   if (second == "root") {
     if (!ParseIndex(levels.Next(), &parsed.version) || !levels.at_end())
       return base::Status::kInvalidArgument;

@@ -18,6 +18,9 @@ inline constexpr size_t kMaxTopicBytes = 320;
 /// Group that every device is in; offers and commands for the whole fleet go there.
 inline constexpr std::string_view kEverybody = "all";
 
+/// The model of a device that has one. Its offers have the topic of the node alone.
+inline constexpr std::string_view kMainModel = "main";
+
 /// A topic or filter. Empty means that an id was not acceptable.
 using Topic = base::FixedString<kMaxTopicBytes>;
 
@@ -70,7 +73,10 @@ class DeviceTopics {
 };
 
 /// Topics of a fleet; empty when an id is not acceptable.
-Topic OfferTopic(std::string_view fleet, std::string_view device_or_group);
+/// `.../offer/<node>` for kMainModel, `.../offer/<node>/m/<model>` for any other: one retained offer a model.
+Topic OfferTopic(std::string_view fleet, std::string_view device_or_group,
+                 std::string_view model = kMainModel);
+Topic ModelOfferFilter(std::string_view fleet, std::string_view device_or_group);  ///< Every other model.
 Topic CommandTopic(std::string_view fleet, std::string_view device);
 Topic RootTopic(std::string_view fleet, uint32_t version);
 Topic RootFilter(std::string_view fleet);  ///< Every version.
@@ -86,7 +92,7 @@ struct ParsedTopic {
   bool json = false;
   std::string_view fleet;
   std::string_view node;   ///< Device; for kOffer device or group.
-  std::string_view model;  ///< Empty: device topic.
+  std::string_view model;  ///< Empty: device topic, or the offer's topic of kMainModel.
   base::Digest digest;
   uint32_t group = 0;
   uint32_t block = 0;  ///< Index in the whole package; group * 64 .. group * 64 + 63.

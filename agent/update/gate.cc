@@ -172,9 +172,12 @@ bool Gate::AtDeadline() const {
 
 GateVerdict Gate::Verdict() const {
   if (config_.paired && state_.counted > 0) {
-    if (Shown(Side::kAbove)) return GateVerdict::kFallBack;
-    const bool recent_good = state_.recent_count == config_.recent && RecentExcess() <= 0;
-    if (recent_good && Shown(Side::kBelow)) return GateVerdict::kConfirm;
+    // Both verdicts ask the newest labels too: one that was good long ago is not confirmed, and one that
+    // began untrained and has caught up is not condemned for its beginning.
+    const bool full = state_.recent_count == config_.recent;
+    const double recent = RecentExcess();
+    if (full && recent >= 0 && Shown(Side::kAbove)) return GateVerdict::kFallBack;
+    if (full && recent <= 0 && Shown(Side::kBelow)) return GateVerdict::kConfirm;
   }
   if (!AtDeadline()) return GateVerdict::kContinue;
   return config_.confirm_at_deadline ? GateVerdict::kDeadlineConfirm : GateVerdict::kDeadlineFallBack;

@@ -26,7 +26,7 @@ struct GateConfig {
   double margin_ratio = 0;  ///< and part of the rival's loss, 0 to 10.
   double alpha = 0.05;      ///< Of each side: wrong confirm, wrong fall back.
   uint64_t warmup_samples = 0;
-  uint32_t recent = 0;            ///< 0 to kMaxRecent; 0: not asked.
+  uint32_t recent = 0;            ///< Newest labels that must agree with a verdict; to kMaxRecent, 0: none.
   uint64_t deadline_samples = 0;  ///< Labelled samples, warm-up included; 0: none.
   uint64_t deadline_seconds = 0;  ///< Powered-on; 0: none.
   bool confirm_at_deadline = false;

@@ -46,6 +46,8 @@ void LoadedModel::Unload() {
   version = {};
   security_version = {};
   slot = store::SlotId::kNone;
+  encrypted = false;
+  content_key = {};
 }
 
 Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit) {
@@ -53,7 +55,9 @@ Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit) {
   if (!manifest.FitsHardware(fit.hardware)) return Reason::WrongHardware;
   if (!manifest.FitsAgent(fit.agent_major, fit.agent_minor, fit.agent_patch)) return Reason::WrongAgent;
   if (const Reason unknown = CheckVersions(manifest); unknown != Reason::None) return unknown;
-  return manifest.image_bytes() > fit.max_image_bytes ? Reason::TooLarge : Reason::None;
+  if (manifest.image_bytes() > fit.max_image_bytes) return Reason::TooLarge;
+  package::Secret content_key;
+  return package::OpenContentKey(manifest, fit.group_keys, &content_key);
 }
 
 Reason CheckVersions(const package::Manifest& manifest) {
@@ -82,6 +86,9 @@ Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to) {
   if (spec->state_bytes() != manifest.image_bytes()) return Reason::BadSpec;
   const GateConfig gate = GateConfigOf(manifest, *spec);
   if (!base::Ok(CheckGateConfig(gate))) return Reason::BadFormat;
+  const Reason opened = package::OpenContentKey(manifest, to->group_keys, &to->content_key);
+  if (opened != Reason::None) return opened;
+  to->encrypted = manifest.encrypted();
   to->spec.emplace(*spec);
   to->package = manifest.package_digest();
   to->name.AssignTruncated(manifest.name());
@@ -93,7 +100,7 @@ Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to) {
 Reason LoadPayload(package::ByteSource& source, const package::Manifest& manifest, base::MutableBytes scratch,
                    LoadedModel* to) {
   to->model.reset();
-  const Reason reason = package::DecodeImage(source, manifest, scratch, to->image_memory());
+  const Reason reason = package::DecodeImage(source, manifest, scratch, to->image_memory(), &to->content_key);
   if (reason != Reason::None) return reason;
   const auto model = learn::Model::Attach(*to->spec, to->image_memory());
   if (!model.ok())

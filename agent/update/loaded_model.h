@@ -8,6 +8,7 @@
 
 #include "agent/base/fixed.h"
 #include "agent/learn/image/model.h"
+#include "agent/package/seal.h"
 #include "agent/package/verify.h"
 #include "agent/store/boot_record.h"
 #include "agent/update/gate.h"
@@ -25,6 +26,9 @@ struct LoadedModel {
   base::FixedString<64> name, version;
   base::SecurityVersion security_version;
   store::SlotId slot = store::SlotId::kNone;
+  const package::GroupKeys* group_keys = nullptr;  ///< Of the device; null: none.
+  bool encrypted = false;                          ///< Its package is; then `content_key` is that package's.
+  package::Secret content_key;
 
   void Unload();
   base::MutableBytes image_memory() const { return memory.first(spec->state_bytes()); }
@@ -35,18 +39,20 @@ struct DeviceFit {
   std::string_view model_id, hardware;
   uint16_t agent_major = 0, agent_minor = 0, agent_patch = 0;
   uint64_t max_image_bytes = 0;
+  const package::GroupKeys* group_keys = nullptr;
 };
 
-/// Everything that can be said from a manifest: model, hardware, agent, layouts, numerics, size, gate.
-/// None, WrongTarget, WrongHardware, WrongAgent, UnknownLayout, UnknownNumerics, TooLarge, BadFormat.
+/// Everything that can be said from a manifest: model, hardware, agent, layouts, numerics, size, and whether
+/// the device can read the payload. None, WrongTarget, WrongHardware, WrongAgent, UnknownLayout,
+/// UnknownNumerics, TooLarge, NoGroupKey.
 schema::Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit);
 
 /// Only whether this agent knows what the image is made of: None, UnknownLayout, UnknownNumerics.
 schema::Reason CheckVersions(const package::Manifest& manifest);
 
-/// Takes names and spec of a manifest; the image memory stays untouched.
+/// Takes names, spec and content key of a manifest; the image memory stays untouched.
 /// None, BadSpec, FaultStage, UnknownLayout (a part that this agent does not know), TooLarge (spec or image),
-/// WrongTarget (spec of another model).
+/// WrongTarget (spec of another model), NoGroupKey.
 schema::Reason TakeSpec(const package::Manifest& manifest, LoadedModel* to);
 
 /// Decodes the payload and attaches it (after TakeSpec). None; BadBlock, BadDigest, StorageError, TooLarge;

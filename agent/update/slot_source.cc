@@ -35,6 +35,7 @@ base::Result<store::SlotFacts> PackageVerifier::Verify(hal::Partition& partition
   const schema::Reason reason = package::VerifyWhole(source, nullptr, memory_, &facts);
   if (reason == schema::Reason::StorageError) return base::Status::kUnavailable;
   if (reason != schema::Reason::None) return base::Status::kDataLoss;
+  if (!model_.empty() && facts.manifest.model() != model_) return base::Status::kDataLoss;
   return store::SlotFacts{facts.digest, facts.security_version, facts.image_bytes};
 }
 

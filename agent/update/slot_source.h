@@ -40,13 +40,17 @@ class StageSource final : public package::ByteSource {
 /// 9).
 class PackageVerifier final : public store::SlotVerifier {
  public:
-  /// `memory`: 16-aligned, kWholeMemoryBytes; used inside Verify only.
-  explicit PackageVerifier(base::MutableBytes memory) : memory_(memory) {}
+  /// `memory`: 16-aligned, kWholeMemoryBytes; used inside Verify only. `model`: whose packages belong here,
+  /// empty: anybody's; outlives this. Another model's package is as good as none (kDataLoss), whatever its
+  /// bytes are: slots may have been exchanged.
+  explicit PackageVerifier(base::MutableBytes memory, std::string_view model = {})
+      : memory_(memory), model_(model) {}
   base::Result<store::SlotFacts> Verify(hal::Partition& partition, uint64_t package_offset,
                                         uint64_t package_bytes) override;
 
  private:
   base::MutableBytes memory_;
+  std::string_view model_;
 };
 
 }  // namespace dipper::update

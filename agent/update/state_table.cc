@@ -1,5 +1,4 @@
-// The table. Rows are states in the order of schema::UpdateState, columns events in the order of
-// update::Event.
+// The table: one row a transition. docs/reference/update.md shows the same rows, and a test holds them equal.
 #include "agent/update/state_table.h"
 
 #include "agent/base/assert.h"
@@ -8,90 +7,75 @@ namespace dipper::update {
 namespace {
 
 using S = schema::UpdateState;
+using E = Event;
 using A = Action;
-using T = Transition;
 
-using Row = std::array<T, kEventCount>;
+struct Row {
+  S state;
+  E event;
+  S next;
+  A action;
+};
 
-// The four ends and idle take the same events, but stay what they are when nothing happens.
-constexpr Row Resting(S self) {
-  const T ignore{self, A::kIgnore};
-  return {T{S::Offered, A::kWaitForTurn},
-          T{S::Verifying, A::kVerify},
-          ignore,
-          ignore,
-          ignore,
-          T{S::Trial, A::kRunTrial},  // a trial that was pending when the agent started
-          ignore,
-          T{S::FellBack, A::kDropChallenger},  // the start itself found that the trial is over
-          T{S::Rejected, A::kGiveUp},
-          T{S::Failed, A::kGiveUp}};
+// What nothing under way means: idle and the four ends answer alike.
+constexpr std::array<S, 5> kResting = {S::Idle, S::Confirmed, S::FellBack, S::Rejected, S::Failed};
+constexpr std::array kFromResting = {
+    Row{S::Idle, E::kOffer, S::Offered, A::kWaitForTurn},
+    Row{S::Idle, E::kInstall, S::Verifying, A::kVerify},
+    // A trial that was pending when the agent started, or that the start itself found to be over.
+    Row{S::Idle, E::kTrialStarted, S::Trial, A::kRunTrial},
+    Row{S::Idle, E::kFallBack, S::FellBack, A::kDropChallenger},
+    Row{S::Idle, E::kRefuse, S::Rejected, A::kGiveUp},
+    Row{S::Idle, E::kFail, S::Failed, A::kGiveUp},
+};
+
+// The rest, in the order of an update. What is not listed is ignored.
+constexpr std::array kRows = {
+    Row{S::Offered, E::kOffer, S::Offered, A::kSupersede},
+    Row{S::Offered, E::kStart, S::Transferring, A::kBeginTransfer},
+    Row{S::Offered, E::kRefuse, S::Rejected, A::kGiveUp},
+    Row{S::Offered, E::kFail, S::Failed, A::kGiveUp},
+
+    Row{S::Transferring, E::kOffer, S::Offered, A::kSupersede},
+    Row{S::Transferring, E::kReceived, S::Verifying, A::kVerify},
+    Row{S::Transferring, E::kRefuse, S::Rejected, A::kGiveUp},
+    Row{S::Transferring, E::kFail, S::Failed, A::kGiveUp},
+
+    Row{S::Verifying, E::kOffer, S::Verifying, A::kQueue},
+    Row{S::Verifying, E::kVerified, S::Staged, A::kStage},
+    Row{S::Verifying, E::kRefuse, S::Rejected, A::kGiveUp},
+    Row{S::Verifying, E::kFail, S::Failed, A::kGiveUp},
+
+    Row{S::Staged, E::kOffer, S::Staged, A::kQueue},
+    Row{S::Staged, E::kTrialStarted, S::Trial, A::kRunTrial},
+    Row{S::Staged, E::kFallBack, S::FellBack, A::kDropChallenger},
+    Row{S::Staged, E::kRefuse, S::Rejected, A::kGiveUp},
+    Row{S::Staged, E::kFail, S::Failed, A::kGiveUp},
+
+    Row{S::Trial, E::kOffer, S::Trial, A::kQueue},
+    Row{S::Trial, E::kConfirm, S::Confirmed, A::kPromote},
+    Row{S::Trial, E::kFallBack, S::FellBack, A::kDropChallenger},
+    Row{S::Trial, E::kFail, S::Failed, A::kDropChallenger},
+};
+
+using Table = std::array<std::array<Transition, kEventCount>, kStateCount>;
+
+constexpr Table Build() {
+  Table table{};
+  for (size_t state = 0; state < kStateCount; ++state) {
+    for (Transition& cell : table[state]) cell = {static_cast<S>(state), A::kIgnore};
+  }
+  const auto put = [&table](S state, const Row& row) {
+    table[static_cast<size_t>(state)][static_cast<size_t>(row.event)] = {row.next, row.action};
+  };
+  for (const Row& row : kRows) put(row.state, row);
+  for (const S state : kResting) {
+    for (const Row& row : kFromResting) put(state, row);
+  }
+  return table;
 }
 
-// clang-format off
-constexpr std::array<Row, kStateCount> kTable = {{
-  /* Idle */ Resting(S::Idle),
-  /* Offered */ {
-    /* kOffer        */ T{S::Offered, A::kSupersede},
-    /* kInstall      */ T{S::Offered, A::kIgnore},
-    /* kStart        */ T{S::Transferring, A::kBeginTransfer},
-    /* kReceived     */ T{S::Offered, A::kIgnore},
-    /* kVerified     */ T{S::Offered, A::kIgnore},
-    /* kTrialStarted */ T{S::Offered, A::kIgnore},
-    /* kConfirm      */ T{S::Offered, A::kIgnore},
-    /* kFallBack     */ T{S::Offered, A::kIgnore},
-    /* kRefuse       */ T{S::Rejected, A::kGiveUp},
-    /* kFail         */ T{S::Failed, A::kGiveUp}},
-  /* Transferring */ {
-    /* kOffer        */ T{S::Offered, A::kSupersede},
-    /* kInstall      */ T{S::Transferring, A::kIgnore},
-    /* kStart        */ T{S::Transferring, A::kIgnore},
-    /* kReceived     */ T{S::Verifying, A::kVerify},
-    /* kVerified     */ T{S::Transferring, A::kIgnore},
-    /* kTrialStarted */ T{S::Transferring, A::kIgnore},
-    /* kConfirm      */ T{S::Transferring, A::kIgnore},
-    /* kFallBack     */ T{S::Transferring, A::kIgnore},
-    /* kRefuse       */ T{S::Rejected, A::kGiveUp},
-    /* kFail         */ T{S::Failed, A::kGiveUp}},
-  /* Verifying */ {
-    /* kOffer        */ T{S::Verifying, A::kQueue},
-    /* kInstall      */ T{S::Verifying, A::kIgnore},
-    /* kStart        */ T{S::Verifying, A::kIgnore},
-    /* kReceived     */ T{S::Verifying, A::kIgnore},
-    /* kVerified     */ T{S::Staged, A::kStage},
-    /* kTrialStarted */ T{S::Verifying, A::kIgnore},
-    /* kConfirm      */ T{S::Verifying, A::kIgnore},
-    /* kFallBack     */ T{S::Verifying, A::kIgnore},
-    /* kRefuse       */ T{S::Rejected, A::kGiveUp},
-    /* kFail         */ T{S::Failed, A::kGiveUp}},
-  /* Staged */ {
-    /* kOffer        */ T{S::Staged, A::kQueue},
-    /* kInstall      */ T{S::Staged, A::kIgnore},
-    /* kStart        */ T{S::Staged, A::kIgnore},
-    /* kReceived     */ T{S::Staged, A::kIgnore},
-    /* kVerified     */ T{S::Staged, A::kIgnore},
-    /* kTrialStarted */ T{S::Trial, A::kRunTrial},
-    /* kConfirm      */ T{S::Staged, A::kIgnore},
-    /* kFallBack     */ T{S::FellBack, A::kDropChallenger},
-    /* kRefuse       */ T{S::Rejected, A::kGiveUp},
-    /* kFail         */ T{S::Failed, A::kGiveUp}},
-  /* Trial */ {
-    /* kOffer        */ T{S::Trial, A::kQueue},
-    /* kInstall      */ T{S::Trial, A::kIgnore},
-    /* kStart        */ T{S::Trial, A::kIgnore},
-    /* kReceived     */ T{S::Trial, A::kIgnore},
-    /* kVerified     */ T{S::Trial, A::kIgnore},
-    /* kTrialStarted */ T{S::Trial, A::kIgnore},
-    /* kConfirm      */ T{S::Confirmed, A::kPromote},
-    /* kFallBack     */ T{S::FellBack, A::kDropChallenger},
-    /* kRefuse       */ T{S::Trial, A::kIgnore},
-    /* kFail         */ T{S::Failed, A::kDropChallenger}},
-  /* Confirmed */ Resting(S::Confirmed),
-  /* FellBack  */ Resting(S::FellBack),
-  /* Rejected  */ Resting(S::Rejected),
-  /* Failed    */ Resting(S::Failed),
-}};
-// clang-format on
+constexpr Table kTable = Build();
 
 }  // namespace
 

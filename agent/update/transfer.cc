@@ -12,9 +12,12 @@ namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
 
-/// Why a stage may not begin.
+}  // namespace
+
 Reason StageRefusal(Status status) {
   switch (status) {
+    case Status::kOk:
+      return Reason::None;
     case Status::kPermissionDenied:
       return Reason::BelowFloor;
     case Status::kAlreadyExists:
@@ -26,11 +29,9 @@ Reason StageRefusal(Status status) {
   }
 }
 
-}  // namespace
-
 Transfer::Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
                    uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
-                   uint32_t write_unit_bytes, const DeviceFit& fit)
+                   uint32_t write_unit_bytes, const DeviceFit& fit, base::MutableBytes reuse_memory)
     : config_(config),
       store_(store),
       counters_store_(counters),
@@ -38,14 +39,17 @@ Transfer::Transfer(const TransferConfig& config, store::ModelStore& store, store
       transport_(transport),
       head_memory_(head_memory),
       writer_(store, write_unit_bytes),
-      fit_(fit) {}
+      fit_(fit),
+      local_(store, reuse_memory) {}
 
 void Transfer::Begin(const package::OfferFacts& offer, int64_t now_ns) {
   offer_ = offer;
   has_manifest_ = false;
-  have_ = unsaved_ = group_ = 0;
+  have_ = reused_ = unsaved_ = group_ = 0;
   wanted_group_ = kNoGroup;
   probe_ = Probe::kDue;
+  paused_ = false;
+  group_bytes_ = 0;
   phase_ = Phase::kManifest;
   Progress(now_ns);
   Want();
@@ -67,7 +71,7 @@ void Transfer::Want() {
 void Transfer::Progress(int64_t now_ns) {
   attempt_ = 0;
   bad_in_row_ = 0;
-  next_wish_ns_ = now_ns + config_.quiet_ms * kMsNs;
+  next_wish_ns_ = now_ns + QuietNs(0);
 }
 
 TransferResult Transfer::Finish(TransferResult::Kind kind, Reason reason) {
@@ -100,11 +104,13 @@ TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView 
   if (const Reason misfit = CheckFit(manifest_, fit_); misfit != Reason::None) {
     return Finish(TransferResult::kRefused, misfit);
   }
-  const TransferResult opened = OpenStage(head);
+  TransferResult opened = OpenStage(head);
+  if (opened.kind == TransferResult::kGoingOn) opened = TakeLocalBlocks();
   if (opened.kind != TransferResult::kGoingOn) return opened;
   phase_ = Phase::kBlocks;
   Progress(now_ns);
   group_ = 0;
+  group_since_ns_ = now_ns;
   return NextGroup(now_ns);
 }
 
@@ -139,6 +145,44 @@ TransferResult Transfer::OpenStage(base::ByteView head) {
   return Persist();
 }
 
+/// Copies what the champion's slot holds of it. A damaged local block is no match: it is transferred.
+TransferResult Transfer::TakeLocalBlocks() {
+  if (!config_.reuse_blocks) return {};
+  local_.Open();
+  for (uint32_t i = 0; i < state_.block_count; ++i) {
+    if (state_.Has(i)) continue;
+    const base::ByteView stored = local_.Read(manifest_.block(i));
+    if (stored.empty() || package::VerifyBlock(manifest_, i, stored) != Reason::None) continue;
+    if (!Keep(i, stored)) return Finish(TransferResult::kFailed, Reason::StorageError);
+    ++reused_;
+    ++counts_.reused;
+    counts_.reused_bytes += stored.size();
+  }
+  return reused_ == 0 ? TransferResult{} : Persist();
+}
+
+/// Writes a block whose hash was checked.
+bool Transfer::Keep(uint32_t index, base::ByteView stored) {
+  if (!base::Ok(writer_.Write(manifest_.block(index).package_offset, stored))) return false;
+  state_.Set(index);
+  ++have_;
+  return true;
+}
+
+/// The same bytes at other places of the package (an image that is zero in many places) need not come again.
+bool Transfer::KeepTwins(uint32_t index, base::ByteView stored) {
+  if (!config_.reuse_blocks) return true;
+  const base::Digest hash = manifest_.block(index).sha256;
+  for (uint32_t i = 0; i < state_.block_count; ++i) {
+    if (state_.Has(i) || !manifest_.IsBlock(i, hash, stored.size())) continue;
+    if (!Keep(i, stored)) return false;
+    ++reused_;
+    ++counts_.reused;
+    counts_.reused_bytes += stored.size();
+  }
+  return true;
+}
+
 TransferResult Transfer::Persist() {
   unsaved_ = 0;
   // Barrier first: the bitmap never promises a block that is not durable.
@@ -153,7 +197,11 @@ TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, ba
     ++counts_.foreign;
     return {};
   }
-  if (index >= state_.block_count) return Bad(Reason::BadBlock, now_ns);
+  group_bytes_ += stored.size();
+  if (index >= state_.block_count) {  // kept beside the package's blocks, and not one of them
+    ++counts_.foreign;
+    return {};
+  }
   NoteDelivery(index);
   if (state_.Has(index)) {
     ++counts_.duplicates;
@@ -161,12 +209,11 @@ TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, ba
   }
   const Reason reason = package::VerifyBlock(manifest_, index, stored);
   if (reason != Reason::None) return Bad(reason, now_ns);
-  if (!base::Ok(writer_.Write(manifest_.block(index).package_offset, stored))) {
+  if (!Keep(index, stored) || !KeepTwins(index, stored)) {
     return Finish(TransferResult::kFailed, Reason::StorageError);
   }
-  state_.Set(index);
-  ++have_;
   ++counts_.blocks;
+  counts_.bytes += stored.size();
   if (index / package::kBlocksPerGroup == group_) Progress(now_ns);
   if (++unsaved_ >= config_.persist_blocks) {
     const TransferResult persisted = Persist();
@@ -205,7 +252,22 @@ void Transfer::AskProbe() {
 
 int64_t Transfer::QuietNs(uint32_t attempt) const {
   const uint64_t quiet_ms = std::min<uint64_t>(uint64_t{config_.quiet_ms} << attempt, config_.max_quiet_ms);
-  return static_cast<int64_t>(quiet_ms) * kMsNs;
+  if (config_.jitter == 0) return static_cast<int64_t>(quiet_ms) * kMsNs;
+  // Another part of the half for each attempt; the multiplier spreads neighbouring seeds.
+  const uint32_t part = ((config_.jitter + attempt) * 0x9E3779B1U) >> 22;
+  return static_cast<int64_t>(quiet_ms + quiet_ms * part / 2048) * kMsNs;
+}
+
+/// After a group: as long without a wish as its bytes should have taken. False: there is nothing to wait for.
+bool Transfer::Pause(int64_t now_ns) {
+  if (config_.bytes_per_s == 0 || group_bytes_ == 0) return false;
+  const double should_take_ns = static_cast<double>(group_bytes_) * 1e9 / config_.bytes_per_s;
+  group_bytes_ = 0;
+  next_wish_ns_ = group_since_ns_ + static_cast<int64_t>(should_take_ns);
+  if (now_ns >= next_wish_ns_) return false;
+  paused_ = true;
+  transport_.Done(offer_.package);
+  return true;
 }
 
 /// Stays in the group until it is complete; then the next one that lacks a block; then the end.
@@ -218,9 +280,11 @@ TransferResult Transfer::NextGroup(int64_t now_ns) {
     for (uint32_t i = begin; i < end; ++i) {
       if (state_.Has(i)) continue;
       if (group_ != before || wanted_group_ != group_) {
+        if (paused_ || (group_ != before && Pause(now_ns))) return {};
+        if (group_ != before) group_since_ns_ = now_ns;
         wanted_group_ = group_;
         Want();
-        next_wish_ns_ = now_ns + config_.quiet_ms * kMsNs;
+        next_wish_ns_ = now_ns + QuietNs(0);
       }
       return {};
     }
@@ -231,7 +295,19 @@ TransferResult Transfer::NextGroup(int64_t now_ns) {
 }
 
 TransferResult Transfer::Poll(int64_t now_ns) {
-  if (phase_ == Phase::kNone || now_ns < next_wish_ns_) return {};
+  if (phase_ == Phase::kNone) return {};
+  if (paused_) {
+    if (now_ns < next_wish_ns_) return {};
+    paused_ = false;
+    wanted_group_ = kNoGroup;
+    group_since_ns_ = now_ns;
+    return NextGroup(now_ns);
+  }
+  if (!transport_.HasTurn()) {  // asked anew as long after its turn has come as if it had just asked
+    next_wish_ns_ = now_ns + QuietNs(attempt_);
+    return {};
+  }
+  if (now_ns < next_wish_ns_) return {};
   if (probe_ == Probe::kDelivered) return Finish(TransferResult::kFailed, Reason::BrokerUnfit);
   if (++attempt_ >= config_.attempts) {
     return Finish(TransferResult::kFailed, Reason::BlocksUnavailable);

@@ -37,10 +37,20 @@ Reason Trust::OnRoot(base::ByteView document) {
   package::TrustRoot next;
   const Reason reason = root_.ParseSuccessor(document, &next);
   if (reason != Reason::None) return reason;
+  // Before the root: a cut in between leaves the earlier time, which is signed too, and the root comes again.
+  if (RaisesNumberEpoch(next) &&
+      !base::Ok(counters_.RebaseTrustedTime(static_cast<uint64_t>(next.created())))) {
+    return Reason::StorageError;
+  }
   if (!base::Ok(roots_.Store(document))) return Reason::StorageError;
   root_ = next;
   RaiseTime(root_.created());
   return Reason::None;
+}
+
+bool Trust::RaisesNumberEpoch(const package::TrustRoot& next) const {
+  const auto raised = [&](schema::RoleName role) { return next.epoch(role) > root_.epoch(role); };
+  return raised(schema::RoleName::Rollout) || raised(schema::RoleName::Command);
 }
 
 package::TrustedTime Trust::Now() {
@@ -52,6 +62,7 @@ package::TrustedTime Trust::Now() {
 }
 
 void Trust::RaiseTime(int64_t issued_s) {
+  issued_s = std::min(issued_s, root_.expires() - 1);
   if (issued_s <= 0) return;
   // A lower bound that could not be stored is only a little staler after the next start.
   const Status ignored = counters_.RaiseTrustedTime(static_cast<uint64_t>(issued_s));

@@ -30,7 +30,9 @@ class Trust {
 
   const package::TrustRoot& root() const { return root_; }
   package::TrustedTime Now();
-  /// After any document verified: time goes forwards only.
+  /// After any document verified: time goes forwards only, and no key but the root's takes it past the root's
+  /// expiry. A root that raises the epoch of the rollout or command role sets it anew (OnRoot), because a
+  /// thief of those keys may have signed it.
   void RaiseTime(int64_t issued_s);
 
   // ---- commands: number stored, then acted on, then the result stored ----
@@ -50,6 +52,9 @@ class Trust {
   store::Counters& counters() { return counters_; }
 
  private:
+  /// The rollout or command role's epoch is higher in `next`.
+  bool RaisesNumberEpoch(const package::TrustRoot& next) const;
+
   store::RootStore& roots_;
   store::Counters& counters_;
   hal::Clock& clock_;

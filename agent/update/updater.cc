@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/update/checkpoint.h"
+
 namespace dipper::update {
 
 using base::Status;
@@ -31,12 +33,14 @@ uint32_t WriteUnit(const store::ModelStoreConfig& store) {
 Updater::Updater(const UpdaterConfig& config, const UpdaterMemory& memory, const UpdaterDeps& deps)
     : config_(config),
       deps_(deps),
-      verifier_(whole_memory_.bytes()),
+      verifier_(whole_memory_.bytes(), config_.model_id.view()),
       store_(StoreConfig(config, deps.store), verifier_),
       transfer_(config.transfer, store_, deps.trust->counters(), config.model_index, *deps.transport,
-                head_memory_.bytes(), WriteUnit(deps.store), Fit(config_)),
+                head_memory_.bytes(), WriteUnit(deps.store), Fit(config_), whole_memory_.bytes()),
+      writer_(store_, WriteUnit(deps.store)),
       champion_(memory.first_image),
       challenger_(memory.second_image) {
+  champion_.group_keys = challenger_.group_keys = config.group_keys;
   DIPPER_CHECK(config.max_image_bytes % 16 == 0 && memory.first_image.size() == config.max_image_bytes &&
                memory.second_image.size() == config.max_image_bytes);
 }
@@ -49,7 +53,14 @@ Status Updater::Start(const store::LastRun& last) {
   const store::OfferState offer = deps_.trust->counters().offer(config_.model_index);
   offer_.number = offer.number;
   offer_.package = offer.digest;
+  // A trial that no offer began leaves the stored offer alone.
+  const base::Digest& trial = decision.trial_ended ? decision.ended_digest : store_.record().trial_digest;
+  if (!trial.IsZero() && trial != offer.digest) {
+    offer_ = {};
+    offer_.package = trial;
+  }
   if (decision.stepped_down) {
+    deps_.observer->OnRung(decision.rung, last.own_failure ? last.reason : Reason::Unknown);
     const base::Digest& failed = last.own_failure ? last.digest : champion_.package;
     Emit(UpdateState::Idle, last.own_failure ? last.reason : Reason::Unknown, false, store_.IsDenied(failed),
          failed);
@@ -80,6 +91,7 @@ Status Updater::Start(const store::LastRun& last) {
     return Status::kOk;
   }
   if (base::Ok(decision.storage) && TellLostEnd(offer)) return Status::kOk;
+  if (!decision.recovered && !decision.stepped_down && BlameLastRun(last)) return Status::kOk;
   // What was being transferred goes on when its retained offer comes again. A package whose checks ended the
   // process twice is not tried a third time; once may have been the power.
   if (offer.state == UpdateState::Verifying) {
@@ -101,6 +113,8 @@ void Updater::LoadChampion(store::StartDecision decision) {
     const Reason reason = LoadFrom(decision, &of_another_agent);
     if (reason == Reason::None) {
       deps_.observer->OnModelsChanged();
+      deps_.observer->OnRestored(
+          {.source = decision.source, .package = champion_.package, .samples = champion_.model->samples()});
       return;
     }
     if (of_another_agent) {
@@ -113,6 +127,7 @@ void Updater::LoadChampion(store::StartDecision decision) {
     const auto next = store_.ChampionUnloadable(reason);
     if (!next.ok()) break;
     decision = *next;
+    deps_.observer->OnRung(decision.rung, reason);
   }
   Forget(&champion_);
 }
@@ -130,13 +145,23 @@ Reason Updater::LoadFrom(const store::StartDecision& decision, bool* of_another_
   }
   Reason reason = CheckVersions(facts.manifest);
   if (reason == Reason::None) reason = TakeSpec(facts.manifest, &champion_);
-  *of_another_agent = reason == Reason::UnknownLayout || reason == Reason::UnknownNumerics;
+  // A key that is missing may come back, as a newer agent may.
+  *of_another_agent =
+      reason == Reason::UnknownLayout || reason == Reason::UnknownNumerics || reason == Reason::NoGroupKey;
   if (reason != Reason::None) return reason;
   champion_.slot = decision.serve;
+  deps_.observer->OnModelCode(champion_.package);
+  reason = LoadImage(decision, source, facts.manifest);
+  deps_.observer->OnModelCodeEnd();
+  return reason;
+}
+
+Reason Updater::LoadImage(const store::StartDecision& decision, package::ByteSource& source,
+                          const package::Manifest& manifest) {
   if (decision.source == store::ImageSource::kPackage) {
-    return LoadPayload(source, facts.manifest, scratch_.bytes(), &champion_);
+    return LoadPayload(source, manifest, scratch_.bytes(), &champion_);
   }
-  if (!store_.ReadCheckpoint(decision.serve, decision.source, champion_.image_memory()).ok()) {
+  if (!ReadCheckpoint(store_, decision.serve, decision.source, &champion_, {}).ok()) {
     return Reason::StorageError;
   }
   const auto model = learn::Model::Attach(*champion_.spec, champion_.image_memory());
@@ -158,9 +183,14 @@ Status Updater::Save(LoadedModel* model, base::ByteView gate_state) {
     return Status::kDataLoss;
   }
   // Written from where it lives: learning goes on in this thread, so not before the write has ended.
-  const base::Status status =
-      store_.WriteCheckpoint(model->slot, model->model->samples(), model->image_memory(), gate_state);
+  const base::Status status = WriteCheckpoint(store_, model, gate_state);
   ++(base::Ok(status) ? checkpoints_ : checkpoint_failures_);
+  if (base::Ok(status)) {
+    deps_.observer->OnCheckpoint({.of_champion = model == &champion_,
+                                  .package = model->package,
+                                  .image = model->model->ImageDigest(),
+                                  .samples = model->model->samples()});
+  }
   return status;
 }
 
@@ -201,7 +231,11 @@ void Updater::Poll(int64_t now_ns) {
       OnTransfer(transfer_.Poll(now_ns));
       break;
     case UpdateState::Verifying:
-      Verify();
+      if (installing()) {
+        CopyBlocks();
+      } else {
+        Verify();
+      }
       break;
     case UpdateState::Staged:
       StartTrial();
@@ -223,9 +257,15 @@ void Updater::Poll(int64_t now_ns) {
 // ---- events
 // -----------------------------------------------------------------------------------------------------
 
+void Updater::SetState(UpdateState next) {
+  if (next != state_) deps_.observer->OnLeaving(state_);
+  state_ = next;
+  if (state_ != UpdateState::Verifying) install_.source = nullptr;
+}
+
 void Updater::Move(Event event, Reason reason) {
   const UpdateState from = state_;
-  state_ = Next(state_, event).next;
+  SetState(Next(state_, event).next);
   undo_known_ = false;
   // The second look at a package whose first one a power cut may have ended says so, and remembers it.
   if (state_ == UpdateState::Verifying && interrupted_ == offer_.package) reason = Reason::PowerLoss;
@@ -277,15 +317,22 @@ void Updater::EmitRefusal(const package::OfferFacts& offer, Reason reason) {
   deps_.observer->OnUpdateEvent(event);
 }
 
+/// The manifest of the transfer or of the package at hand, when it is that package's.
+const package::Manifest* Updater::Received(const base::Digest& package) const {
+  const package::Manifest* manifest = install_.total != 0 ? &install_.manifest : transfer_.manifest();
+  return manifest != nullptr && manifest->package_digest() == package ? manifest : nullptr;
+}
+
 /// What is known of the event's package, and who serves.
 void Updater::Describe(UpdateEvent* event) const {
   event->champion_package = champion_.package;
   if (event->package.IsZero()) return;
-  const package::Manifest* manifest = transfer_.manifest();
-  const bool received = manifest != nullptr && manifest->package_digest() == event->package;
+  const package::Manifest* manifest = Received(event->package);
+  const bool received = manifest != nullptr;
   if (received) {
-    event->blocks_have = transfer_.blocks_have();
-    event->blocks_total = transfer_.blocks_total();
+    event->blocks_have = install_.total != 0 ? install_.have : transfer_.blocks_have();
+    event->blocks_total = manifest->block_count();
+    event->blocks_reused = transfer_.blocks_reused();
   }
   const LoadedModel* about = event->package == challenger_.package ? &challenger_ : nullptr;
   if (about == nullptr && event->package == champion_.package) about = &champion_;
@@ -323,6 +370,7 @@ void Updater::OnChampionFailed() {
   const base::Digest failed = champion_.package;
   const auto decision = store_.ChampionFailed(Reason::NotFinite);
   if (!decision.ok()) return;
+  if (decision->stepped_down) deps_.observer->OnRung(decision->rung, Reason::NotFinite);
   LoadChampion(*decision);
   undo_known_ = false;
   Emit(state_, Reason::NotFinite, false, decision->denied, failed);
@@ -395,8 +443,9 @@ UpdateStatus Updater::Status() {
           .challenger_name = challenger_.name,
           .challenger_version = challenger_.version,
           .offer_number = offer_.number,
-          .blocks_have = transfer_.blocks_have(),
-          .blocks_total = transfer_.blocks_total(),
+          .blocks_have = install_.total != 0 ? install_.have : transfer_.blocks_have(),
+          .blocks_total = install_.total != 0 ? install_.total : transfer_.blocks_total(),
+          .transfer = transfer_.counts(),
           .tries_left = record.tries_left,
           .floor = record.floor,
           .champion_slot = champion_.slot,

@@ -11,6 +11,7 @@
 #include "agent/update/latency_guard.h"
 #include "agent/update/loaded_model.h"
 #include "agent/update/slot_source.h"
+#include "agent/update/stage_writer.h"
 #include "agent/update/state_table.h"
 #include "agent/update/transfer.h"
 #include "agent/update/transport.h"
@@ -45,6 +46,14 @@ class Updater {
   schema::Reason OnOffer(base::ByteView document);
   void OnManifest(const base::Digest& package, base::ByteView head);
   void OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored);
+  /// Installs a package that lies at hand (a file, a USB stick), with no offer: the same path from verifying
+  /// on. Its head is verified here; Poll copies a few blocks a call, each hash checked before it is written,
+  /// then verifies. None: begun. Otherwise the refusal, which is an event and changes nothing: Busy,
+  /// TrialPending, TooSoon (no healthy mark yet), SourceLost, StorageError, or what is wrong with the
+  /// package.
+  /// @param source  Read until installing() is false; it must live as long.
+  schema::Reason BeginInstall(package::ByteSource& source);
+  bool installing() const { return install_.source != nullptr; }
   /// Starts, resubscribes, verifies, checkpoints, deadlines. Call at least once a second. At most one long
   /// step a call.
   /// @param now_ns  Monotonic time; what passes counts as powered-on time.
@@ -69,6 +78,10 @@ class Updater {
   base::Status PlannedStop();
 
   // ---- commands (verified by Trust; the answer is None or the refusal) ----
+  /// The operator ends the trial in the challenger's favour. Nothing that protects the device is skipped:
+  /// LinkRequired, OverBudget or TooSoon (not timed yet) refuse, NotFinite falls back. NoTrial. StorageError:
+  /// the medium did not take it; Poll goes on with it.
+  schema::Reason Confirm();
   schema::Reason FallBack();
   schema::Reason Undo();
   schema::Reason Freeze(bool frozen);
@@ -97,15 +110,20 @@ class Updater {
 
   // start, models, checkpoints and events: updater.cc
   schema::Reason LoadFrom(const store::StartDecision& decision, bool* of_another_agent);
+  schema::Reason LoadImage(const store::StartDecision& decision, package::ByteSource& source,
+                           const package::Manifest& manifest);
   void LoadChampion(store::StartDecision decision);
   base::Status Save(LoadedModel* model, base::ByteView gate_state);
   void SaveWhenDue();
   void Forget(LoadedModel* model);
+  void SetState(schema::UpdateState next);
   void Move(Event event, schema::Reason reason);
   void Emit(schema::UpdateState from, schema::Reason reason, bool gate, bool denied,
             const base::Digest& package);
   void EmitRefusal(const package::OfferFacts& offer, schema::Reason reason);
   void Describe(UpdateEvent* event) const;
+  const package::Manifest* Received(const base::Digest& package) const;
+  bool BlameLastRun(const store::LastRun& last);
   void StoreOffer(schema::Reason reason);
   void KeepOffer(const package::OfferFacts& offer, schema::UpdateState state, schema::Reason reason);
   // offer, transfer and verification: updater_offer.cc
@@ -117,6 +135,10 @@ class Updater {
   static DeviceFit Fit(const UpdaterConfig& config);
   void Verify();
   schema::Reason CheckStaged();
+  // a package at hand: updater_install.cc
+  schema::Reason ReadHead(package::ByteSource& source, base::ByteView* head, package::Manifest* manifest);
+  schema::Reason JudgeInstall(const package::Manifest& manifest);
+  void CopyBlocks();
   void Refuse(schema::Reason reason);
   // trial: updater_trial.cc
   schema::Reason LoadChallenger(store::SlotId slot);
@@ -126,6 +148,7 @@ class Updater {
     return state_ == schema::UpdateState::Trial && challenger_.model && !end_unfinished_;
   }
   schema::Reason ConfirmObstacle() const;
+  schema::Reason CheckChallenger(package::ByteSource& source, const package::Manifest& manifest);
   void ConfirmTrial(schema::Reason reason);
   base::Status EndTrial(Event event, schema::Reason reason);
   base::Status StoreTrialEnd(schema::Reason reason);
@@ -140,6 +163,13 @@ class Updater {
   PackageVerifier verifier_;
   store::ModelStore store_;
   Transfer transfer_;
+  /// The package at hand: read until `source` is null, named until the next offer or file.
+  struct Install {
+    package::ByteSource* source = nullptr;
+    package::Manifest manifest;  ///< In head_memory_, like the transfer's.
+    uint32_t have = 0, total = 0;
+  } install_;
+  StageWriter writer_;
   LoadedModel champion_, challenger_;
   Gate gate_;
   LatencyGuard latency_;

@@ -21,7 +21,8 @@ DeviceFit Updater::Fit(const UpdaterConfig& config) {
           .agent_major = config.agent_major,
           .agent_minor = config.agent_minor,
           .agent_patch = config.agent_patch,
-          .max_image_bytes = config.max_image_bytes};
+          .max_image_bytes = config.max_image_bytes,
+          .group_keys = config.group_keys};
 }
 
 Reason Updater::OnOffer(base::ByteView document) {
@@ -55,8 +56,10 @@ Reason Updater::OnOffer(base::ByteView document) {
       const store::OfferState& stored = counters.offer(config_.model_index);
       // Known: it has ended, or it is being worked on now, or a restart interrupted it and it goes on here.
       if (IsResting(stored.state) && stored.state != UpdateState::Idle) return Reason::None;
-      if (!IsResting(state_) || store_.record().HasTrial()) return Reason::None;
-      break;
+      if ((!IsResting(state_) || store_.record().HasTrial()) && offer_.number == offer.number) {
+        return Reason::None;
+      }
+      break;  // it waits for what is under way from a file
     }
     default:
       return Reason::OldNumber;
@@ -122,6 +125,7 @@ Reason Updater::JudgeOffer(const package::OfferFacts& offer) {
 
 Reason Updater::Accept(const package::OfferFacts& offer) {
   offer_ = offer;
+  install_ = {};
   const Reason reason = JudgeOffer(offer);
   Move(Event::kOffer, Reason::None);
   if (reason != Reason::None) {
@@ -206,8 +210,7 @@ Reason Updater::CheckStaged() {
   if (facts.digest != offer_.package) return Reason::StorageError;
   reason = CheckFit(facts.manifest, Fit(config_));
   if (reason == Reason::None) reason = TakeSpec(facts.manifest, &challenger_);
-  if (reason == Reason::None) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
-  if (reason == Reason::None) reason = RunSelfTest(facts.manifest, &challenger_);
+  if (reason == Reason::None) reason = CheckChallenger(source, facts.manifest);
   // Until its trial starts there is no challenger: the self-test has used the image up.
   challenger_.model.reset();
   return reason;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/update/checkpoint.h"
 #include "agent/update/updater.h"
 
 namespace dipper::update {
@@ -22,16 +23,15 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   reason = TakeSpec(facts.manifest, &challenger_);
   if (reason != Reason::None) return reason;
   challenger_.slot = slot;
-  reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
-  if (reason == Reason::None) reason = RunSelfTest(facts.manifest, &challenger_);
+  reason = CheckChallenger(source, facts.manifest);
   if (reason != Reason::None) return reason;
   gate_ = Gate(GateConfigOf(facts.manifest, *challenger_.spec), challenger_.package);
   link_required_ = facts.manifest.gate().link_required();
   const uint64_t limit_ns = facts.manifest.gate().max_latency_ns();
   latency_ = LatencyGuard(limit_ns != 0 ? limit_ns : config_.max_latency_ns);
   bool resumed = false;
-  const auto saved = store_.ReadCheckpoint(slot, store::ImageSource::kNewestCheckpoint,
-                                           challenger_.image_memory(), gate_bytes_);
+  const auto saved =
+      ReadCheckpoint(store_, slot, store::ImageSource::kNewestCheckpoint, &challenger_, gate_bytes_);
   if (saved.ok()) {
     const auto model = learn::Model::Attach(*challenger_.spec, challenger_.image_memory());
     resumed = model.ok() && base::Ok(gate_.Restore(base::ByteView(gate_bytes_).first(saved->gate_bytes)));
@@ -40,11 +40,22 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   // The self-test has used the payload up.
   if (!resumed) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
   const bool inherits = facts.manifest.gate().start_from_champion() && champion_.model &&
-                        champion_.spec->digest() == challenger_.spec->digest();
+                        champion_.spec->digest() == challenger_.spec->digest() &&
+                        // What only a group may read does not go on in a plain package's checkpoints.
+                        (challenger_.encrypted || !champion_.encrypted);
   if (!resumed && reason == Reason::None && inherits) {
     std::ranges::copy(champion_.image_memory(), challenger_.image_memory().begin());
   }
   if (reason == Reason::None) deps_.observer->OnModelsChanged();
+  return reason;
+}
+
+/// Payload and self-test, under the model's name: a crash here is its own failure.
+Reason Updater::CheckChallenger(package::ByteSource& source, const package::Manifest& manifest) {
+  deps_.observer->OnModelCode(challenger_.package);
+  Reason reason = LoadPayload(source, manifest, scratch_.bytes(), &challenger_);
+  if (reason == Reason::None) reason = RunSelfTest(manifest, &challenger_);
+  deps_.observer->OnModelCodeEnd();
   return reason;
 }
 
@@ -76,7 +87,7 @@ void Updater::StartTrial() {
   }
   next_trial_save_ns_ = now_ns_ + int64_t{config_.trial_checkpoint_seconds} * 1'000'000'000;
   const UpdateState from = state_;
-  state_ = Next(state_, Event::kTrialStarted).next;
+  SetState(Next(state_, Event::kTrialStarted).next);
   undo_known_ = false;
   StoreOffer(Reason::None);
   Emit(from, Reason::None, true, false, challenger_.package);
@@ -148,7 +159,7 @@ void Updater::ConfirmTrial(Reason reason) {
   deps_.observer->OnModelsChanged();
   static_cast<void>(Save(&champion_, {}));
   const UpdateState from = state_;
-  state_ = Next(state_, Event::kConfirm).next;
+  SetState(Next(state_, Event::kConfirm).next);
   undo_known_ = false;
   StoreOffer(reason);
   Emit(from, reason, true, false, champion_.package);
@@ -177,13 +188,26 @@ base::Status Updater::EndTrial(Event event, Reason reason) {
   }
   const bool denied = store_.IsDenied(end_package_);
   const UpdateState from = state_;
-  state_ = Next(state_, end_event_).next;
+  SetState(Next(state_, end_event_).next);
   undo_known_ = false;
   confirm_unfinished_ = end_unfinished_ = false;
   StoreOffer(end_reason_);
   Emit(from, end_reason_, from == UpdateState::Trial, denied, end_package_);
   Forget(&challenger_);
   return base::Status::kOk;
+}
+
+/// The note names a package that was being checked: neither champion nor on trial, so the store charged
+/// nobody.
+bool Updater::BlameLastRun(const store::LastRun& last) {
+  if (!last.own_failure || last.digest.IsZero() || last.digest == champion_.package) return false;
+  if (store_.IsDenied(last.digest) || !base::Ok(store_.Deny(last.digest, last.reason))) return false;
+  if (last.digest != offer_.package) offer_ = {};
+  offer_.package = last.digest;
+  state_ = UpdateState::Rejected;
+  StoreOffer(last.reason);
+  Emit(UpdateState::Verifying, last.reason, false, true, last.digest);
+  return true;
 }
 
 /// A cut between the record of a trial's end and the offer's leaves the end untold: the record knows it.

@@ -20,6 +20,7 @@ struct UpdaterConfig {
   uint32_t healthy_seconds = 60;            ///< Between further healthy periods, after the mark.
   uint64_t max_latency_ns = 0;              ///< The device's own limit for packages that name none; 0: none.
   TransferConfig transfer;
+  const package::GroupKeys* group_keys = nullptr;  ///< For encrypted packages; outlives the updater.
 };
 
 /// Given by the caller, 16-aligned, each exactly max_image_bytes (a multiple of 16). Champion and challenger
@@ -43,6 +44,7 @@ struct UpdateStatus {
   base::FixedString<64> champion_name, champion_version, challenger_name, challenger_version;
   uint64_t offer_number = 0;
   uint32_t blocks_have = 0, blocks_total = 0;
+  TransferCounts transfer;  ///< Since the agent started.
   uint32_t tries_left = 0;
   base::SecurityVersion floor;
   store::SlotId champion_slot = store::SlotId::kNone, undo_target = store::SlotId::kNone;

@@ -16,6 +16,7 @@ namespace {
 
 using base::Status;
 
+constexpr std::string_view kLongLine = "{\"error\":\"line_too_long\"}";
 constexpr uint64_t kListenerTag = ~uint64_t{0};
 // A writer that has closed its side keeps its place for so long while answers wait for it.
 constexpr int64_t kAnswerGraceNs = 5'000'000'000;
@@ -178,7 +179,10 @@ void LineSource::Flush(Client* client) {
 
 /// What this writer's descriptor is waited for; its end would be readable for ever.
 void LineSource::Rewatch(Client* client) {
-  if (!client->owned) return;
+  if (!client->owned) {
+    if (client->ended) (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, client->in, nullptr);
+    return;
+  }
   uint32_t what = client->ended ? 0U : uint32_t{EPOLLIN};
   if (client->out_bytes > 0) what |= EPOLLOUT;
   (void)Watch(client->in, static_cast<uint64_t>(client - clients_.data()), what);
@@ -217,6 +221,7 @@ bool LineSource::TakeLine(Client* client, base::ByteView* line) {
     if (client->skipping) {  // the rest of a line that was too long
       client->skipping = false;
       ++counters_.long_lines;
+      Answer(client->origin, kLongLine);  // who waits for an answer to each line gets one
       continue;
     }
     if (length > 0 && start[length - 1] == '\r') --length;
@@ -303,6 +308,12 @@ bool LineSource::Finished(Client* client) {
 Status LineSource::Poll(Record* record) {
   *record = Record{};
   if (epoll_ < 0) return Status::kOutOfRange;
+  const Status status = PollOnce(record);
+  more_ = status == Status::kOk || status == Status::kDataLoss;
+  return status;
+}
+
+Status LineSource::PollOnce(Record* record) {
   for (int round = 0; round < kRounds; ++round) {
     if (lost_told_ < counters_.long_lines + counters_.headerless_lines) {
       ++lost_told_;

@@ -48,6 +48,8 @@ class LineSource final : public SampleSource {
   base::Status OpenSocket(const std::string& path, uint32_t mode);
 
   base::Status Poll(Record* record) override;
+  /// In the past while lines may wait here that the descriptors know nothing of; otherwise 0.
+  int64_t NextDueNs() override { return more_ ? 1 : 0; }
   /// Readable when there may be something to poll.
   int event_fd() const { return epoll_; }
   /// Takes `line` (without line end) to the writer that `origin` of a record names; one that has gone, or has
@@ -72,6 +74,7 @@ class LineSource final : public SampleSource {
     std::array<uint8_t, kOutBytes> waiting;
   };
 
+  base::Status PollOnce(Record* record);
   base::Status OpenEvents();
   base::Status Listen(const std::string& path, uint32_t mode);
   bool Watch(int fd, uint64_t tag, uint32_t what);
@@ -95,6 +98,7 @@ class LineSource final : public SampleSource {
   uint32_t header_of_ = 0;  ///< Whose header was the last one given; 0: nobody's.
   uint64_t next_sequence_ = 0;
   uint64_t lost_told_ = 0;
+  bool more_ = false;
   LineCounters counters_;
 };
 

@@ -5,15 +5,30 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "hal/api/partition.h"
 
 namespace dipper::hal {
 
+enum class SimCall : uint8_t { kRead = 0, kWrite = 1, kErase = 2, kSync = 3 };
+inline constexpr size_t kSimCalls = 4;
+
+class PartitionSim;
+
+/// What was done, for a trace.
+struct SimOperation {
+  const PartitionSim* partition = nullptr;
+  SimCall call = SimCall::kWrite;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+
 /// One power supply. Every write, erase and sync of its partitions is an operation.
 struct SimPower {
   static constexpr uint64_t kNever = UINT64_MAX;
+  std::vector<SimOperation>* trace = nullptr;  ///< Takes every operation begun; null: no trace.
   uint64_t operations = 0;
   uint64_t cut_at = kNever;  ///< The operation with that number is the last one begun, and is not completed.
   bool on = true;
@@ -26,17 +41,29 @@ struct SimPower {
   }
 };
 
-enum class SimCall : uint8_t { kRead = 0, kWrite = 1, kErase = 2, kSync = 3 };
-inline constexpr size_t kSimCalls = 4;
-
-/// The calls of one kind from number `first` on, `count` of them, fail with `status`; a failed write has
-/// written its first half when `partial`.
+/// The calls of one kind from number `first` on, `count` of them, fail with `status`; a failed read or write
+/// has done its first half when `partial`. With kOk the medium lies: half is done, or one bit is wrong, and
+/// nobody says so.
 struct SimFault {
   SimCall call = SimCall::kWrite;
   uint64_t first = 0;
   uint64_t count = 0;
   base::Status status = base::Status::kUnavailable;
   bool partial = false;
+  bool flip_bit = false;  ///< The read or write is whole, with one bit wrong; where follows from its number.
+};
+
+/// A partition's content as what differs from a base that many snapshots share: cheap to take, to go back to
+/// and to compare.
+struct SimSnapshot {
+  std::shared_ptr<const std::vector<uint8_t>> base;
+  std::vector<uint32_t> sectors;  ///< That differ from the base, ascending.
+  std::vector<uint8_t> bytes;     ///< Theirs, one sector after the other.
+
+  /// The same for the same content over the same base.
+  uint64_t Hash() const;
+  std::vector<uint8_t> Content() const;
+  bool operator==(const SimSnapshot& other) const;
 };
 
 class PartitionSim final : public Partition {
@@ -63,14 +90,21 @@ class PartitionSim final : public Partition {
   uint64_t pending_touches() const { return touches_.size(); }
   /// What may lie on the medium: bit i of `landed` says whether touch i landed. For at most 64 touches.
   std::vector<uint8_t> OutcomeWith(uint64_t landed) const;
-  /// Seed 0: nothing unsynced landed. 1: everything did. Others: any subset, some sectors torn at any byte or
-  /// garbage.
+  /// Seed 0: nothing unsynced landed. 1: everything did. 2: half of each sector. 3: garbage in each. Others:
+  /// any subset, in either order, some sectors torn at any byte or garbage.
   std::vector<uint8_t> Outcome(uint64_t seed) const;
+  /// The same outcomes as snapshots, at the cost of what differs from the base.
+  SimSnapshot OutcomeSnapshotWith(uint64_t landed);
+  SimSnapshot OutcomeSnapshot(uint64_t seed);
   /// Goes on from that outcome.
   void Restart(uint64_t seed) { Load(Outcome(seed)); }
   /// All bytes, to copy; call only without pending touches.
   base::ByteView bytes() const { return memory_; }
   void Load(base::ByteView bytes);
+  /// What a reader sees now, over the base of the last Restore, or over itself as a new base.
+  SimSnapshot Save();
+  /// Goes on from there; the unsynced is forgotten.
+  void Restore(const SimSnapshot& snapshot);
 
   // Scripted faults and counters
   // ----------------------------------------------------------------------------------
@@ -88,11 +122,22 @@ class PartitionSim final : public Partition {
     size_t data = 0;  ///< Into data_, the bytes written.
   };
 
-  bool Begin(SimCall call, bool* fails, bool* cut);
+  bool Begin(SimCall call, uint64_t offset, uint64_t length, bool* fails, bool* cut);
   bool InRange(uint64_t offset, uint64_t length) const;
   void Put(uint64_t offset, base::ByteView from);
-  std::vector<uint8_t> Durable() const;
-  void Land(const Touch& touch, uint32_t length, std::vector<uint8_t>* medium) const;
+  base::MutableBytes SectorBytes(uint64_t sector) const;
+  void MarkDirty(uint64_t sector);
+  void Land(const Touch& touch, uint32_t length) const;
+  void UndoTouches() const;
+  void LandWith(uint64_t landed) const;
+  void LandSeed(uint64_t seed) const;
+  void FlipOne(base::MutableBytes bytes) const;
+  void Forget();
+  void Rebase(std::shared_ptr<const std::vector<uint8_t>> to);
+  template <typename LandAll>
+  std::vector<uint8_t> ContentOf(const LandAll& land) const;
+  template <typename LandAll>
+  SimSnapshot SnapshotOf(const LandAll& land);
 
   Geometry geometry_;
   std::vector<uint8_t> own_;
@@ -102,8 +147,11 @@ class PartitionSim final : public Partition {
   std::array<uint64_t, kSimCalls> calls_{};
   uint64_t written_bytes_ = 0;
   std::vector<Touch> touches_;
-  std::vector<uint8_t> data_;    ///< Bytes of the touches.
-  std::vector<uint8_t> former_;  ///< Bytes under the touches, in the same places.
+  std::vector<uint8_t> data_;                         ///< Bytes of the touches.
+  std::vector<uint8_t> former_;                       ///< Bytes under the touches, in the same places.
+  std::shared_ptr<const std::vector<uint8_t>> base_;  ///< Null: no snapshot was taken yet.
+  std::vector<uint32_t> dirty_;                       ///< Sectors that may differ from the base.
+  std::vector<bool> is_dirty_;
 };
 
 }  // namespace dipper::hal

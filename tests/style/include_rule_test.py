@@ -48,6 +48,7 @@ LIBRARIES = [
     ("libiio", re.compile(r"iio\.h$"), ("hal/linux/iio_source.cc",)),
     ("nlohmann-json", re.compile(r"nlohmann/"), ("agent/stream/", "agent/app/", "hal/linux/", "tools/", "tests/")),
     ("CLI11", re.compile(r"CLI/"), ("tools/cli/",)),
+    ("p11-kit", re.compile(r"p11-kit/"), ("tools/cli/token_session.h",)),
     ("fmt", re.compile(r"fmt/"), ("agent/app/", "tools/", "tests/")),
     ("GoogleTest", re.compile(r"g(test|mock)/"), ("tests/",)),
     ("Google Benchmark", re.compile(r"benchmark/"), ("tests/",)),

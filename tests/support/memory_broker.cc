@@ -90,7 +90,9 @@ Status MemoryTransport::Subscribe(std::string_view filter, telemetry::Qos) {
   if (!wire_) return Status::kOk;
   if (std::find(filters_.begin(), filters_.end(), filter) == filters_.end()) filters_.emplace_back(filter);
   events_.push_back({Kind::kSubscribed, false, 0, 0, std::string(filter), {}});
+  const bool wildcard = filter.find_first_of("+#") != std::string_view::npos;
   for (const auto& [topic, payload] : broker_.retained) {
+    if (wildcard && !broker_.retained_to_wildcards) break;
     if (TopicMatches(filter, topic)) events_.push_back({Kind::kMessage, true, 0, 0, topic, payload});
   }
   return Status::kOk;

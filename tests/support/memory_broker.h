@@ -22,6 +22,7 @@ class MemoryTransport;
 class MemoryBroker {
  public:
   std::map<std::string, std::vector<uint8_t>> retained;
+  bool retained_to_wildcards = true;  ///< False: kept messages come only to whom names their topic.
 
  private:
   friend class MemoryTransport;

@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
 #include "tools/cli/command.h"
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
+#include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
+#include "tools/lab/files.h"
 
 namespace dipper::cli {
 namespace {
@@ -25,6 +28,9 @@ struct CommandOptions {
   std::string device;
   std::string model = "main";
   std::vector<std::string> command_keys;
+  std::string root;
+  std::string document;  ///< A finished command to send instead of making one.
+  std::string out;       ///< Where to write it instead of sending.
   std::vector<std::string> arguments;
   uint64_t number = 0;
   double expires_minutes = 60;
@@ -33,8 +39,6 @@ struct CommandOptions {
 };
 
 package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
-  std::vector<package::PrivateKey> keys;
-  for (const std::string& path : options.command_keys) keys.push_back(LoadPrivateKey(path));
   schema::CommandT command;
   command.fleet = options.mqtt.fleet;
   command.target = std::make_unique<schema::DeviceTargetT>();
@@ -54,12 +58,39 @@ package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
     argument->value = text.substr(equals + 1);
     command.arguments.push_back(std::move(argument));
   }
-  const auto bytes = package::BuildCommand(command, keys);
+  const auto bytes = package::DraftCommand(command);
   if (!bytes.ok()) {
     throw Error(ExitCode::kUsage,
                 "no command was made: the device would refuse it; check --expires and the names");
   }
-  return *bytes;
+  return SignDocument(*bytes, OpenSigners(options.command_keys));
+}
+
+/// The root, if one was given: it tells the role's epoch, and what devices would refuse.
+std::optional<package::TrustRoot> RootOf(const CommandOptions& options) {
+  if (options.root.empty()) return std::nullopt;
+  return LoadRoot(options.root);
+}
+
+uint64_t NextNumber(const CommandOptions& options, const std::optional<package::TrustRoot>& root) {
+  if (options.number != 0) return options.number;
+  return package::NumberInEpoch(root ? root->epoch(schema::RoleName::Command) : 0, NowMs());
+}
+
+/// Throws when devices with this root would refuse the command. Its number.
+uint64_t CheckCommand(const CommandOptions& options, const std::optional<package::TrustRoot>& root,
+                      const package::Bytes& command) {
+  package::CommandFacts facts;
+  schema::Reason reason = package::InspectCommand(command, &facts);
+  if (reason == schema::Reason::None && root) {
+    reason = package::VerifyCommand(command, *root, {options.mqtt.fleet, options.device, {}},
+                                    {static_cast<int64_t>(NowMs() / 1000), true}, &facts);
+    if (reason == schema::Reason::BadFormat)
+      reason = schema::Reason::UnknownKey;  // a draft without a signature
+  }
+  if (reason == schema::Reason::None) return facts.number;
+  throw Error(ExitCode::kVerificationFailed,
+              fmt::format("{} would refuse this command: {}", options.device, DocumentReasonText(reason)));
 }
 
 // The device's answer, kept beyond the event.
@@ -103,8 +134,23 @@ void SendCommand(const CommandOptions& options, int& exit_code) {
     throw Error(ExitCode::kUsage,
                 fmt::format("\"{}\" is not a device; use 1 to 64 of A-Z a-z 0-9 _ -", options.device));
   }
-  const uint64_t number = options.number != 0 ? options.number : NowMs();
-  const package::Bytes command = MakeCommand(options, number);
+  const std::optional<package::TrustRoot> root = RootOf(options);
+  package::Bytes command;
+  if (!options.document.empty()) {
+    command = lab::ReadFile(options.document, package::kMaxDocumentBytes);
+  } else {
+    if (options.command_keys.empty() && options.out.empty())
+      throw Error(ExitCode::kUsage, "give --command-key, or a signed command with --document");
+    command = MakeCommand(options, NextNumber(options, root));
+  }
+  if (!options.out.empty()) {
+    lab::WriteFile(options.out, command);
+    Note(fmt::format("wrote {}; others sign it with `dipper document sign`, then send it with --document",
+                     options.out));
+    return;
+  }
+  const uint64_t number = CheckCommand(options, root, command);
+  if (options.mqtt.broker.empty()) throw Error(ExitCode::kUsage, "give --broker, or --out");
   MqttClient client(options.mqtt);
   Answer answer;
   client.SetOnMessage(
@@ -137,11 +183,19 @@ void RegisterCommand(CLI::App& app, int& exit_code) {
       ->required()
       ->check(CLI::IsMember({"fall_back", "undo", "freeze", "unfreeze", "checkpoint", "override_denied"}));
   AddMqttOptions(*command, options->mqtt);
+  command->get_option("--broker")->required(false);  // --out needs none
   command->add_option("--device", options->device, "Device id")->required();
   command->add_option("--model", options->model, "Model id")->capture_default_str();
+  command->add_option("--command-key", options->command_keys,
+                      fmt::format("Key of the command role: {}; again for more", kKeyHelp));
+  command->add_option("--root", options->root,
+                      "Trust root that the device has: for the epoch of command numbers, and to check first");
+  auto* document =
+      command->add_option("--document", options->document, "Send this signed command instead of making one");
   command
-      ->add_option("--command-key", options->command_keys, "Private key of the command role; again for more")
-      ->required();
+      ->add_option("--out", options->out,
+                   "Write the command, for others to sign (`dipper document sign`), and send nothing")
+      ->excludes(document);
   command->add_option("--arg", options->arguments, "KEY=VALUE, for example digest=<hex> for override_denied");
   command->add_option("--number", options->number, "Command number; default: the time in ms");
   command->add_option("--expires", options->expires_minutes, "Minutes until the command expires")

@@ -11,7 +11,7 @@
 
 #include "tools/cli/command.h"
 #include "tools/cli/output.h"
-#include "tools/cli/trust_files.h"
+#include "tools/cli/signer.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
 
@@ -64,7 +64,18 @@ void WritePrivateFile(const std::string& path, std::string_view text, bool force
   CannotWrite(path, error);
 }
 
-void NewKey(const std::string& path, bool force) {
+/// The half that makers of packages encrypt to.
+void WritePublicHalf(const std::string& path, const package::PrivateKey& key) {
+  const std::string beside = path + ".pub";
+  const std::string pem = package::PublicKeyPem(key.public_key()).value();
+  lab::WriteFile(beside, base::AsBytes(pem));
+  Note(fmt::format(
+      "wrote {} for `dipper package build --encrypt-to`; {} goes to the group's devices and nobody "
+      "else",
+      beside, path));
+}
+
+void NewKey(const std::string& path, bool group, bool force) {
   const auto key = package::GenerateKey();
   if (!key.ok()) {
     throw Error(ExitCode::kFailure, "no key was made: the system gave no randomness; check /dev/urandom");
@@ -72,27 +83,35 @@ void NewKey(const std::string& path, bool force) {
   std::string pem = package::PrivateKeyPem(*key).value();
   WritePrivateFile(path, pem, force);
   fmt::print("{}\n", base::ToHex(key.value().id()).view());
+  if (group) {
+    WritePublicHalf(path, *key);
+    return;
+  }
   Note(fmt::format("wrote {} (mode 0600); it is not encrypted, so keep it where only the signer can read it",
                    path));
 }
 
+std::string KindOf(const std::string& reference) {
+  if (reference.starts_with("pkcs11:")) return "token";
+  if (reference.starts_with("command")) return "command";
+  return IsPublicKeyFile(reference) ? "public" : "private";
+}
+
 void ShowKey(const std::string& path, bool json) {
-  const std::string text = lab::ReadTextFile(path);
-  const bool is_private = text.find("PRIVATE KEY") != std::string::npos;
   const package::PublicKey key = LoadPublicKey(path);
+  const std::string kind = KindOf(path);
   const base::Digest id = package::KeyId(key);
   const std::string pem = package::PublicKeyPem(key).value();
   if (json) {
     Json out;
     out["id"] = std::string(base::ToHex(id).view());
-    out["kind"] = is_private ? "private" : "public";
+    out["kind"] = kind;
     out["curve"] = "P-256";
     out["public_pem"] = pem;
     PrintJson(out);
     return;
   }
-  fmt::print("id     {}\nkind   {}, P-256\n{}", base::ToHex(id).view(), is_private ? "private" : "public",
-             pem);
+  fmt::print("id     {}\nkind   {}, P-256\n{}", base::ToHex(id).view(), kind, pem);
 }
 
 }  // namespace
@@ -102,16 +121,20 @@ void RegisterKey(CLI::App& app, int&) {
   key->require_subcommand(1);
   struct Options {
     std::string path;
+    std::string kind = "signing";
     bool force = false;
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
   CLI::App* fresh = key->add_subcommand("new", "Make a P-256 private key and print its id");
   fresh->add_option("--out", options->path, "File to write (PEM, mode 0600)")->required();
+  fresh->add_option("--kind", options->kind, "What it is for")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"signing", "group"}));
   fresh->add_flag("--force", options->force, "Replace the file if it exists");
-  fresh->callback([options] { NewKey(options->path, options->force); });
+  fresh->callback([options] { NewKey(options->path, options->kind == "group", options->force); });
   CLI::App* show = key->add_subcommand("show", "Show a key's id and public half");
-  show->add_option("file", options->path, "Private or public key (PEM)")->required();
+  show->add_option("key", options->path, std::string("Private or public key: ") + kKeyHelp)->required();
   show->add_flag("--json", options->json, "Print JSON");
   show->callback([options] { ShowKey(options->path, options->json); });
 }

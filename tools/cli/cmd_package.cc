@@ -7,6 +7,7 @@
 #include "tools/cli/command.h"
 #include "tools/cli/output.h"
 #include "tools/cli/package_maker.h"
+#include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
@@ -49,23 +50,17 @@ struct FileOptions {
   std::string key;
   std::string root;
   std::string out;
+  std::vector<std::string> group_keys;
   bool json = false;
 };
 
 void SignFile(const FileOptions& options) {
   const PackageFile file(options.file);
-  const package::PrivateKey key = LoadPrivateKey(options.key);
-  const auto bytes = package::SignPackage(file.bytes(), key);
-  if (!bytes.ok()) {
-    throw lab::Error(lab::ExitCode::kFailure,
-                     fmt::format("{} was not signed: {}", options.file,
-                                 bytes.status() == base::Status::kResourceExhausted
-                                     ? "it has as many signatures as a package can carry; build it again"
-                                     : "it is cut short or has bytes after its end; build it again"));
-  }
+  const std::unique_ptr<Signer> signer = OpenSigner(options.key);
+  const package::Bytes bytes = SignPackageFile(file.bytes(), *signer);
   const std::string& out = options.out.empty() ? options.file : options.out;
-  lab::WriteFile(out, *bytes);
-  Note(fmt::format("signed {} with key {}", out, base::ToHex(key.id()).brief()));
+  lab::WriteFile(out, bytes);
+  Note(fmt::format("signed {} with key {}", out, base::ToHex(signer->id()).brief()));
 }
 
 /// What verification found; `reason` None means good.
@@ -74,11 +69,19 @@ struct Verdict {
   std::string self_test = "none";
 };
 
-Verdict Check(PackageFile& file, const package::TrustRoot& root) {
+/// @param keys  Empty: an encrypted payload stays closed, and only its hashes are checked.
+Verdict Check(PackageFile& file, const package::TrustRoot& root, const package::GroupKeys& keys) {
   Verdict verdict;
   verdict.reason = file.Verify(root);
   if (verdict.reason != Reason::None) return verdict;
-  const std::vector<uint8_t> image = file.DecodeImage();
+  if (file.manifest().encrypted() && keys.size() == 0) {
+    verdict.self_test = "not run (encrypted; give --group-key)";
+    return verdict;
+  }
+  package::Secret key;
+  verdict.reason = package::OpenContentKey(file.manifest(), &keys, &key);
+  if (verdict.reason != Reason::None) return verdict;
+  const std::vector<uint8_t> image = file.DecodeImage(&key);
   if (file.manifest().self_test_steps() == 0) return verdict;
   const bool passed = RunSelfTest(file.manifest(), image);
   verdict.self_test = passed ? "passed" : "failed";
@@ -86,10 +89,21 @@ Verdict Check(PackageFile& file, const package::TrustRoot& root) {
   return verdict;
 }
 
+package::GroupKeys LoadGroupKeys(const std::vector<std::string>& files) {
+  package::GroupKeys keys;
+  for (const std::string& file : files) {
+    if (keys.Add(LoadGroupKey(file)) == base::Status::kResourceExhausted) {
+      throw lab::Error(lab::ExitCode::kUsage,
+                       fmt::format("at most {} group keys at a time", package::kMaxGroupKeys));
+    }
+  }
+  return keys;
+}
+
 int VerifyFile(const FileOptions& options) {
   const package::TrustRoot root = LoadRoot(options.root);
   PackageFile file(options.file);
-  const Verdict verdict = Check(file, root);
+  const Verdict verdict = Check(file, root, LoadGroupKeys(options.group_keys));
   const bool good = verdict.reason == Reason::None;
   const bool expired = root.ExpiredAt({BuildTime(), true});
   if (options.json) {
@@ -99,6 +113,7 @@ int VerifyFile(const FileOptions& options) {
     out["verified"] = good;
     out["reason"] = ReasonName(verdict.reason);
     out["self_test"] = verdict.self_test;
+    out["encrypted"] = file.manifest().encrypted();
     out["root_version"] = root.version();
     out["root_expired"] = expired;
     PrintJson(out);
@@ -156,6 +171,15 @@ std::vector<std::string> Hardware(const schema::Manifest& table) {
   return names;
 }
 
+/// Key ids of the groups that can read the payload; empty: everybody can.
+std::vector<std::string> Recipients(const schema::Manifest& table) {
+  std::vector<std::string> ids;
+  if (table.encryption() == nullptr) return ids;
+  for (const schema::Recipient* recipient : *table.encryption()->recipients())
+    ids.push_back(Hex(&recipient->key_id()));
+  return ids;
+}
+
 std::string AgentText(const schema::AgentVersion* version) {
   return version == nullptr ? ""
                             : fmt::format("{}.{}.{}", version->major(), version->minor(), version->patch());
@@ -190,6 +214,7 @@ Json PackageJson(const PackageFile& file) {
   out["self_test_sha256"] = manifest.self_test_steps() == 0 ? "" : Hex(manifest.self_test_digest());
   out["gate"] = GateJson(manifest.gate());
   out["lineage"] = LineageJson(table.lineage());
+  out["encrypted_to"] = Recipients(table);
   out["signed_by"] = Json::array();
   for (const auto& signature : package::ReadSignatures(file.bytes()))
     out["signed_by"].push_back(Hex(signature.key_id));
@@ -247,6 +272,12 @@ void AddBuildOptions(CLI::App* build, PackageOptions* o) {
       ->capture_default_str()
       ->check(CLI::Range(1U, package::kMaxSelfTestSteps / 2));
   build->add_option("--label", o->label, "Label column of the self-test data; default: the spec's target");
+  build
+      ->add_option("--encrypt-to", o->encrypt_to,
+                   "Public key of a device group that may read the payload; repeatable; none: not encrypted")
+      ->allow_extra_args(false);
+  build->add_option("--data", o->data,
+                    "Training data for the lineage: file or SHA-256; default: the image's");
   build->add_option("--parent", o->parent, "Digest or file of the package it was made from");
   build->add_option("--code", o->code, "SHA-256 of the training code, 64 hex digits, for the lineage");
   build->add_option("--code-version", o->code_version, "Version of the training code, for the lineage");
@@ -270,7 +301,7 @@ void AddGateOptions(CLI::App* build, PackageOptions* o) {
   build->add_option("--gate-alpha", o->alpha, "Chance of a wrong verdict")->capture_default_str();
   build->add_option("--gate-warmup-samples", o->warmup_samples, "Labels learned before any counts")
       ->capture_default_str();
-  build->add_option("--gate-recent", o->recent, "Last labels that must not be worse either")
+  build->add_option("--gate-recent", o->recent, "Newest labels that must agree with a verdict")
       ->capture_default_str();
   build
       ->add_option("--gate-deadline-samples", o->deadline_samples, "Labels after which a trial ends; 0: none")
@@ -304,12 +335,16 @@ void RegisterPackage(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<FileOptions>();
   CLI::App* sign = package->add_subcommand("sign", "Add a release signature");
   sign->add_option("file", options->file, "Package")->required();
-  sign->add_option("--key", options->key, "Private key of the release role")->required();
+  sign->add_option("--key", options->key, std::string("Key of the release role: ") + kKeyHelp)->required();
   sign->add_option("--out", options->out, "File to write; default: the package itself");
   sign->callback([options] { SignFile(*options); });
   CLI::App* verify = package->add_subcommand("verify", "Check every byte, the signatures and the self-test");
   verify->add_option("file", options->file, "Package")->required();
   verify->add_option("--root", options->root, "Trust root")->required();
+  verify
+      ->add_option("--group-key", options->group_keys,
+                   "Private key of a device group, to look into an encrypted payload; repeatable")
+      ->allow_extra_args(false);
   verify->add_flag("--json", options->json, "Print JSON");
   verify->callback([options, &exit_code] { exit_code = VerifyFile(*options); });
   CLI::App* show = package->add_subcommand("show", "Show what is in a package");

@@ -3,14 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
+#include <set>
 
 #include "agent/telemetry/topics.h"
 #include "tools/cli/command.h"
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
+#include "tools/cli/retained_package.h"
+#include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
+#include "tools/lab/files.h"
 
 namespace dipper::cli {
 namespace {
@@ -26,6 +31,8 @@ struct PublishOptions {
   std::string root;
   std::vector<std::string> to;
   std::vector<std::string> rollout_keys;
+  std::string offer;      ///< A finished offer to publish instead of making one.
+  std::string offer_out;  ///< Where to write the offer instead of publishing.
   std::string rollout;
   uint64_t number = 0;
   double expires_hours = 168;
@@ -34,6 +41,8 @@ struct PublishOptions {
   bool cancel = false;
   bool no_verify = false;
   bool json = false;
+  bool clear = false;
+  double keep_hours = 0;
 };
 
 // Who is meant, and on which topics that is said.
@@ -73,12 +82,13 @@ Target ParseTarget(const std::vector<std::string>& to) {
   return target;
 }
 
-std::vector<std::string> OfferTopics(const std::string& fleet, const Target& target) {
+std::vector<std::string> OfferTopics(const std::string& fleet, const Target& target, std::string_view model) {
   if (target.scope == schema::TargetScope::Fleet) {
-    return {std::string(telemetry::OfferTopic(fleet, telemetry::kEverybody).view())};
+    return {std::string(telemetry::OfferTopic(fleet, telemetry::kEverybody, model).view())};
   }
   std::vector<std::string> topics;
-  for (const std::string& name : target.names) topics.emplace_back(telemetry::OfferTopic(fleet, name).view());
+  for (const std::string& name : target.names)
+    topics.emplace_back(telemetry::OfferTopic(fleet, name, model).view());
   return topics;
 }
 
@@ -96,7 +106,7 @@ void Verify(PackageFile& file, const package::TrustRoot& root, bool no_verify) {
 // The number after the offers that the topics hold now, and not before the present time.
 uint64_t NextNumber(MqttClient& client, const std::string& fleet, const std::vector<std::string>& topics,
                     const package::TrustRoot& root) {
-  uint64_t number = NowMs();
+  uint64_t number = package::NumberInEpoch(root.epoch(schema::RoleName::Rollout), NowMs());
   client.SetOnMessage([&](const telemetry::TransportEvent& event) {
     package::OfferFacts facts;
     // Only a number that the rollout role has signed counts; who it was for and when does not matter.
@@ -113,7 +123,7 @@ uint64_t NextNumber(MqttClient& client, const std::string& fleet, const std::vec
 }
 
 package::Bytes MakeOffer(const PublishOptions& options, const Target& target, const PackageFile& file,
-                         uint64_t number, const std::vector<package::PrivateKey>& keys) {
+                         uint64_t number, const Signers& signers) {
   const package::Header& header = file.manifest().header();
   schema::OfferT offer;
   offer.fleet = options.mqtt.fleet;
@@ -133,46 +143,124 @@ package::Bytes MakeOffer(const PublishOptions& options, const Target& target, co
   offer.spread_seconds = options.spread_seconds;
   offer.override_denied = options.override_denied;
   offer.cancel = options.cancel;
-  const auto bytes = package::BuildOffer(offer, keys);
+  const auto bytes = package::DraftOffer(offer);
   if (!bytes.ok()) {
     throw Error(ExitCode::kUsage,
                 "no offer was made: a device would refuse it; check --expires, --rollout and the names");
   }
-  return *bytes;
+  return SignDocument(*bytes, signers);
 }
 
-// Head and blocks, each acknowledged.
-void PublishPackage(MqttClient& client, const std::string& fleet, const PackageFile& file) {
-  const package::Manifest& manifest = file.manifest();
-  const base::ByteView bytes(file.bytes());
-  Progress progress("publishing", manifest.block_count() + uint64_t{1});
-  client.SetOnProgress([&](uint64_t done) { progress.Update(done); });
-  for (uint32_t i = 0; i < manifest.block_count(); ++i) {
-    const package::BlockInfo block = manifest.block(i);
-    const Topic topic = telemetry::BlockTopic(fleet, manifest.package_digest(), i);
-    client.Publish(topic.view(), bytes.subspan(block.package_offset, block.stored_bytes), true);
+/// Throws unless devices with `root` take the offer when its time and target are right. Its number.
+uint64_t CheckOffer(const PublishOptions& options, const PackageFile& file, const package::TrustRoot& root,
+                    const package::Bytes& offer) {
+  package::OfferFacts facts;
+  const bool readable = package::InspectOffer(offer, &facts) == Reason::None;
+  Reason reason = package::VerifyOffer(offer, root, {options.mqtt.fleet, "", {}}, {}, &facts);
+  if (reason == Reason::BadFormat && readable) reason = Reason::UnknownKey;  // a draft without any signature
+  if (reason == Reason::WrongTarget) {  // for somebody, who will then ask for the epoch
+    const uint32_t epoch = package::EpochOfNumber(facts.number);
+    const uint32_t current = root.epoch(schema::RoleName::Rollout);
+    if (epoch != current) reason = epoch < current ? Reason::OldNumber : Reason::RootInvalid;
   }
-  // Last, so that a device that has the manifest finds all blocks.
-  const Topic topic = telemetry::ManifestTopic(fleet, manifest.package_digest());
-  client.Publish(topic.view(), bytes.first(manifest.header().head_bytes()), true);
-  client.WaitForPublications();
-  client.SetOnProgress({});
+  if (reason == Reason::None || reason == Reason::WrongTarget) {
+    if (facts.package == file.manifest().package_digest()) return facts.number;
+    throw Error(ExitCode::kVerificationFailed, fmt::format("{} offers package {}, not {}", options.offer,
+                                                           base::ToHex(facts.package).brief(), options.file));
+  }
+  const std::string what = fmt::format("devices would refuse this offer: {}", DocumentReasonText(reason));
+  if (!options.no_verify) throw Error(ExitCode::kVerificationFailed, what);
+  Warn(what + "; published because of --no-verify");
+  return facts.number;
+}
+
+/// Writes the offer instead of publishing it, for others to sign.
+void WriteOffer(const PublishOptions& options, const Target& target, const PackageFile& file,
+                const package::TrustRoot& root, const Signers& signers) {
+  const uint64_t fresh = package::NumberInEpoch(root.epoch(schema::RoleName::Rollout), NowMs());
+  const uint64_t number = options.number != 0 ? options.number : fresh;
+  lab::WriteFile(options.offer_out, MakeOffer(options, target, file, number, signers));
+  Note(
+      fmt::format("wrote offer {} to {} with {} of {} signatures; add others with `dipper document sign`, "
+                  "publish it with --offer",
+                  number, options.offer_out, signers.size(), root.role(schema::RoleName::Rollout).threshold));
+}
+
+// Takes away the package and the offers of it.
+void Clear(const PublishOptions& options, const PackageFile& file, const std::vector<std::string>& topics) {
+  MqttClient client(options.mqtt);
+  std::set<std::string> offers;
+  client.SetOnMessage([&](const telemetry::TransportEvent& event) {
+    package::OfferFacts facts;
+    static_cast<void>(package::InspectOffer(event.payload, &facts));
+    if (facts.package == file.manifest().package_digest()) offers.emplace(event.topic);
+  });
+  for (const std::string& topic : topics) client.Subscribe(topic);
+  client.Run(std::chrono::milliseconds(300));  // retained messages follow the broker's answer
+  client.SetOnMessage({});
+  for (const std::string& topic : topics) client.Unsubscribe(topic);
+  for (const std::string& topic : offers) client.Publish(topic, {}, true);
+  RetainedPackage(client, options.mqtt.fleet, file).Clear();
+  Note(fmt::format("cleared {} and {} offers of it; devices that lack blocks cannot fetch them any more",
+                   file.path(), offers.size()));
+}
+
+// Looks after the package until the devices have ended its offer, then takes it away.
+void Keep(const PublishOptions& options, const Target& target, MqttClient& client, const PackageFile& file,
+          uint64_t number, const std::vector<std::string>& topics, const package::Bytes& offer) {
+  RetainedPackage retained(client, options.mqtt.fleet, file);
+  retained.AddOffer(topics, offer);
+  KeepWatch watch{options.mqtt.fleet, std::string(file.manifest().model()), number, {}};
+  if (target.scope == schema::TargetScope::List) watch.devices = target.names;
+  const auto time = std::chrono::seconds(static_cast<int64_t>(options.keep_hours * 3600));
+  const auto missing = KeepRetained(client, retained, watch, time, [](uint32_t count) {
+    Note(fmt::format("restored {} messages that the broker had lost or that were not the package's", count));
+  });
+  if (watch.devices.empty()) {
+    Note("the time is over; the package stays on the broker, `dipper publish --clear` takes it away");
+  } else if (missing.empty()) {
+    retained.Clear();
+    Note("every device has finished; the package is off the broker");
+  } else {
+    throw Error(ExitCode::kThresholdBreached,
+                fmt::format("{} of {} devices have not finished: {}; the package stays on the broker",
+                            missing.size(), watch.devices.size(), fmt::join(missing, " ")));
+  }
 }
 
 void Publish(const PublishOptions& options) {
   const Target target = ParseTarget(options.to);
   const package::TrustRoot root = LoadRoot(options.root);
   PackageFile file(options.file);
+  if (options.clear) {
+    if (options.mqtt.broker.empty()) throw Error(ExitCode::kUsage, "give --broker");
+    Clear(options, file, OfferTopics(options.mqtt.fleet, target, file.manifest().model()));
+    return;
+  }
   Verify(file, root, options.no_verify);
-  std::vector<package::PrivateKey> keys;
-  for (const std::string& path : options.rollout_keys) keys.push_back(LoadPrivateKey(path));
-  const std::vector<std::string> topics = OfferTopics(options.mqtt.fleet, target);
+  const Signers signers = OpenSigners(options.rollout_keys);
+  if (!options.offer_out.empty()) {
+    WriteOffer(options, target, file, root, signers);
+    return;
+  }
+  package::Bytes offer;
+  uint64_t number = options.number;
+  if (!options.offer.empty()) {
+    offer = lab::ReadFile(options.offer, package::kMaxDocumentBytes);
+    number = CheckOffer(options, file, root, offer);
+  } else if (signers.empty()) {
+    throw Error(ExitCode::kUsage, "give --rollout-key, or a signed offer with --offer");
+  }
+  const std::vector<std::string> topics = OfferTopics(options.mqtt.fleet, target, file.manifest().model());
 
+  if (options.mqtt.broker.empty()) throw Error(ExitCode::kUsage, "give --broker, or --offer-out");
   MqttClient client(options.mqtt);
-  if (!options.cancel) PublishPackage(client, options.mqtt.fleet, file);
-  const uint64_t number =
-      options.number != 0 ? options.number : NextNumber(client, options.mqtt.fleet, topics, root);
-  const package::Bytes offer = MakeOffer(options, target, file, number, keys);
+  if (!options.cancel) RetainedPackage(client, options.mqtt.fleet, file).Publish();
+  if (offer.empty()) {
+    if (number == 0) number = NextNumber(client, options.mqtt.fleet, topics, root);
+    offer = MakeOffer(options, target, file, number, signers);
+    CheckOffer(options, file, root, offer);
+  }
   for (const std::string& topic : topics) client.Publish(topic, offer, true);
   client.WaitForPublications();
 
@@ -189,11 +277,13 @@ void Publish(const PublishOptions& options) {
     out["cancel"] = options.cancel;
     out["topics"] = topics;
     PrintJson(out);
-    return;
+  } else {
+    fmt::print("{} {} {} ({}), offer {}, to {}\n", options.cancel ? "cancelled" : "published",
+               file.manifest().name(), file.manifest().version(), digest.substr(0, 12), number,
+               fmt::join(options.to, " "));
   }
-  fmt::print("{} {} {} ({}), offer {}, to {}\n", options.cancel ? "cancelled" : "published",
-             file.manifest().name(), file.manifest().version(), digest.substr(0, 12), number,
-             fmt::join(options.to, " "));
+  std::fflush(stdout);  // what comes now may take long
+  if (options.keep_hours > 0) Keep(options, target, client, file, number, topics, offer);
 }
 
 }  // namespace
@@ -203,12 +293,18 @@ void RegisterPublish(CLI::App& app, int&) {
   CLI::App* command = app.add_subcommand("publish", "Put a package on the broker and offer it to devices");
   command->add_option("package", options->file, "Signed package (.dpkg)")->required();
   AddMqttOptions(*command, options->mqtt);
+  command->get_option("--broker")->required(false);  // --offer-out needs none
   command->add_option("--root", options->root, "Trust root that the devices have")->required();
   command->add_option("--to", options->to, "fleet, group:NAME or device:ID; again for more of one kind")
       ->required();
+  command->add_option("--rollout-key", options->rollout_keys,
+                      fmt::format("Key of the rollout role: {}; again for more", kKeyHelp));
+  auto* offer_in =
+      command->add_option("--offer", options->offer, "Publish this signed offer instead of making one");
   command
-      ->add_option("--rollout-key", options->rollout_keys, "Private key of the rollout role; again for more")
-      ->required();
+      ->add_option("--offer-out", options->offer_out,
+                   "Write the offer, for others to sign (`dipper document sign`), and publish nothing")
+      ->excludes(offer_in);
   command->add_option("--rollout", options->rollout, "Name of the rollout; default: r and the number");
   command->add_option("--number", options->number,
                       "Offer number; default: the time in ms, above the offer that stands");
@@ -224,6 +320,14 @@ void RegisterPublish(CLI::App& app, int&) {
   command->add_flag("--no-verify", options->no_verify,
                     "Publish what the devices would refuse, to see them refuse it");
   command->add_flag("--json", options->json, "Print JSON");
+  auto* keep =
+      command->add_option("--keep", options->keep_hours,
+                          "Hours to stay and restore what the broker loses, until every device of --to has "
+                          "ended the offer; then clear");
+  keep->check(CLI::PositiveNumber);
+  command->add_flag("--clear", options->clear, "Take the package and its offers off the broker again")
+      ->excludes(keep)
+      ->excludes("--cancel");
   command->callback([options] { Publish(*options); });
 }
 

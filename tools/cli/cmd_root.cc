@@ -1,12 +1,15 @@
-// dipper root: makes, succeeds and shows trust roots (docs/reference/trust.md).
+// dipper root: makes, rotates, signs and shows trust roots (docs/reference/trust.md).
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "tools/cli/command.h"
+#include "tools/cli/document_files.h"
 #include "tools/cli/output.h"
+#include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
@@ -22,11 +25,12 @@ constexpr int64_t kDaySeconds = 24 * 3600;
 
 struct RootOptions {
   std::array<std::vector<std::string>, package::kRoleCount> keys;
-  std::array<uint32_t, package::kRoleCount> thresholds = {1, 1, 1, 1};
+  std::array<uint32_t, package::kRoleCount> thresholds{};              // 0: not given
+  std::array<int64_t, package::kRoleCount> epochs = {-1, -1, -1, -1};  // -1: not given
   uint32_t days = 365;
-  int64_t release_epoch = -1;  // not given
   std::string from;
-  std::vector<std::string> old_keys;
+  std::vector<std::string> sign_keys;
+  bool draft = false;
   std::string file;
   bool json = false;
 };
@@ -39,81 +43,113 @@ uint8_t KeyIndex(const package::PublicKey& key, std::vector<package::PublicKey>*
   return index;
 }
 
+/// Keys named for a role; those of the root that is succeeded when none is.
+std::vector<package::PublicKey> KeysOfRole(const RootOptions& options, uint8_t role,
+                                           const package::TrustRoot* old) {
+  std::vector<package::PublicKey> keys;
+  for (const std::string& reference : options.keys[role]) keys.push_back(LoadPublicKey(reference));
+  if (!keys.empty() || old == nullptr) return keys;
+  for (const uint8_t index : old->role(static_cast<schema::RoleName>(role)).keys)
+    keys.push_back(old->keys()[index]);
+  return keys;
+}
+
+uint32_t ThresholdOfRole(const RootOptions& options, uint8_t role, const package::TrustRoot* old) {
+  if (options.thresholds[role] != 0) return options.thresholds[role];
+  return old == nullptr ? 1 : old->role(static_cast<schema::RoleName>(role)).threshold;
+}
+
+uint32_t EpochOfRole(const RootOptions& options, uint8_t role, const package::TrustRoot* old) {
+  const uint32_t former = old == nullptr ? 0 : old->epoch(static_cast<schema::RoleName>(role));
+  if (options.epochs[role] < 0) return former;
+  const auto epoch = static_cast<uint32_t>(options.epochs[role]);
+  if (epoch >= former) return epoch;
+  throw Error(ExitCode::kUsage,
+              fmt::format("the {} role's epoch is {} and never goes back; give --{}-epoch {} or above",
+                          kRoleNames[role], former, kRoleNames[role], former));
+}
+
 schema::RootT MakeRoot(const RootOptions& options, uint32_t version, const package::TrustRoot* old) {
   schema::RootT root;
   root.version = version;
   root.created = BuildTime();
   root.expires = root.created + kDaySeconds * options.days;
   std::vector<package::PublicKey> keys;
+  size_t named = 0;
   for (uint8_t i = 0; i < package::kRoleCount; ++i) {
     std::vector<uint8_t> indices;
-    for (const std::string& path : options.keys[i]) indices.push_back(KeyIndex(LoadPublicKey(path), &keys));
-    const auto name = static_cast<schema::RoleName>(i);
-    uint32_t epoch = old == nullptr ? 0 : old->role(name).epoch;
-    if (name == schema::RoleName::Release && options.release_epoch >= 0) {
-      epoch = static_cast<uint32_t>(options.release_epoch);
-    }
-    if (options.thresholds[i] < 1 || options.thresholds[i] > indices.size()) {
+    for (const package::PublicKey& key : KeysOfRole(options, i, old)) indices.push_back(KeyIndex(key, &keys));
+    named += indices.size();
+    const uint32_t threshold = ThresholdOfRole(options, i, old);
+    if (threshold < 1 || threshold > indices.size()) {
       throw Error(
           ExitCode::kUsage,
           fmt::format("the {} role has {} key(s) and a threshold of {}; give as many --{}-key, or a lower "
                       "--{}-threshold",
-                      kRoleNames[i], indices.size(), options.thresholds[i], kRoleNames[i], kRoleNames[i]));
+                      kRoleNames[i], indices.size(), threshold, kRoleNames[i], kRoleNames[i]));
     }
-    root.roles.push_back(
-        package::MakeRole(name, static_cast<uint8_t>(options.thresholds[i]), std::move(indices), epoch));
+    root.roles.push_back(package::MakeRole(static_cast<schema::RoleName>(i), static_cast<uint8_t>(threshold),
+                                           std::move(indices), EpochOfRole(options, i, old)));
   }
   for (const package::PublicKey& key : keys) root.keys.push_back(package::ToSchema(key));
-  size_t named = 0;
-  for (const auto& paths : options.keys) named += paths.size();
   if (keys.size() < named) Warn("one key serves several roles: whoever steals it has all of them");
   return root;
 }
 
-package::Bytes Build(const schema::RootT& root, std::span<const std::string> signers) {
-  std::vector<package::PrivateKey> keys;
-  for (const std::string& path : signers) keys.push_back(LoadPrivateKey(path));
-  const auto bytes = package::BuildRoot(root, keys);
-  if (!bytes.ok()) {
+/// The root's draft, signed by every root key that can sign here and by --sign-key.
+package::Bytes Build(const schema::RootT& root, const RootOptions& options) {
+  const auto draft = package::DraftRoot(root);
+  if (!draft.ok()) {
     throw Error(
         ExitCode::kUsage,
         fmt::format("no root was made ({}): at most {} keys, each once a role, at most {} signatures and an "
                     "expiry in the future are possible",
-                    base::StatusName(bytes.status()), package::kMaxKeys, package::kMaxSignatures));
+                    base::StatusName(draft.status()), package::kMaxKeys, package::kMaxSignatures));
   }
-  return *bytes;
+  std::vector<std::string> signers;
+  for (const std::string& reference : options.keys[0]) {
+    if (!IsPublicKeyFile(reference)) signers.push_back(reference);
+  }
+  signers.insert(signers.end(), options.sign_keys.begin(), options.sign_keys.end());
+  return SignDocument(*draft, OpenSigners(signers));
 }
 
-void Written(const RootOptions& options, const schema::RootT& root) {
+void Write(const RootOptions& options, const schema::RootT& root, const package::Bytes& bytes,
+           const package::TrustRoot* old) {
+  const SigningState state = RootSigningState(bytes, old);
+  if (!state.complete && !options.draft) {
+    throw Error(
+        ExitCode::kVerificationFailed,
+        fmt::format("devices would refuse this root: {}. Sign with --root-key or --sign-key; or write it as "
+                    "it is with --draft, and let the others add theirs with `dipper root sign`",
+                    state.text));
+  }
+  lab::WriteFile(options.file, bytes);
   Note(fmt::format("wrote {}: version {}, expires {}", options.file, root.version, TimeText(root.expires)));
+  if (!state.complete) Warn(fmt::format("{} is a draft that devices refuse: {}", options.file, state.text));
 }
 
 void NewRoot(const RootOptions& options) {
   const schema::RootT root = MakeRoot(options, 1, nullptr);
-  lab::WriteFile(options.file, Build(root, options.keys[0]));
-  Written(options, root);
+  Write(options, root, Build(root, options), nullptr);
 }
 
 void NextRoot(const RootOptions& options) {
   const package::TrustRoot old = LoadRoot(options.from);
   const schema::RootT root = MakeRoot(options, old.version() + 1, &old);
-  std::vector<std::string> signers = options.keys[0];
-  signers.insert(signers.end(), options.old_keys.begin(), options.old_keys.end());
-  const package::Bytes bytes = Build(root, signers);
-  package::TrustRoot next;
-  if (old.ParseSuccessor(bytes, &next) != schema::Reason::None) {
-    throw Error(
-        ExitCode::kVerificationFailed,
-        fmt::format("devices with {} would refuse this root: it needs the signatures of {} of its root keys "
-                    "(--old-root-key), and epochs that do not go back",
-                    options.from, old.role(schema::RoleName::Root).threshold));
-  }
-  lab::WriteFile(options.file, bytes);
-  Written(options, root);
+  Write(options, root, Build(root, options), &old);
 }
 
-void ShowRoot(const RootOptions& options) {
-  const package::TrustRoot root = LoadRoot(options.file);
+void ShowRoot(const RootOptions& options, int& exit_code) {
+  const package::Bytes bytes = LoadDocument(options.file);
+  package::TrustRoot root;
+  if (package::TrustRoot::ParseDraft(bytes, &root) != schema::Reason::None) {
+    throw Error(ExitCode::kVerificationFailed, fmt::format("{} is not a trust root", options.file));
+  }
+  const std::optional<package::TrustRoot> old =
+      options.from.empty() ? std::nullopt : std::optional(LoadRoot(options.from));
+  const SigningState state = RootSigningState(bytes, old ? &*old : nullptr);
+  if (!state.complete) exit_code = static_cast<int>(ExitCode::kVerificationFailed);
   const bool expired = root.ExpiredAt({BuildTime(), true});
   if (options.json) {
     Json out;
@@ -121,6 +157,8 @@ void ShowRoot(const RootOptions& options) {
     out["created"] = root.created();
     out["expires"] = root.expires();
     out["expired"] = expired;
+    out["complete"] = state.complete;
+    out["signatures"] = state.text;
     for (uint8_t i = 0; i < package::kRoleCount; ++i) {
       const package::RoleKeys& role = root.role(static_cast<schema::RoleName>(i));
       Json keys = Json::array();
@@ -135,8 +173,9 @@ void ShowRoot(const RootOptions& options) {
     PrintJson(out);
     return;
   }
-  fmt::print("version {}\ncreated {}\nexpires {}{}\n\n", root.version(), TimeText(root.created()),
-             TimeText(root.expires()), expired ? "  EXPIRED" : "");
+  fmt::print("version {}\ncreated {}\nexpires {}{}\nsigned  {}{}\n\n", root.version(),
+             TimeText(root.created()), TimeText(root.expires()), expired ? "  EXPIRED" : "", state.text,
+             state.complete ? "" : "  DRAFT: devices refuse it");
   Table table({"ROLE", "THRESHOLD", "EPOCH", "KEY"});
   for (uint8_t i = 0; i < package::kRoleCount; ++i) {
     const package::RoleKeys& role = root.role(static_cast<schema::RoleName>(i));
@@ -148,49 +187,60 @@ void ShowRoot(const RootOptions& options) {
   table.Print();
 }
 
-void AddRootOptions(CLI::App* command, RootOptions* options) {
+void AddRootOptions(CLI::App* command, RootOptions* options, bool fresh) {
   for (uint8_t i = 0; i < package::kRoleCount; ++i) {
     const std::string role = kRoleNames[i];
-    const char* kind = i == 0 ? "private" : "private or public";
+    auto* key = command->add_option("--" + role + "-key", options->keys[i],
+                                    fmt::format("Key of the {} role: {}{}; repeatable{}", role, kKeyHelp,
+                                                i == 0 ? "; it signs, unless it is a public key" : "",
+                                                fresh ? "" : "; none: those of the former root"));
+    key->allow_extra_args(false);
+    if (fresh) key->required();
     command
-        ->add_option("--" + role + "-key", options->keys[i],
-                     fmt::format("Key of the {} role ({}); repeatable", role, kind))
-        ->required()
-        ->allow_extra_args(false);
-    command->add_option("--" + role + "-threshold", options->thresholds[i], "Signatures that the role needs")
-        ->capture_default_str()
+        ->add_option(
+            "--" + role + "-threshold", options->thresholds[i],
+            fmt::format("Signatures that the role needs; default: {}", fresh ? "1" : "as in the former root"))
         ->check(CLI::Range(1, int{package::kMaxSignatures}));
+    if (i == 0) continue;
+    const uint32_t most = i == 1 ? UINT32_MAX : package::kMaxNumberEpoch;
+    command
+        ->add_option("--" + role + "-epoch", options->epochs[i],
+                     fmt::format("Epoch of the {} role; raise it after a key theft", role))
+        ->check(CLI::Range(int64_t{0}, int64_t{most}));
   }
   command->add_option("--expires", options->days, "Days until it expires")
       ->capture_default_str()
       ->check(CLI::Range(1, 36500));
   command
-      ->add_option("--release-epoch", options->release_epoch,
-                   "Epoch of the release role; raise it after a key theft")
-      ->check(CLI::Range(int64_t{0}, int64_t{UINT32_MAX}));
+      ->add_option(
+          "--sign-key,--old-root-key", options->sign_keys,
+          fmt::format("Further key that signs: {}; of the former root, or of the root role", kKeyHelp))
+      ->allow_extra_args(false);
+  command->add_flag("--draft", options->draft,
+                    "Write it though signatures are missing; others add theirs with `dipper root sign`");
   command->add_option("--out", options->file, "File to write")->required();
 }
 
 }  // namespace
 
-void RegisterRoot(CLI::App& app, int&) {
-  CLI::App* root = app.add_subcommand("root", "Make and show trust roots");
+void RegisterRoot(CLI::App& app, int& exit_code) {
+  CLI::App* root = app.add_subcommand("root", "Make, rotate, sign and show trust roots");
   root->require_subcommand(1);
   const auto options = std::make_shared<RootOptions>();
   CLI::App* fresh = root->add_subcommand("new", "Make version 1 of a trust root, signed by its root keys");
-  AddRootOptions(fresh, options.get());
+  AddRootOptions(fresh, options.get(), true);
   fresh->callback([options] { NewRoot(*options); });
-  CLI::App* next = root->add_subcommand("next", "Make the successor of a trust root");
-  AddRootOptions(next, options.get());
+  CLI::App* next = root->add_subcommand("next", "Make the successor of a trust root (rotation)");
+  next->alias("rotate");
+  AddRootOptions(next, options.get(), false);
   next->add_option("--from", options->from, "The root to succeed")->required();
-  next->add_option("--old-root-key", options->old_keys,
-                   "Root key of the old root, if it is not one of the new")
-      ->allow_extra_args(false);
   next->callback([options] { NextRoot(*options); });
-  CLI::App* show = root->add_subcommand("show", "Verify and show a trust root");
+  AddSigningCommands(*root);
+  CLI::App* show = root->add_subcommand("show", "Show a trust root, and whether it is signed as it must be");
   show->add_option("file", options->file, "Trust root")->required();
+  show->add_option("--from", options->from, "The root that it is to succeed: is it signed by that one too?");
   show->add_flag("--json", options->json, "Print JSON");
-  show->callback([options] { ShowRoot(*options); });
+  show->callback([options, &exit_code] { ShowRoot(*options, exit_code); });
 }
 
 }  // namespace dipper::cli

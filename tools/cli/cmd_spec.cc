@@ -12,6 +12,7 @@
 #include "tools/lab/desk_model.h"
 #include "tools/lab/error.h"
 #include "tools/lab/spec_init.h"
+#include "tools/lab/spec_parts.h"
 #include "tools/lab/spec_text.h"
 #include "tools/lab/spec_words.h"
 
@@ -46,35 +47,22 @@ void Init(SpecOptions options) {
 
 /// Bytes of each part of the image, in its order.
 std::vector<std::pair<std::string, uint64_t>> Parts(const learn::Spec& spec) {
-  const learn::Layout& layout = spec.plan().layout;
-  std::vector<std::pair<std::string, uint64_t>> parts;
-  for (uint32_t i = 0; i < layout.stage_count; ++i) {
-    const auto kind = static_cast<size_t>(spec.table().stages()->Get(i)->params_type()) - 1;
-    parts.emplace_back("stage " + lab::words::kStages[kind], layout.stages[i].section.bytes);
-  }
-  const schema::Race* race = spec.table().learner_as_Race();
-  parts.emplace_back("race", layout.race_section.bytes);
-  for (uint32_t i = 0; i < layout.learner_count; ++i) {
-    const auto kind = race == nullptr ? spec.table().learner_type() : race->members()->Get(i)->params_type();
-    parts.emplace_back("learner " + lab::words::kLearners[static_cast<size_t>(kind) - 1],
-                       layout.learners[i].section.bytes);
-  }
-  parts.emplace_back("background learner", layout.background_section.bytes);
-  parts.emplace_back("pending", layout.pending_section.bytes);
-  parts.emplace_back("truth", layout.truth_section.bytes);
-  parts.emplace_back("metrics", layout.metrics_section.bytes);
-  parts.emplace_back("loss window", layout.window_section.bytes);
-  parts.emplace_back("intervals", layout.intervals_section.bytes);
-  parts.emplace_back("scorer", layout.scorer_section.bytes);
-  parts.emplace_back("auc", layout.auc_section.bytes);
-  parts.emplace_back("anomaly", layout.anomaly_section.bytes);
-  for (uint32_t i = 0; i < layout.detector_count; ++i)
-    parts.emplace_back("drift", layout.detectors[i].section.bytes);
+  auto parts = lab::ImageParts(spec.table(), spec.plan().layout);
   uint64_t sum = 0;
   for (const auto& part : parts) sum += part.second;
   parts.emplace_back("header and tables", spec.state_bytes() - sum);
-  std::erase_if(parts, [](const auto& part) { return part.second == 0; });
   return parts;
+}
+
+/// What the budget sizes where the spec leaves it open.
+std::vector<std::pair<std::string, uint64_t>> Sizes(const learn::Layout& layout) {
+  std::vector<std::pair<std::string, uint64_t>> sizes = {
+      {"pending_samples", layout.unsupervised ? 0 : layout.pending_capacity},
+      {"truth_samples", layout.truth_capacity},
+      {"loss_window", layout.unsupervised ? 0 : layout.loss_window.window},
+      {"auc_window", layout.auc_enabled ? layout.auc.window : 0}};
+  std::erase_if(sizes, [](const auto& size) { return size.second == 0; });
+  return sizes;
 }
 
 void Show(const SpecOptions& options) {
@@ -93,6 +81,7 @@ void Show(const SpecOptions& options) {
                  {"classes", spec.class_count()},
                  {"budget_bytes", table.budget_bytes},
                  {"state_bytes", spec.state_bytes()}};
+    for (const auto& [name, size] : Sizes(spec.plan().layout)) json[name] = size;
     for (const auto& [name, bytes] : parts) json["parts"].push_back({{"part", name}, {"bytes", bytes}});
     json["text"] = lab::PrintSpecText(table);
     PrintJson(json);
@@ -103,6 +92,7 @@ void Show(const SpecOptions& options) {
   for (const auto& [name, bytes] : parts) out.AddRow({"# " + name, std::to_string(bytes)});
   out.AddRow({"# model image", std::to_string(spec.state_bytes())});
   out.Print();
+  for (const auto& [name, size] : Sizes(spec.plan().layout)) fmt::print("# {} {}\n", name, size);
   fmt::print("# {} features, {} inputs of the learner, compiled {} bytes, sha256 {}\n", spec.feature_count(),
              spec.input_count(), desk.spec_bytes().size(), digest);
 }

@@ -9,11 +9,15 @@ namespace dipper::cli {
 void RegisterSpec(CLI::App& app, int& exit_code);
 void RegisterTrain(CLI::App& app, int& exit_code);
 void RegisterEval(CLI::App& app, int& exit_code);
+void RegisterExplain(CLI::App& app, int& exit_code);
 void RegisterKey(CLI::App& app, int& exit_code);
 void RegisterRoot(CLI::App& app, int& exit_code);
+void RegisterDocument(CLI::App& app, int& exit_code);
 void RegisterPackage(CLI::App& app, int& exit_code);
 void RegisterPublish(CLI::App& app, int& exit_code);
 void RegisterWatch(CLI::App& app, int& exit_code);
 void RegisterCommand(CLI::App& app, int& exit_code);
+/// After RegisterRoot: `root publish` needs the broker.
+void RegisterRootPublish(CLI::App& app, int& exit_code);
 
 }  // namespace dipper::cli

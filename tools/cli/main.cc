@@ -27,16 +27,19 @@ constexpr const char* kFooter =
 void RegisterAll(CLI::App& app, int& exit_code) {
   RegisterSpec(app, exit_code);
   RegisterEval(app, exit_code);
+  RegisterExplain(app, exit_code);
   RegisterTrain(app, exit_code);
 #ifdef DIPPER_CLI_PACKAGE
   RegisterKey(app, exit_code);
   RegisterRoot(app, exit_code);
+  RegisterDocument(app, exit_code);
   RegisterPackage(app, exit_code);
 #endif
 #ifdef DIPPER_CLI_LINK
   RegisterPublish(app, exit_code);
   RegisterWatch(app, exit_code);
   RegisterCommand(app, exit_code);
+  RegisterRootPublish(app, exit_code);
 #endif
 }
 

@@ -119,13 +119,20 @@ void MqttClient::OnEvent(const TransportEvent& event) {
       }
       break;
     case Kind::kDisconnected:
-      if (patient_) break;
+      if (patient_) {
+        waiting_.clear();  // void: whoever published looks again
+        break;
+      }
       throw Error(ExitCode::kUnreachable,
                   fmt::format("{}: {}; run the command again", broker_, event.detail));
     case Kind::kMessage:
       if (on_message_) on_message_(event);
       break;
     case Kind::kPublished: {
+      if (event.reason < 0) {  // it never reached the broker
+        NoteLoss(event);
+        break;
+      }
       const auto found = waiting_.find(event.token);
       if (found == waiting_.end()) break;
       if (event.reason != 0) {
@@ -138,6 +145,10 @@ void MqttClient::OnEvent(const TransportEvent& event) {
       break;
     }
     case Kind::kSubscribed:
+      if (event.reason < 0) {
+        NoteLoss(event);
+        break;
+      }
       if (event.reason != 0) {
         throw Error(ExitCode::kFailure,
                     fmt::format("{} refused to subscribe {}: {}; check the broker's access list", broker_,
@@ -148,6 +159,12 @@ void MqttClient::OnEvent(const TransportEvent& event) {
     case Kind::kNone:
       break;
   }
+}
+
+void MqttClient::NoteLoss(const TransportEvent& event) const {
+  // The patient wait for the end of the connection, which follows.
+  if (patient_) return;
+  throw Error(ExitCode::kUnreachable, fmt::format("{}: {}; run the command again", broker_, event.detail));
 }
 
 void MqttClient::Publish(std::string_view topic, base::ByteView payload, bool retain) {
@@ -176,12 +193,23 @@ void MqttClient::WaitForPublications() {
 }
 
 void MqttClient::Subscribe(const std::string& filter) {
-  filters_.push_back(filter);
   const uint64_t before = subscribed_;
   if (session_->Subscribe(filter, telemetry::Qos::kAtLeastOnce) != Status::kOk) {
     throw Error(ExitCode::kUnreachable, fmt::format("{}: not connected", broker_));
   }
-  while (subscribed_ == before) {
+  filters_.push_back(filter);
+  WaitForSubscription(before);
+}
+
+void MqttClient::Unsubscribe(const std::string& filter) {
+  std::erase(filters_, filter);
+  const uint64_t before = subscribed_;
+  // Without a connection there is nothing to end.
+  if (session_->Unsubscribe(filter) == Status::kOk) WaitForSubscription(before);
+}
+
+void MqttClient::WaitForSubscription(uint64_t before) {
+  while (subscribed_ == before && session_->connected()) {
     if (!Step(Clock::now() + kAnswerTime)) {
       throw Error(ExitCode::kUnreachable, fmt::format("{} does not answer", broker_));
     }

@@ -54,11 +54,17 @@ class MqttClient {
   void WaitForPublications();
   /// Waits for the broker's answer; throws when it refuses.
   void Subscribe(const std::string& filter);
+  /// The same for the end of a subscription.
+  void Unsubscribe(const std::string& filter);
+  bool connected() const { return session_->connected(); }
+  uint64_t connections() const { return session_->stats().connects; }  ///< So far.
   /// Handles events for so long, or until `done` says so.
   void Run(Clock::duration time, const std::function<bool()>& done = {});
 
  private:
   bool Step(Clock::time_point end);
+  void WaitForSubscription(uint64_t before);
+  void NoteLoss(const telemetry::TransportEvent& event) const;
   void OnEvent(const telemetry::TransportEvent& event);
 
   std::string broker_;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -10,6 +11,7 @@
 #include "agent/base/sha256.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
+#include "tools/lab/files.h"
 #include "tools/lab/spec_text.h"
 #include "tools/lab/train.h"
 
@@ -18,6 +20,8 @@ namespace {
 
 using lab::Error;
 using lab::ExitCode;
+
+constexpr uint64_t kMaxDataBytes = uint64_t{4} << 30U;
 
 lab::ImageFile LoadImage(const PackageOptions& options, const schema::SpecT& spec,
                          base::ByteView spec_bytes) {
@@ -100,6 +104,44 @@ base::Digest ParentDigest(const std::string& parent) {
   return PackageFile(parent).manifest().package_digest();
 }
 
+/// What the model was trained on: what the image file says, and for an image without that (`--fresh`, or one
+/// that another program made) what the maker says.
+base::Digest DataDigest(const PackageOptions& options, const base::Digest& from_image) {
+  if (options.data.empty()) return from_image;
+  const auto given = base::DigestFromHex(options.data);
+  const base::Digest digest =
+      given.ok() ? *given : base::Sha256Of(lab::ReadFile(options.data, kMaxDataBytes));
+  if (!from_image.IsZero() && from_image != digest) {
+    throw Error(
+        ExitCode::kVerificationFailed,
+        fmt::format("--data has digest {}, and {} says that it was trained on {}; leave --data away, or "
+                    "train again",
+                    base::ToHex(digest).brief(), options.image, base::ToHex(from_image).brief()));
+  }
+  return digest;
+}
+
+/// Public keys of the groups, each once.
+std::vector<package::PublicKey> LoadGroups(const std::vector<std::string>& files) {
+  std::vector<package::PublicKey> keys;
+  for (const std::string& file : files) {
+    const package::PublicKey key = LoadPublicKey(file);
+    if (std::find(keys.begin(), keys.end(), key) != keys.end()) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("--encrypt-to {}: this group's key was given before; give each group once", file));
+    }
+    keys.push_back(key);
+  }
+  if (keys.size() > package::kMaxRecipients) {
+    throw Error(ExitCode::kUsage,
+                fmt::format("--encrypt-to was given {} times, a package takes at most {}; give "
+                            "several groups one key, or build two packages",
+                            keys.size(), package::kMaxRecipients));
+  }
+  return keys;
+}
+
 std::unique_ptr<schema::LineageT> MakeLineage(const PackageOptions& options, const base::Digest& data) {
   auto lineage = std::make_unique<schema::LineageT>();
   if (!options.parent.empty()) {
@@ -156,9 +198,14 @@ package::Bytes MakePackage(const PackageOptions& options) {
         MakeSelfTest(manifest.spec, image.image, options.self_test, options.self_test_rows, options.label);
   }
   manifest.gate = MakeGate(options, spec);
-  manifest.lineage = MakeLineage(options, image.data_digest);
+  manifest.lineage = MakeLineage(options, DataDigest(options, image.data_digest));
+  const std::vector<package::PublicKey> groups = LoadGroups(options.encrypt_to);
   schema::Reason refusal = schema::Reason::None;
-  const auto package = package::BuildPackage(manifest, image.image, &refusal);
+  const auto package = package::BuildPackage(manifest, image.image, &refusal, groups);
+  if (package.status() == base::Status::kUnavailable) {
+    throw Error(ExitCode::kFailure,
+                "not encrypted: the system gave no randomness for the content key; check /dev/urandom");
+  }
   if (!package.ok()) {
     throw Error(ExitCode::kUsage, fmt::format("devices would refuse this package: {}", RefusalText(refusal)));
   }

@@ -37,7 +37,10 @@ struct PackageOptions {
   bool link_required = false;
   uint64_t max_latency_us = 0;
 
+  std::vector<std::string> encrypt_to;  ///< Public keys of device groups; none: not encrypted.
+
   std::string parent;  ///< Digest or package file.
+  std::string data;    ///< Digest in hex or file; empty: what the image file says.
   std::string code;    ///< Digest in hex.
   std::string code_version;
   std::vector<std::string> metrics;  ///< name=value

@@ -18,7 +18,7 @@ using lab::Error;
 using lab::ExitCode;
 using schema::Reason;
 
-constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
+constexpr uint64_t kMaxRootFileBytes = 64 * 1024;
 constexpr uint64_t kMaxPackageBytes =
     package::kMaxHeadBytes + uint64_t{package::kMaxBlocks} * package::kMaxStoredBlockBytes;
 
@@ -31,30 +31,8 @@ base::MutableBytes AlignedBytes(std::vector<uint64_t>& words) {
 
 }  // namespace
 
-package::PrivateKey LoadPrivateKey(const std::string& path) {
-  const auto key = package::ParsePrivateKey(lab::ReadTextFile(path, kMaxKeyFileBytes));
-  if (!key.ok()) {
-    throw Error(
-        ExitCode::kVerificationFailed,
-        fmt::format("{} is not an unencrypted P-256 private key in PEM form; make one with `dipper key new "
-                    "--out FILE`",
-                    path));
-  }
-  return *key;
-}
-
-package::PublicKey LoadPublicKey(const std::string& path) {
-  const auto key = package::ParsePublicKey(lab::ReadTextFile(path, kMaxKeyFileBytes));
-  if (!key.ok()) {
-    throw Error(
-        ExitCode::kVerificationFailed,
-        fmt::format("{} is not a P-256 key in PEM form; make one with `dipper key new --out FILE`", path));
-  }
-  return *key;
-}
-
 package::TrustRoot LoadRoot(const std::string& path) {
-  const std::vector<uint8_t> bytes = lab::ReadFile(path, kMaxKeyFileBytes);
+  const std::vector<uint8_t> bytes = lab::ReadFile(path, kMaxRootFileBytes);
   package::TrustRoot root;
   if (package::TrustRoot::Parse(bytes, &root) != Reason::None) {
     throw Error(
@@ -81,16 +59,28 @@ Reason PackageFile::Verify(const package::TrustRoot& root) {
   return package::VerifyWhole(source, &root, AlignedBytes(words), &facts);
 }
 
-std::vector<uint8_t> PackageFile::DecodeImage() {
+std::vector<uint8_t> PackageFile::DecodeImage(const package::Secret* key) {
   std::vector<uint8_t> image(manifest_.image_bytes());
   std::vector<uint8_t> scratch(package::kMaxStoredBlockBytes);
   package::MemorySource source(bytes_);
-  Reason reason = package::DecodeImage(source, manifest_, scratch, image);
+  Reason reason = package::DecodeImage(source, manifest_, scratch, image, key);
   if (reason == Reason::StorageError) reason = Reason::BadFormat;  // memory ends early: the file was cut
   if (reason != Reason::None) {
     throw Error(ExitCode::kVerificationFailed, fmt::format("{}: {}", path_, ReasonText(reason)));
   }
   return image;
+}
+
+package::PrivateKey LoadGroupKey(const std::string& path) {
+  const auto key = package::ParsePrivateKey(lab::ReadTextFile(path, kMaxRootFileBytes));
+  if (!key.ok()) {
+    throw Error(
+        ExitCode::kVerificationFailed,
+        fmt::format("{} is not an unencrypted P-256 private key in PEM form; make one with `dipper key "
+                    "new --kind group --out FILE`",
+                    path));
+  }
+  return *key;
 }
 
 std::string ReasonName(Reason reason) {
@@ -111,7 +101,7 @@ std::string ReasonText(Reason reason) {
       return "a size is above what devices take (docs/reference/package.md); use a smaller model or "
              "self-test";
     case Reason::UnknownLayout:
-      return "a format version or encryption that this program does not know; use a newer dipper";
+      return "a format version that this program does not know; use a newer dipper";
     case Reason::UnknownKey:
       return "no signature by a key of the release role; sign it with `dipper package sign FILE --key KEY`, "
              "or give the "
@@ -126,10 +116,37 @@ std::string ReasonText(Reason reason) {
       return "the spec inside is malformed; build it again from the spec text";
     case Reason::WrongSchema:
       return "model id or feature schema differ from the spec inside; build it again";
+    case Reason::NoGroupKey:
+      return "the payload is encrypted and none of the given group keys opens it; `dipper package show` "
+             "lists "
+             "the groups that it is for";
     case Reason::BadBlock:
       return "a block's bytes are not the signed ones; fetch it again";
     case Reason::BadDigest:
       return "the image's bytes are not the signed ones; fetch it again";
+    default:
+      return fmt::format("refused ({})", ReasonName(reason));
+  }
+}
+
+std::string DocumentReasonText(Reason reason) {
+  switch (reason) {
+    case Reason::UnknownKey:
+      return "no signature by a key of its role; sign it with a key that the root names for it (`dipper root "
+             "show`)";
+    case Reason::BadSignature:
+      return "fewer signatures than its role's threshold, or one that does not verify; the other signers add "
+             "theirs with `dipper document sign`";
+    case Reason::OldNumber:
+      return "its number is of an earlier epoch of the role; make it again with this root";
+    case Reason::RootInvalid:
+      return "its number is of a later epoch of the role than this root's; give the newer root, or, if a "
+             "number "
+             "this high was signed by a thief, make a root that raises the epoch (`dipper root next`)";
+    case Reason::Expired:
+      return "it has expired, or the root has; make it again, or the next root";
+    case Reason::BadFormat:
+      return "not such a document, cut short, or with values that contradict each other";
     default:
       return fmt::format("refused ({})", ReasonName(reason));
   }

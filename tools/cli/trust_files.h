@@ -1,5 +1,5 @@
-// Keys, trust roots and packages as files, for the commands that sign and verify. Errors are lab::Error: not
-// found (3), not what it should be (5). Not thread-safe.
+// Trust roots and packages as files, for the commands that sign and verify; keys are signer.h's. Errors are
+// lab::Error: not found (3), not what it should be (5). Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,12 @@
 #include <vector>
 
 #include "agent/package/build.h"
+#include "agent/package/seal.h"
 #include "agent/package/verify.h"
+#include "tools/cli/signer.h"
 
 namespace dipper::cli {
 
-/// A PEM private key.
-package::PrivateKey LoadPrivateKey(const std::string& path);
-/// The public half of a PEM private or public key.
-package::PublicKey LoadPublicKey(const std::string& path);
 /// A trust root that is signed by its own root role.
 package::TrustRoot LoadRoot(const std::string& path);
 
@@ -30,7 +28,8 @@ class PackageFile {
   /// Every byte and the release signatures. None, or what a device would say.
   schema::Reason Verify(const package::TrustRoot& root);
   /// Throws Error (5) when a block or the image is not the declared one.
-  std::vector<uint8_t> DecodeImage();
+  /// @param key  Of OpenContentKey, for an encrypted package.
+  std::vector<uint8_t> DecodeImage(const package::Secret* key = nullptr);
 
  private:
   std::string path_;
@@ -39,8 +38,13 @@ class PackageFile {
   package::Manifest manifest_;
 };
 
+/// The private key of a device group: a PEM file. Throws Error: not found (3), no such key (5).
+package::PrivateKey LoadGroupKey(const std::string& path);
+
 /// What a refusal means and what to do, one sentence.
 std::string ReasonText(schema::Reason reason);
+/// The same for a root, offer or command.
+std::string DocumentReasonText(schema::Reason reason);
 /// "bad_signature"
 std::string ReasonName(schema::Reason reason);
 

@@ -143,10 +143,10 @@ class Broker:
             lines += ["", f"user {mote}"]
             lines += [f"topic write {at}/{mote}/{leaf}" for leaf in ("state", "birth", "metrics", "backlog", "event", "rsp", "m/#", "json/#")]
             lines += [f"topic read {at}/{mote}/cmd", f"topic read {at}/all/cmd"]
-            lines += [f"topic read {at}/offer/{to}" for to in (mote, "all") + (("canary",) if mote == CANARY else ())]
+            lines += [f"topic read {at}/offer/{to}/#" for to in (mote, "all") + (("canary",) if mote == CANARY else ())]
             lines += [f"topic read {at}/pkg/#", f"topic read {at}/root/+"]
         lines += ["", "user desk"]
-        lines += [f"topic readwrite {at}/{leaf}" for leaf in ("pkg/#", "offer/+", "root/+")]
+        lines += [f"topic readwrite {at}/{leaf}" for leaf in ("pkg/#", "offer/#", "root/+")]
         lines += [f"topic write {at}/+/cmd", f"topic read {at}/+/rsp"]
         lines += ["", "user eyes", f"topic read {at}/#"]
         return "\n".join(lines) + "\n"

@@ -89,7 +89,7 @@ std::string_view CsvTable::NextLine(uint64_t* position, uint64_t line_number) co
 
 void CsvTable::ForEachRow(const std::function<bool(std::span<const std::string_view>, uint64_t)>& row,
                           const std::function<void(uint64_t, uint32_t)>& bad) const {
-  std::vector<char> scratch(kMaxDeskLineBytes);
+  std::vector<char> scratch(std::min<uint64_t>(kMaxDeskLineBytes, bytes_.size()));
   std::vector<std::string_view> cells(stream::kMaxColumns);
   uint64_t position = body_;
   for (uint64_t line_number = header_line_ + 1; position < bytes_.size(); ++line_number) {

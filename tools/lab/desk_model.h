@@ -23,6 +23,8 @@ class DeskModel {
 
   /// A fresh model in the memory; the one before is gone.
   learn::Model Create();
+  /// The model of an image, which is copied into the memory. Throws Error (5): not of this spec, or damaged.
+  learn::Model Attach(base::ByteView image);
 
  private:
   struct alignas(16) Unit {

@@ -167,6 +167,13 @@ void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result
   }
 }
 
+/// Rows that can wait for their labels, as the spec says or by its budget.
+uint32_t PendingCapacity(const schema::SpecT& spec) {
+  if (spec.pending != nullptr && spec.pending->capacity > 0) return spec.pending->capacity;
+  const learn::Layout& layout = DeskModel(spec).spec().plan().layout;
+  return std::max(layout.pending_capacity, layout.truth_capacity);
+}
+
 /// The ring must hold a row until its label: row i - delay and all after it.
 void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
   if (delay >= learn::kMaxPending) {
@@ -175,7 +182,7 @@ void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
                             "their labels",
                             delay, learn::kMaxPending));
   }
-  const uint32_t capacity = spec->pending == nullptr ? schema::PendingT().capacity : spec->pending->capacity;
+  const uint32_t capacity = PendingCapacity(*spec);
   if (capacity >= delay + 1) return;
   // Only now: a spec that changes in any byte has another digest, and so have its images.
   if (spec->pending == nullptr) spec->pending = std::make_unique<schema::PendingT>();

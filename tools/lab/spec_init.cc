@@ -52,7 +52,12 @@ class Inference {
     SetStages();
     SetLearner();
     FitRace();
+    FitForest();
     const DeskModel desk(spec());
+    const learn::Layout& layout = desk.spec().plan().layout;
+    if (layout.target.kind == schema::TargetKind::LabelColumn)
+      Note("{} samples can wait for their labels; pending.capacity sets another number",
+           layout.pending_capacity);
     Note("a model takes {} bytes of its budget of {}", desk.spec().state_bytes(), spec().budget_bytes);
     return std::move(result_);
   }
@@ -292,6 +297,15 @@ class Inference {
   void FitRace() {
     schema::RaceT* race = spec().learner.AsRace();
     if (race == nullptr) return;
+    // The first choice that fits; else, without the season, the first that fits then.
+    for (const bool season : {true, false}) {
+      if (!season && !DropSeason()) break;
+      if (ChooseMembers(race)) break;
+    }
+    Note("race: {}", fmt::join(MemberWords(*race), ", "));
+  }
+
+  bool ChooseMembers(schema::RaceT* race) {
     const bool classes = spec().task == schema::Task::Classification;
     using Kind = schema::LearnerParams;
     // A regression tree with linear leaves is ahead of a forest of them in the same bytes.
@@ -306,9 +320,28 @@ class Inference {
       AddMember(race, Kind::Linear);
       AddMember(race, classes ? Kind::NaiveBayes : Kind::Rls);
       for (const Kind kind : more) AddMember(race, kind);
+      if (Fits()) return true;
+    }
+    return false;
+  }
+
+  /// False if there is none.
+  bool DropSeason() {
+    const auto dropped = std::erase_if(
+        spec().stages, [](const auto& stage) { return stage->params.type == schema::StageParams::Rolling; });
+    if (dropped > 0) Note("the season's deviations are left out: the budget does not hold them");
+    return dropped > 0;
+  }
+
+  /// A forest of few trees where the budget does not hold the usual number.
+  void FitForest() {
+    schema::AdaptiveForestT* forest = spec().learner.AsAdaptiveForest();
+    if (forest == nullptr || Fits()) return;
+    for (const uint16_t trees : {uint16_t{5}, uint16_t{3}}) {
+      forest->trees = trees;
       if (Fits()) break;
     }
-    Note("race: {}", fmt::join(MemberWords(*race), ", "));
+    Note("adaptive_forest: {} trees, since the budget holds no more", forest->trees);
   }
 
   bool Fits() const {
@@ -335,8 +368,6 @@ class Inference {
     const auto kind = std::find(words::kLearners.begin(), words::kLearners.end(), options_.learner);
     ForKind<LearnerKinds>(static_cast<size_t>(kind - words::kLearners.begin()),
                           [this](auto identity) { spec().learner.Set(typename decltype(identity)::type()); });
-    spec().pending = std::make_unique<schema::PendingT>();
-    spec().pending->capacity = std::max(spec().pending->capacity, options_.label_delay + 1);
     if (unsupervised_) return;  // no loss to watch
     auto drift = std::make_unique<schema::DriftT>();
     drift->params.Set(schema::AdwinT{});

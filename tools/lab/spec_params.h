@@ -116,7 +116,7 @@ void Describe(Fields& f, schema::HddmAT& p) {
 
 template <typename Fields>
 void Describe(Fields& f, schema::PendingT& p) {
-  f.Count("capacity", p.capacity, 1, learn::kMaxPending);
+  f.Count("capacity", p.capacity, 0, learn::kMaxPending);
   f.Count("max_age_samples", p.max_age_samples, 0, kMaxLong);
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "agent/learn/drift/autocorrelation.h"
+#include "agent/learn/learners/pairs.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -23,6 +24,12 @@ struct Summary {
   double mean;
   double squares;  // squared deviations from the mean
 };
+
+/// Two steps, each one instruction.
+double Between(double x, double least, double most) {
+  const double above = least > x ? least : x;
+  return most < above ? most : above;
+}
 
 bool Bounded(double x) { return x >= -kLargestValue && x <= kLargestValue; }
 
@@ -87,6 +94,18 @@ struct Adwin::Cut {
 
 namespace {
 
+/// Exponents in Bernstein's inequality of two cuts of a window with so many values before them.
+template <typename Window>
+inline Pair Excess(const Window& w, Pair older, Pair older_sum) {
+  // With the difference of the means d = distance / pairs, pairs = n0 n1:
+  // d^2 / (2 (1/n0 + 1/n1) (v + b d / 3)), the fractions cleared.
+  const Pair pairs = older * (Both(w.count) - older);
+  const Pair distance = Absolute(older_sum * Both(w.count) - Both(w.sum) * older);
+  const Pair scale =
+      Both(2.0 * w.count) * (Both(w.variance) * pairs + Both(w.reach) * distance * Both(1.0 / 3.0));
+  return OrZero(BothTrue(pairs > Both(0.0), scale > Both(0.0)), distance * distance / scale);
+}
+
 uint64_t RowBytes(const AdwinConfig& config) {
   constexpr uint64_t kHead = 24;
   return kHead + (config.buckets + 1) * sizeof(Summary);
@@ -145,14 +164,18 @@ inline Adwin::Row& Adwin::row(uint32_t index) const {
   return *PlaceOf<Row>(memory_ + sizeof(State) + index * RowBytes(config_));
 }
 
+/// The value, at most a width of the known range outside of it.
+inline double Adwin::Near(double value) const {
+  const State& s = state();
+  const double x = Between(value, -kLargestValue, kLargestValue);
+  if (!(s.low < s.high)) return x;
+  const double width = s.high - s.low;
+  return Between(Between(x, s.low - width, s.high + width), -kLargestValue, kLargestValue);
+}
+
 DriftLevel Adwin::Update(double value) {
   State& s = state();
-  double x = value > kLargestValue ? kLargestValue : (value < -kLargestValue ? -kLargestValue : value);
-  if (s.low < s.high) {
-    const double width = s.high - s.low;
-    x = x > s.high + width ? s.high + width : (x < s.low - width ? s.low - width : x);
-    x = x > kLargestValue ? kLargestValue : (x < -kLargestValue ? -kLargestValue : x);
-  }
+  const double x = Near(value);
   if (config_.autocorrelation) s.autocorrelation.Update(x);
   if (s.filled == 0) {
     s.first = s.least = s.most = x;
@@ -165,7 +188,14 @@ DriftLevel Adwin::Update(double value) {
     s.most = x > s.most ? x : s.most;
   }
   s.filled += 1;
-  if (s.filled < config_.clock) return s.in_warning != 0 ? DriftLevel::kWarning : DriftLevel::kStable;
+  if (s.filled == config_.clock) [[unlikely]]
+    return EndTick();
+  return s.in_warning != 0 ? DriftLevel::kWarning : DriftLevel::kStable;
+}
+
+/// Apart from Update, which would save registers for it at every value.
+[[gnu::noinline]] DriftLevel Adwin::EndTick() {
+  State& s = state();
   s.filled = 0;
   const double shift = s.sum / static_cast<double>(config_.clock);
   const double squares = s.squares - s.sum * shift;
@@ -244,18 +274,16 @@ inline Adwin::Cut Adwin::BestCut(const Window& w) const {
   for (uint32_t r = config_.rows; r-- > 0; size *= 0.5) {
     Row& at = row(r);
     const Summary* summary = at.summaries();
-    for (uint32_t i = 0; i < at.count; ++i) {
-      ++index;
-      older += size;
-      older_sum += size * (summary[i].mean - w.origin);
-      // With the difference of the means d = distance / pairs, pairs = n0 n1:
-      // d^2 / (2 (1/n0 + 1/n1) (v + b d / 3)), the fractions cleared.
-      const double pairs = older * (w.count - older);
-      const double distance = std::fabs(older_sum * w.count - w.sum * older);
-      const double scale = 2.0 * w.count * (w.variance * pairs + w.reach * distance * (1.0 / 3.0));
-      if (!(pairs > 0.0 && scale > 0.0)) continue;
-      const double excess = distance * distance / scale;
-      if (excess > best.excess) best = {excess, index};
+    for (uint32_t i = 0; i < at.count; i += 2) {
+      const double first = older + size;
+      const double first_sum = older_sum + size * (summary[i].mean - w.origin);
+      const bool last = i + 1 == at.count;  // then both lanes are the same cut
+      older = last ? first : first + size;
+      older_sum = last ? first_sum : first_sum + size * (summary[i + 1].mean - w.origin);
+      const Pair excess = Excess(w, Pair{first, older}, Pair{first_sum, older_sum});
+      if (excess[0] > best.excess) best = {excess[0], index + 1};
+      if (excess[1] > best.excess) best = {excess[1], index + 2};
+      index += last ? 1 : 2;
     }
   }
   return best;

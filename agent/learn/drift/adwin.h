@@ -61,6 +61,8 @@ class Adwin {
   Window Read() const;
   Cut BestCut(const Window& window) const;
   void DropOldest(uint64_t count);
+  double Near(double value) const;
+  DriftLevel EndTick();
   DriftLevel Test();
 
   AdwinConfig config_;

@@ -30,6 +30,8 @@ void Model::UpdateDrift(Outcome* out) {
     DriftLevel level = DriftLevel::kStable;
     WithPart(detector.config, At(detector.section),
              [&](auto& part) { level = part.Update(on_score ? out->anomaly_score : out->loss); });
+    if (level == DriftLevel::kStable) [[likely]]
+      continue;
     out->drift_warning = out->drift_warning || level == DriftLevel::kWarning;
     out->drift_alarm = out->drift_alarm || level == DriftLevel::kAlarm;
     Act(level, detector.on_alarm);
@@ -92,16 +94,14 @@ void Model::WatchFeatures(const float* row, Output* out) {
 
 double Model::BalanceOf(double y) const {
   const ClassificationMetrics metrics(layout_.classification_metrics, At(layout_.metrics_section));
+  const std::span<const double> weights = metrics.ClassWeights();
   double seen = 0.0;
   double total = 0.0;
-  double own = 0.0;
-  for (uint32_t i = 0; i < layout_.target.classes; ++i) {
-    double count = 0.0;
-    for (uint32_t j = 0; j < layout_.target.classes; ++j) count += metrics.confusion(i, j);
-    total += count;
-    seen += count > 0.0 ? 1.0 : 0.0;
-    if (static_cast<double>(i) == y) own = count;
+  for (const double weight : weights) {
+    total += weight;
+    seen += weight > 0.0 ? 1.0 : 0.0;
   }
+  const double own = weights[static_cast<size_t>(y)];
   // Every class that was seen weighs the same in sum; one that is very rare at most kMostBalance times its
   // own.
   const double factor = own > 0.0 ? total / (seen * own) : 1.0;
@@ -109,6 +109,7 @@ double Model::BalanceOf(double y) const {
 }
 
 void Model::ResetLearner() {
+  header().resets += 1;  // what waits was answered by another learner
   for (uint32_t i = 0; i < layout_.learner_count; ++i) {
     Renew(layout_.learners[i].config, At(layout_.learners[i].section));
   }

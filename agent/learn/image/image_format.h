@@ -46,7 +46,8 @@ struct ImageHeader {
   double background_loss;           // summed over them: its own,
   double foreground_loss;           // and the learner's
   uint64_t replacements;            // times the background learner took over
-  uint64_t reserved[4];
+  uint64_t resets;                  // times an alarm started the learner anew
+  uint64_t reserved[3];
 };
 static_assert(sizeof(ImageHeader) == 320);
 
@@ -60,7 +61,7 @@ struct PendingEntry {
   double trivial;    // the trivial rival's answer: value or class index
   uint64_t learned;  // header.learned when it was observed: tells whether the learner has moved since
   uint32_t waiting;  // 1, or 0 when it is done but an older one is not
-  uint32_t reserved;
+  uint32_t resets;   // header.resets when it was observed, its low half: another learner answered
   double
       issued;  // radius of the interval or set that was answered, Conformal::kUnbounded, 0 without intervals
 };

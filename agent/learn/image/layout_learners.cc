@@ -240,8 +240,10 @@ Status Planner::PlaceLearners() {
   if (l.unsupervised) {
     const uint64_t left = table_.budget_bytes() > l.total_bytes ? table_.budget_bytes() - l.total_bytes : 0;
     if (l.scorer.pool_bytes == 0) l.scorer.pool_bytes = left / 16 * 16;
-    return Place(HalfSpaceTrees::StateBytes(l.scorer),
-                 "half_space_trees: the budget is too small for a useful tree", &l.scorer_section);
+    const base::Result<uint64_t> bytes = HalfSpaceTrees::StateBytes(l.scorer);
+    if (bytes.status() == Status::kResourceExhausted && table_.learner_as_HalfSpaceTrees()->pool_bytes() == 0)
+      return RefuseBudget();
+    return Place(bytes, "half_space_trees: the budget is too small for a useful tree", &l.scorer_section);
   }
   // First those of fixed size, then windows, which take no more than they want; the rest of the budget is
   // shared evenly by the growing ones.
@@ -268,13 +270,14 @@ Status Planner::PlaceLearners() {
       LearnerLayout& learner = l.learners[i];
       if (learner.section.bytes > 0 || appetite(learner.config) != turn) continue;
       if (turn != Appetite::kFixed) {
-        const uint64_t left = budget > l.total_bytes ? budget - l.total_bytes : 0;
-        GivePool(left / open / (l.background_enabled ? 2 : 1) / 16 * 16, &learner.config);
+        if (l.total_bytes >= budget) return RefuseBudget();
+        GivePool((budget - l.total_bytes) / open / (l.background_enabled ? 2 : 1) / 16 * 16, &learner.config);
         open -= 1;
       }
-      DIPPER_RETURN_IF_ERROR(Place(PartBytes(learner.config),
-                                   "learner: the budget is too small for it, or a parameter is out of range",
-                                   &learner.section));
+      const base::Result<uint64_t> bytes = PartBytes(learner.config);
+      if (bytes.status() == Status::kResourceExhausted && turn != Appetite::kFixed) return RefuseBudget();
+      DIPPER_RETURN_IF_ERROR(Place(
+          bytes, "learner: its pool_bytes are too few, or a parameter is out of range", &learner.section));
     }
   }
   if (l.background_enabled) {

@@ -10,8 +10,33 @@ using base::Status;
 
 namespace {
 
-constexpr uint32_t kAucWindow = 1024;
+// Windows of metrics that keep a number for each label: 1,024 from 64 KiB on, in less proportionally fewer.
+constexpr uint32_t kMostScores = 1024;
+constexpr uint32_t kLeastScores = 64;
+constexpr uint64_t kBudgetPerScore = 64;
+// The pending ring where the spec leaves it open: 64 samples from 64 KiB on, in less proportionally fewer,
+// and where samples are wide no more of them than a quarter of the budget holds.
+constexpr uint64_t kMostWaiting = 64;
+constexpr uint64_t kLeastWaiting = 8;
+constexpr uint64_t kBudgetPerWaiting = 1024;
+constexpr uint64_t kWaitingShare = 4;
 constexpr double kMetricFading = 0.999;
+
+uint32_t ScoreWindow(uint64_t budget) {
+  return static_cast<uint32_t>(std::clamp<uint64_t>(budget / kBudgetPerScore, kLeastScores, kMostScores));
+}
+
+uint64_t Sum(std::span<const StageLayout> stages) {
+  uint64_t bytes = 0;
+  for (const StageLayout& stage : stages) bytes += stage.section.bytes;
+  return bytes;
+}
+
+uint64_t Sum(std::span<const DetectorLayout> detectors) {
+  uint64_t bytes = 0;
+  for (const DetectorLayout& detector : detectors) bytes += detector.section.bytes;
+  return bytes;
+}
 
 const char* DetectorRanges(schema::DriftParams kind) {
   switch (kind) {
@@ -32,8 +57,12 @@ const char* DetectorRanges(schema::DriftParams kind) {
 
 Status Planner::PlanPending() {
   const schema::Pending* pending = table_.pending();
-  const uint32_t capacity = pending == nullptr ? 64 : pending->capacity();
-  if (capacity < 1 || capacity > kMaxPending) return Refuse("pending.capacity: 1 to 65536 samples");
+  const uint64_t entry =
+      sizeof(PendingEntry) + layout_.entry_outputs * sizeof(double) + layout_.inputs * sizeof(float);
+  layout_.pending_entry_bytes = static_cast<uint32_t>(base::AlignUp(entry, 16));
+  uint32_t capacity = pending == nullptr ? 0 : pending->capacity();
+  if (capacity > kMaxPending) return Refuse("pending.capacity: 0 (by the budget) to 65536 samples");
+  if (capacity == 0) capacity = UsualCapacity();
   layout_.min_labels = table_.min_labels();
   layout_.pending_max_age = pending == nullptr ? 0 : pending->max_age_samples();
   layout_.pending_capacity = capacity;
@@ -51,10 +80,18 @@ Status Planner::PlanPending() {
   // A forecast's label comes with a later sample, so its place is not free before the stages have run.
   layout_.in_place =
       layout_.target.kind == schema::TargetKind::LabelColumn && layout_.input_stride == layout_.inputs;
-  const uint64_t bytes =
-      sizeof(PendingEntry) + layout_.entry_outputs * sizeof(double) + layout_.inputs * sizeof(float);
-  layout_.pending_entry_bytes = static_cast<uint32_t>(base::AlignUp(bytes, 16));
   return Status::kOk;
+}
+
+/// Samples that may wait where the spec does not say; always enough for labels that come as late as it says.
+uint32_t Planner::UsualCapacity() const {
+  const uint64_t budget = table_.budget_bytes();
+  const bool label_column = layout_.target.kind == schema::TargetKind::LabelColumn;
+  const uint64_t bytes = label_column ? layout_.pending_entry_bytes : sizeof(TruthEntry);
+  const uint64_t most = std::min(budget / kBudgetPerWaiting, budget / kWaitingShare / bytes);
+  const uint64_t usual = std::clamp(most, kLeastWaiting, kMostWaiting);
+  const uint64_t late = label_column ? uint64_t{layout_.target.label_delay} + 1 : 1;
+  return static_cast<uint32_t>(std::min<uint64_t>(std::max(usual, late), kMaxPending));
 }
 
 Status Planner::PlanAnomaly() {
@@ -212,10 +249,12 @@ Status Planner::PlanSections() {
                                    : RegressionMetrics::StateBytes(l.regression_metrics),
                                "metrics", &l.metrics_section));
   l.loss_window.zero_one = l.target.classification;
+  const uint32_t scores = ScoreWindow(table_.budget_bytes());
+  if (!l.loss_window.zero_one) l.loss_window.window = scores;  // bits are cheap
   if (!l.unsupervised)
     DIPPER_RETURN_IF_ERROR(Place(LossWindow::StateBytes(l.loss_window), "metrics", &l.window_section));
   l.auc_enabled = l.truth_capacity > 0 || (l.target.classification && l.target.classes == 2);
-  l.auc = {kAucWindow};
+  l.auc = {scores};
   if (l.auc_enabled) DIPPER_RETURN_IF_ERROR(Place(AucWindow::StateBytes(l.auc), "metrics", &l.auc_section));
   if (l.anomaly_enabled) {
     DIPPER_RETURN_IF_ERROR(
@@ -238,12 +277,35 @@ Status Planner::PlanSections() {
     DIPPER_RETURN_IF_ERROR(Place(detector.stride * detector.copies, "drift", &detector.section));
   }
   DIPPER_RETURN_IF_ERROR(PlaceLearners());
-  if (l.total_bytes > table_.budget_bytes()) {
-    return Refuse(
-        "budget: the model needs more bytes; raise it, or use fewer inputs, lags, classes or pending samples",
-        Status::kResourceExhausted);
+  return l.total_bytes > table_.budget_bytes() ? RefuseBudget() : Status::kOk;
+}
+
+/// Names what takes most of a budget that is too small.
+Status Planner::RefuseBudget() {
+  const Layout& l = layout_;
+  const uint64_t rings = l.pending_section.bytes + l.truth_section.bytes;
+  const uint64_t stages = Sum({l.stages.data(), l.stage_count});
+  const uint64_t drift = Sum({l.detectors.data(), l.detector_count});
+  const uint64_t most = std::max({rings, stages, drift, table_.budget_bytes() / 4});
+  const char* why =
+      "budget: too small for this learner; raise it, take a smaller learner, or fewer inputs, classes or "
+      "trees";
+  if (most == rings) {
+    why =
+        "budget: too small, and the samples that wait for labels take most; raise it, lower "
+        "pending.capacity, "
+        "or use fewer inputs, classes or race members";
+  } else if (most == stages) {
+    why =
+        "budget: too small, and the stages take most; raise it, or use fewer or shorter lags, rolling "
+        "windows "
+        "or bands";
+  } else if (most == drift) {
+    why =
+        "budget: too small, and the drift detectors take most; raise it, watch the loss instead of features, "
+        "or take cusum";
   }
-  return Status::kOk;
+  return Refuse(why, Status::kResourceExhausted);
 }
 
 }  // namespace dipper::learn

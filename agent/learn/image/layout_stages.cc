@@ -186,6 +186,10 @@ Status Planner::PlanBandEnergy(const schema::BandEnergy& in, StageLayout* stage)
     return Refuse("band_energy.scale: unknown scale", Status::kUnimplemented);
   std::array<uint16_t, 33> edges{};
   const uint32_t count = in.edges() == nullptr ? 0 : in.edges()->size();
+  // The verifier looks at a vector's place in steps of 4 bytes only.
+  if (count > 0 && reinterpret_cast<uintptr_t>(in.edges()->Data()) % alignof(double) != 0) {
+    return Refuse("band_energy.edges: aligned to 8 bytes");
+  }
   if (count != 0 && count != in.bands() + 1U)
     return Refuse("band_energy.edges: one more than bands, or none");
   for (uint32_t i = 0; i < count; ++i) {

@@ -7,8 +7,8 @@ namespace dipper::learn {
 
 /// Any change that can alter a result or an image byte raises one of these two; both are refused when
 /// unknown.
-inline constexpr uint32_t kImageLayoutVersion = 2;
-inline constexpr uint32_t kNumericsVersion = 2;
+inline constexpr uint32_t kImageLayoutVersion = 3;
+inline constexpr uint32_t kNumericsVersion = 3;
 
 inline constexpr uint32_t kMaxFeatures = 256;
 inline constexpr uint32_t kMaxInputs = 512;  ///< after any stage

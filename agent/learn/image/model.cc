@@ -27,19 +27,39 @@ constexpr double kLog2 = 0x1.62e42fefa39efp-1;
 
 constexpr Output kNoOutput;
 
+// What runs once a sample is put in its one place: a call would save and load a dozen registers.
+#define DIPPER_IN_PLACE [[gnu::always_inline]] inline
+
 double Cut(double x, double limit) { return x > limit ? limit : (x < -limit ? -limit : x); }
+
+/// Copies x, four at a time; false if a value of it is missing or too large, and the copy must be looked at.
+inline bool CopyTame(std::span<const float> x, float* row) {
+  // The bits of floats without their sign are in the order of their magnitudes, NaN and infinity above all.
+  constexpr int32_t kMagnitude = INT32_MAX;
+  constexpr int32_t kMost = std::bit_cast<int32_t>(kMaxMagnitude);
+  using Words = int32_t __attribute__((vector_size(16)));
+  Words wild = {};
+  size_t i = 0;
+  for (; i + 4 <= x.size(); i += 4) {
+    Words bits;
+    std::memcpy(&bits, x.data() + i, sizeof bits);
+    std::memcpy(row + i, &bits, sizeof bits);
+    wild |= (bits & kMagnitude) > kMost;
+  }
+  int32_t rest = 0;
+  for (; i < x.size(); ++i) {
+    const auto bits = std::bit_cast<int32_t>(x[i]);
+    row[i] = x[i];
+    rest |= (bits & kMagnitude) > kMost ? 1 : 0;
+  }
+  const auto halves = std::bit_cast<std::array<uint64_t, 2>>(wild);
+  return (halves[0] | halves[1]) == 0 && rest == 0;
+}
 
 }  // namespace
 
 void Model::Enter(std::span<const float> x, float* row, uint64_t* missing, uint64_t* clamped) const {
-  // The bits of floats without their sign are in the order of their magnitudes, NaN and infinity above all.
-  constexpr uint32_t kMost = std::bit_cast<uint32_t>(kMaxMagnitude);
-  uint32_t wild = layout_.all_numeric ? 0 : 1;
-  for (const float value : x) wild |= (std::bit_cast<uint32_t>(value) & 0x7fffffffU) > kMost ? 1U : 0U;
-  if (wild == 0) {
-    std::memcpy(row, x.data(), x.size() * sizeof(float));
-    return;
-  }
+  if (layout_.all_numeric && CopyTame(x, row)) return;
   const uint16_t* categories = tables() + layout_.categories.first;
   for (uint32_t i = 0; i < layout_.features; ++i) {
     float value = x[i];
@@ -67,7 +87,8 @@ void Model::RunStages(StageMode mode, float* row) const {
   }
 }
 
-void Model::PredictAnswers(std::span<const float> inputs, double trivial, std::span<double> answers) const {
+DIPPER_IN_PLACE void Model::PredictAnswers(std::span<const float> inputs, double trivial,
+                                           std::span<double> answers) const {
   const uint32_t outputs = layout_.outputs;
   const std::span<double> members = layout_.race_enabled ? answers.subspan(outputs) : answers;
   for (uint32_t i = 0; i < layout_.learner_count; ++i) {
@@ -149,7 +170,7 @@ void Model::FillInterval(std::span<const double> outputs, double issued, Output*
   }
 }
 
-Status Model::CheckId(uint64_t id) {
+DIPPER_IN_PLACE Status Model::CheckId(uint64_t id) {
   ImageHeader& h = header();
   if (h.samples == 0 || id > h.last_id) return Status::kOk;
   bool waits = id == h.last_id || FindWaiting(id).head != nullptr;
@@ -191,7 +212,7 @@ Status Model::Observe(uint64_t id, int64_t time_ns, std::span<const float> x, Ou
   return Status::kOk;
 }
 
-void Model::Prepare(std::span<const float> x, float* row, Output* out) {
+DIPPER_IN_PLACE void Model::Prepare(std::span<const float> x, float* row, Output* out) {
   ImageHeader& h = header();
   Enter(x, row, &h.missing_values, &h.clamped_values);
   if (layout_.target.kind == schema::TargetKind::FeatureAhead) {
@@ -215,7 +236,7 @@ void Model::ObserveAside(uint64_t id, std::span<const float> x, Output* out) {
   if (out->has_score && layout_.truth_capacity > 0) KeepTruth(id, out->anomaly_score);
 }
 
-void Model::Forecast(const Entry& entry, Output* out) {
+DIPPER_IN_PLACE void Model::Forecast(const Entry& entry, Output* out) {
   const double last = header().last_actual;
   PendingEntry& e = *entry.head;
   e.trivial = Trivial(last);
@@ -346,22 +367,27 @@ double Model::TameTarget(double target, double answer, bool anomalous) {
 
 void Model::UpdateLearner(const Entry& entry, double y, double weight) {
   // A gradient needs the answer of today's learner: with late labels, steps that each repeat the correction
-  // which the ones before already made drive it apart. Scores always use the stored answer.
-  std::span<const double> answers = entry.answers;
-  if (entry.head->learned != header().learned) {
-    const std::span<double> fresh(scratch_.data(), layout_.entry_outputs);
-    PredictAnswers(entry.inputs, entry.head->trivial, fresh);
-    answers = fresh;
-  }
+  // which the ones before already made drive it apart; and after a reset the stored answer is of another
+  // learner. Scores always use the stored answer.
+  const ImageHeader& h = header();
+  const bool moved =
+      entry.head->learned != h.learned || entry.head->resets != static_cast<uint32_t>(h.resets);
+  const bool rivalled = h.background_labels > 0;
   if (layout_.target.balanced) weight *= BalanceOf(y);
-  const uint32_t outputs = layout_.outputs;
+  const size_t outputs = layout_.outputs;
+  const std::span<double> fresh(scratch_.data(), outputs);
+  std::span<const double> own;
   for (uint32_t i = 0; i < layout_.learner_count; ++i) {
-    const std::span<const double> own =
-        answers.subspan(layout_.race_enabled ? (size_t{i} + 1) * outputs : 0, outputs);
-    WithPart(layout_.learners[i].config, At(layout_.learners[i].section),
-             [&](auto& learner) { learner.Learn(entry.inputs, own, y, weight); });
+    own = entry.answers.subspan(layout_.race_enabled ? (size_t{i} + 1) * outputs : 0, outputs);
+    WithPart(layout_.learners[i].config, At(layout_.learners[i].section), [&](auto& learner) {
+      if (moved && (kLearnsFromAnswer<std::decay_t<decltype(learner)>> || rivalled)) {
+        learner.Predict(entry.inputs, fresh);
+        own = fresh;
+      }
+      learner.Learn(entry.inputs, own, y, weight);
+    });
   }
-  if (header().background_labels > 0) LearnBackground(entry, answers.first(outputs), y, weight);
+  if (rivalled) LearnBackground(entry, own, y, weight);  // then there is one learner
 }
 
 double Model::ScoreRegression(const Entry& entry, double y, double weight, Outcome* out) {
@@ -375,13 +401,25 @@ double Model::ScoreRegression(const Entry& entry, double y, double weight, Outco
         .UpdateValue(e.value, y, e.issued, header().learned - e.learned, weight);
   }
   double target = y - e.base;  // the learner forecasts the step from `base`
-  if (!(weight > 0.0)) return target;
   if (layout_.target.kind == schema::TargetKind::FeatureAhead) ScoreStep(entry.outputs[0], target);
   if (layout_.anomaly_enabled) {
     const bool anomalous = ScoreResidual(y - e.value, out);
     target = TameTarget(target, entry.outputs[0], anomalous);
   }
   return target;
+}
+
+/// Weight 0: the label lets its sample go. It says what was lost, and no metric and nothing learned moves.
+void Model::JudgeOnly(const PendingEntry& e, Outcome* out) const {
+  if (layout_.target.classification) {
+    out->loss = e.value != out->label ? 1.0 : 0.0;
+    out->trivial_loss = e.trivial != out->label ? 1.0 : 0.0;
+    return;
+  }
+  const auto losses = RegressionMetrics(layout_.regression_metrics, At(layout_.metrics_section))
+                          .Score(e.value, e.trivial, out->label, 0.0);
+  out->loss = losses.loss;
+  out->trivial_loss = losses.trivial_loss;
 }
 
 void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* out) {
@@ -392,6 +430,7 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
   out->id = e.id;
   out->label = y;
   out->predicted = e.value;
+  if (!(weight > 0.0)) return JudgeOnly(e, out);
   h.labels += 1;
   double target = y;
   if (layout_.target.classification) {
@@ -405,13 +444,12 @@ void Model::ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* 
       Conformal(layout_.intervals, At(layout_.intervals_section))
           .UpdateClass(entry.outputs, actual, e.issued, h.learned - e.learned, weight);
     }
-    if (layout_.auc_enabled && weight > 0.0) {
+    if (layout_.auc_enabled) {
       AucWindow(layout_.auc, At(layout_.auc_section)).Add(entry.outputs[1], actual == 1);
     }
   } else {
     target = ScoreRegression(entry, y, weight, out);
   }
-  if (!(weight > 0.0)) return;
   LossWindow(layout_.loss_window, At(layout_.window_section)).Add(out->loss);
   // The first losses of a learner that knows nothing yet would be the detectors' idea of normal.
   const bool watched = h.learned >= layout_.min_labels;
@@ -436,7 +474,7 @@ Status Model::Learn(uint64_t id, double y, double weight, Outcome* out) {
   const TargetLayout& target = layout_.target;
   const bool flags = target.kind == schema::TargetKind::FeatureAhead || layout_.unsupervised;
   const double classes = flags ? 2.0 : static_cast<double>(target.classes);
-  const bool good_class = y >= 0.0 && y < classes && std::floor(y) == y;
+  const bool good_class = y >= 0.0 && y < classes && static_cast<double>(static_cast<int32_t>(y)) == y;
   const bool good = flags || target.classification ? good_class : IsFinite(y);
   if (!good || !(weight >= 0.0) || !IsFinite(weight)) {
     h.rejected_labels += 1;

@@ -53,9 +53,8 @@ class Model {
   /// Scores the stored prediction of sample `id` with its label, then learns from its stored inputs.
   /// FeatureAhead: the label is the truth about an anomaly (0 or 1) and is only scored (AUC).
   /// @param y       Class index (a whole number below class_count()) or target, finite.
-  /// @param weight  Importance, >= 0 and finite; above 1e6 is cut. With 0 the label is counted and changes
-  /// neither
-  ///                a metric nor the model.
+  /// @param weight  Importance, >= 0 and finite; above 1e6 is cut. With 0 the label lets its sample go and
+  ///                changes neither a metric, nor what the trivial rival knows, nor the model.
   /// @param out     Filled; may be null.
   /// @returns kNotFound: no sample waits under this id, counted; kInvalidArgument: y or weight unusable,
   /// counted, the
@@ -67,23 +66,33 @@ class Model {
 
   /// Why Predict answers x as it does: what each input of the learner adds to the probability of class
   /// `output`, or to the value (output 0), the stages standing as they do. Of a race: the blend of the
-  /// members that can tell. Of a linear classifier: integrated gradients on the way from all inputs 0 to x.
+  /// members that can tell. Of classes by scores (linear, naive_bayes, the models in a tree's leaves):
+  /// integrated gradients, see learners/score_way.h.
   ///
   /// Cost: as Predict twice; trees O(nodes * outputs); 8 KiB of stack.
   /// @param terms  input_count() + 2 places: the inputs in the learner's order; the base, which is the answer
   ///               without any input (a tree's mean, a linear model's bias, the last value that a forecast
-  ///               starts from); and what belongs to no input (the models in a tree's leaves, members that
-  ///               cannot tell). Their sum is Predict's answer.
+  ///               starts from); and what belongs to no input (what a tree's leaf adds without any, cuts,
+  ///               members that cannot tell). Their sum is Predict's answer.
   /// @returns kInvalidArgument: a width or `output` out of range; kUnimplemented: no learner here can tell,
-  ///          which are linear, hoeffding_tree and adaptive_forest.
+  ///          which are all but knn and half_space_trees.
   base::Status Contributions(std::span<const float> x, uint32_t output, std::span<double> terms) const;
 
   /// How much each input of the learner matters in general, sum 1 (all 0 before anything is known): trees by
-  /// their splits, linear by the sizes of the weights, comparable behind a scaler. Of a race: the blend of
-  /// the members that can tell.
+  /// their splits, linear and rls by the sizes of the weights, comparable behind a scaler, naive_bayes by
+  /// what it tells of the class. Of a race: the blend of the members that can tell.
   /// @param out  input_count() places.
   /// @returns as Contributions.
   base::Status Importance(std::span<double> out) const;
+
+  /// Which inputs make x unusual to half_space_trees: terms[i] is what the raw score falls by when input i is
+  /// taken for missing, below 0 if it speaks for x; all 0 while the trees are cold. Inputs that are unusual
+  /// only together each get the whole of it. The largest: LargestPlaces (math/largest.h). Changes nothing.
+  ///
+  /// Cost: O(inputs * trees * depth), no heap; 3 KiB of stack.
+  /// @param terms  input_count() places.
+  /// @returns kInvalidArgument: a width; kUnimplemented: another learner (there see Contributions).
+  base::Status ScoreTerms(std::span<const float> x, std::span<double> terms) const;
 
   /// Forgets the recent past (lags, waiting samples), keeps what was learned: for the seam between two
   /// streams.
@@ -159,6 +168,7 @@ class Model {
   double Answer(std::span<const double> outputs, double base) const;
   void ComeDue(double actual, Output* out);
   void ScoreAndLearn(const Entry& entry, double y, double weight, Outcome* out);
+  void JudgeOnly(const PendingEntry& e, Outcome* out) const;
   void UpdateLearner(const Entry& entry, double y, double weight);
   void UpdateDrift(Outcome* out);
   void WatchFeatures(const float* row, Output* out);

@@ -1,34 +1,20 @@
 // See model.h: which inputs an answer comes from, and which the learner uses at all.
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <span>
 #include <type_traits>
 #include <variant>
 
 #include "agent/learn/image/model.h"
-#include "agent/learn/math/functions.h"
+#include "agent/learn/learners/score_way.h"
 #include "agent/learn/math/lanes.h"
+#include "agent/learn/math/nan.h"
 
 namespace dipper::learn {
 
 using base::Status;
 
 namespace {
-
-constexpr double kLargestMargin = 700.0;
-constexpr double kSameMargin = 1e-6;  // margins closer than this have the slope between them, to rounding
-// Simpson's rule over a softmax: steps of at most a quarter in the scores are good to 1e-6. Scores that part
-// by more than kWidest belong to inputs far from any scale; nothing is told then.
-constexpr double kStepsPerScore = 4.0;
-constexpr double kWidest = 256.0;
-constexpr uint32_t kLeastSteps = 16;
-
-double Sigmoid(double margin) {
-  const double size = std::fabs(margin);
-  const double odds = Exp(-(size < kLargestMargin ? size : kLargestMargin));
-  return (margin < 0.0 ? odds : 1.0) / (1.0 + odds);
-}
 
 /// Adds `share` times: `slope` times own[i] to terms[i]. own: inputs + 1 places, the bias last.
 void AddScaled(std::span<const double> own, double share, double slope, std::span<double> terms) {
@@ -38,73 +24,19 @@ void AddScaled(std::span<const double> own, double share, double slope, std::spa
 double SumOfInputs(std::span<const double> own) { return Sum(own.first(own.size() - 1)); }
 
 // A linear classifier's terms are of its link, and those of several learners can be blended on the scale of
-// probabilities only. The change of a probability from all inputs 0 to x is divided by integrated gradients
-// (Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", ICML 2017), which sum to it. On the
-// way scores move straight, so that an input's part is its terms times factors that all inputs share.
+// probabilities only: see score_way.h.
 
-/// Two classes: one margin, so the factor is the mean slope of the logistic function, a difference quotient.
+/// Two classes: one margin.
 void AddLogistic(const Linear& linear, std::span<const float> inputs, uint32_t output, double share,
                  std::span<double> own, std::span<double> terms) {
   linear.Contributions(inputs, output, own);
-  const double bias = own.back();
-  const double move = SumOfInputs(own);
-  const double before = Sigmoid(bias);
-  const double slope =
-      std::fabs(move) > kSameMargin ? (Sigmoid(bias + move) - before) / move : before * (1.0 - before);
-  AddScaled(own, share, slope, terms);
-  terms[inputs.size()] += share * before;
+  AddScaled(own, share, MeanLogisticSlope(own.back(), SumOfInputs(own)), terms);
+  terms[inputs.size()] += share * Logistic(own.back());
 }
-
-/// A straight way of the scores of all classes.
-struct ScoreWay {
-  uint32_t classes = 0;
-  double first[kMaxClasses] = {};
-  double move[kMaxClasses] = {};
-
-  /// The probabilities after a part of the way.
-  void At(double part, double* p) const {
-    double largest = first[0] + part * move[0];
-    for (uint32_t j = 0; j < classes; ++j) {
-      p[j] = first[j] + part * move[j];
-      largest = p[j] > largest ? p[j] : largest;
-    }
-    double sum = 0;
-    for (uint32_t j = 0; j < classes; ++j) {
-      p[j] = Exp(p[j] - largest);
-      sum += p[j];
-    }
-    for (uint32_t j = 0; j < classes; ++j) p[j] /= sum;
-  }
-
-  /// How far the scores part on the way.
-  double Width() const {
-    double least = move[0];
-    double greatest = move[0];
-    for (uint32_t j = 1; j < classes; ++j) {
-      least = move[j] < least ? move[j] : least;
-      greatest = move[j] > greatest ? move[j] : greatest;
-    }
-    return greatest - least;
-  }
-
-  /// slopes[j]: mean on the way of what the score of class j moves the probability of class `output`.
-  void MeanSlopes(uint32_t output, double* slopes) const {
-    double p[kMaxClasses];
-    const uint32_t wanted = static_cast<uint32_t>(Width() * kStepsPerScore) / 2 * 2 + 2;
-    const uint32_t steps = wanted > kLeastSteps ? wanted : kLeastSteps;
-    const double scale = 1.0 / (3.0 * static_cast<double>(steps));
-    for (uint32_t j = 0; j < classes; ++j) slopes[j] = 0;
-    for (uint32_t k = 0; k <= steps; ++k) {
-      const double weight = scale * (k == 0 || k == steps ? 1.0 : (k % 2 == 1 ? 4.0 : 2.0));
-      At(static_cast<double>(k) / static_cast<double>(steps), p);
-      for (uint32_t j = 0; j < classes; ++j)
-        slopes[j] += weight * p[output] * ((j == output ? 1.0 : 0.0) - p[j]);
-    }
-  }
-};
 
 void AddSoftmax(const Linear& linear, uint32_t classes, std::span<const float> inputs, uint32_t output,
                 double share, std::span<double> own, std::span<double> terms) {
+  static_assert(ScoreWay::kMost >= kMaxClasses);
   ScoreWay way;
   way.classes = classes;
   for (uint32_t j = 0; j < classes; ++j) {
@@ -115,8 +47,7 @@ void AddSoftmax(const Linear& linear, uint32_t classes, std::span<const float> i
   double slopes[kMaxClasses] = {};
   way.At(0.0, slopes);
   terms[inputs.size()] += share * slopes[output];
-  if (!(way.Width() <= kWidest)) return;
-  way.MeanSlopes(output, slopes);
+  if (!way.MeanSlopes(output, slopes)) return;
   for (uint32_t j = 0; j < classes; ++j) {
     linear.Contributions(inputs, j, own);
     AddScaled(own, share, slopes[j], terms);
@@ -212,6 +143,25 @@ Status Model::Importance(std::span<double> out) const {
   if (!told) return Status::kUnimplemented;
   const double sum = Sum(std::span<const double>(out));
   for (double& x : out) x = sum > 0.0 ? x / sum : 0.0;
+  return Status::kOk;
+}
+
+Status Model::ScoreTerms(std::span<const float> x, std::span<double> terms) const {
+  if (!layout_.unsupervised) return Status::kUnimplemented;
+  if (x.size() != layout_.features || terms.size() != layout_.inputs) return Status::kInvalidArgument;
+  std::array<float, kMaxInputs> row;
+  uint64_t ignored = 0;
+  Enter(x, row.data(), &ignored, &ignored);
+  RunStages(StageMode::kPeek, row.data());
+  const std::span<const float> inputs(row.data(), layout_.inputs);
+  const HalfSpaceTrees trees(layout_.scorer, At(layout_.scorer_section));
+  const double whole = trees.Score(inputs);
+  for (uint32_t i = 0; i < layout_.inputs; ++i) {
+    const float value = row[i];
+    row[i] = CanonicalNanFloat();
+    terms[i] = whole - trees.Score(inputs);
+    row[i] = value;
+  }
   return Status::kOk;
 }
 

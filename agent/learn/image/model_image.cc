@@ -75,7 +75,7 @@ class ImageChecker {
   bool GoodEntry(const uint8_t* at) const {
     const auto e = base::Load<PendingEntry>(at);
     const bool classification = layout_.target.classification;
-    bool good = e.waiting <= 1 && e.reserved == 0 && (e.issued >= 0.0 || Conformal::Unbounded(e.issued)) &&
+    bool good = e.waiting <= 1 && (e.issued >= 0.0 || Conformal::Unbounded(e.issued)) &&
                 std::fabs(e.issued) <= kLargestStored && std::fabs(e.base) <= kLargestStored;
     if (classification) {
       const auto classes = static_cast<double>(layout_.target.classes);

@@ -66,6 +66,10 @@ using PartOf = typename PartFor<Config>::Part;
 template <typename Config>
 inline constexpr bool kIsPart = !std::is_same_v<std::decay_t<Config>, std::monostate>;
 
+/// Learners whose Learn looks at the answer that Predict gave. The others need no fresh one for a late label.
+template <typename Part>
+inline constexpr bool kLearnsFromAnswer = std::is_same_v<Part, Linear> || std::is_same_v<Part, NaiveBayes>;
+
 /// Bytes of a part's section. kInvalidArgument, kResourceExhausted: as the part says.
 template <typename AnyConfig>
 base::Result<uint64_t> PartBytes(const AnyConfig& any) {

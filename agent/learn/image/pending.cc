@@ -39,6 +39,7 @@ Model::Entry Model::NextEntry(uint64_t id) {
   entry.head->sample = h.samples;
   entry.head->learned = h.learned;
   entry.head->waiting = 1;
+  entry.head->resets = static_cast<uint32_t>(h.resets);
   return entry;
 }
 

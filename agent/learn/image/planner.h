@@ -38,6 +38,7 @@ class Planner {
   base::Status Append(uint32_t out_width, const char* why);
   base::Status PlanStages();
   base::Status PlanPending();
+  uint32_t UsualCapacity() const;
   base::Status PlanAnomaly();
   base::Status PlanIntervals();
   base::Status PlanDrift();
@@ -53,6 +54,7 @@ class Planner {
   base::Status PlanScorer(const schema::HalfSpaceTrees& in);
   base::Status PlaceLearners();
   base::Status PlanSections();
+  base::Status RefuseBudget();
   base::Status Place(const base::Result<uint64_t>& bytes, const char* why, Section* section);
 
   const schema::Spec& table_;

@@ -3,6 +3,8 @@
 
 #include "agent/learn/learners/hoeffding_tree_branches.h"
 #include "agent/learn/learners/hoeffding_tree_leaf.h"
+#include "agent/learn/learners/hoeffding_tree_observer.h"
+#include "agent/learn/learners/score_way.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/lanes.h"
 
@@ -84,6 +86,53 @@ double GainOfValues(const View& view, const Node& node, double whole) {
   return total > 0.0 ? (left.weight / whole) * (right.weight / total) * apart * apart : 0.0;
 }
 
+/// Where the scores of a leaf's model come from, of class k (of the one row of two classes: class 1).
+struct LeafScores {
+  const View& view;
+  const Node& leaf;
+  const Sample& sample;
+  Predictor predictor;
+
+  bool OneRow() const { return predictor == Predictor::kLinear && view.header->linear_rows == 1; }
+  double AddTerms(uint32_t k, double scale, std::span<double> terms) const {
+    if (predictor == Predictor::kBayes)
+      return AddBayesTerms(view, view.stats_head(leaf.stats), sample, k, scale, terms);
+    if (!OneRow()) return AddLinearTerms(view, leaf, sample, k, scale, terms);
+    return k == 0 ? 0.0 : AddLinearTerms(view, leaf, sample, 0, scale, terms);
+  }
+  void Fill(std::span<double> scores) const {
+    if (predictor == Predictor::kBayes) return BayesScores(view, view.stats_head(leaf.stats), sample, scores);
+    LinearScores(view, leaf, sample, OneRow() ? scores.subspan(1) : scores);
+    if (OneRow()) scores[0] = 0.0;
+  }
+};
+
+/// What a leaf's model makes of the inputs: `scale` times the terms of each.
+void AddLeafTerms(const View& view, const Node& leaf, const Sample& sample, uint32_t output, double scale,
+                  std::span<double> terms) {
+  const LeafScores from = {view, leaf, sample, BestPredictor(view, leaf)};
+  if (from.predictor == Predictor::kBase) return;
+  if (!view.classification()) {
+    AddLinearTerms(view, leaf, sample, 0, scale, terms);
+    return;
+  }
+  ScoreWay way;
+  double scores[kMaxOutputs] = {};
+  way.classes = view.header->outputs;
+  from.Fill({scores, way.classes});
+  if (!(scores[Greatest({scores, way.classes})] > kUnseen)) return;  // no label yet
+  for (uint32_t c = 0; c < way.classes; ++c) {
+    const bool seen = scores[c] > kUnseen;
+    way.move[c] = seen ? from.AddTerms(c, 0.0, {}) : 0.0;
+    way.first[c] = scores[c] - way.move[c];
+  }
+  double slopes[kMaxOutputs];
+  if (!way.MeanSlopes(output, slopes)) return;
+  for (uint32_t c = 0; c < way.classes; ++c) {
+    if (scores[c] > kUnseen) from.AddTerms(c, scale * slopes[c], terms);
+  }
+}
+
 }  // namespace
 
 void AddContributions(const View& view, uint32_t root, const Sample& sample, uint32_t output, double share,
@@ -93,7 +142,11 @@ void AddContributions(const View& view, uint32_t root, const Sample& sample, uin
   double answers[kMaxOutputs];
   LeafAnswer(view, view.nodes[leaf], sample, {answers, view.header->outputs});
   Level level = LevelOf(view, view.nodes[leaf], output);
-  terms[view.header->inputs + 1] += share * (answers[output] - level.mean);
+  const std::span<double> inputs = terms.first(view.header->inputs);
+  const double before = Sum(std::span<const double>(inputs));
+  AddLeafTerms(view, view.nodes[leaf], sample, output, share, inputs);
+  const double told = Sum(std::span<const double>(inputs)) - before;
+  terms[view.header->inputs + 1] += share * (answers[output] - level.mean) - told;
   // Upwards: a node's labels are its own branch's and those of the sibling, which is its neighbour.
   for (uint32_t at = leaf; at != root;) {
     const uint32_t parent = view.nodes[at].parent;

@@ -17,8 +17,10 @@
 namespace dipper::learn::tree {
 
 /// Adds `share` times: to terms[i] what the splits by input i on the way moved the answer (the probability of
-/// class `output`, or the value), to terms[inputs] the root's mean, to terms[inputs + 1] what the leaf's
-/// predictor answers beyond the leaf's mean. Cost: O(nodes of the tree * outputs), no heap.
+/// class `output`, or the value) and what the leaf's model makes of input i (linear: its terms; naive Bayes:
+/// its likelihoods; both, of classes, as score_way.h divides them), to terms[inputs] the root's mean, to
+/// terms[inputs + 1] the rest: what the leaf's model answers without any input beyond the leaf's mean. Cost:
+/// O((nodes of the tree + inputs) * outputs), no heap.
 void AddContributions(const View& view, uint32_t root, const Sample& sample, uint32_t output, double share,
                       std::span<double> terms);
 

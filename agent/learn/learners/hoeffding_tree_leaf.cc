@@ -190,6 +190,25 @@ void LinearScores(const View& view, const Node& leaf, const Sample& sample, std:
   }
 }
 
+double AddLinearTerms(const View& view, const Node& leaf, const Sample& sample, uint32_t k, double scale,
+                      std::span<double> terms) {
+  const float* row = view.linear(view.model(leaf.model)) + k * view.header->linear_width;
+  double sum = 0;
+  const auto add = [&](uint32_t column, double term) {
+    sum += term;
+    if (!terms.empty()) terms[view.columns[column].input] += scale * term;
+  };
+  for (uint32_t i = 0; i < view.header->numeric; ++i)
+    add(i, static_cast<double>(row[i]) * static_cast<double>(sample.z[i]));
+  for (uint32_t i = view.header->numeric; i < view.header->inputs; ++i) {
+    const Column& column = view.columns[i];
+    const float value = sample.x[column.input];
+    if (IsFinite(value))
+      add(i, static_cast<double>(row[column.linear_float + NominalValue(value, column.categories)]));
+  }
+  return sum;
+}
+
 void Softmax(std::span<double> scores) {
   const uint32_t count = static_cast<uint32_t>(scores.size());
   const double greatest = scores[Greatest(scores)];

@@ -34,6 +34,11 @@ void BaseProbabilities(const View& view, const Node& leaf, std::span<double> out
 /// the leaf's mean (regression).
 void LinearScores(const View& view, const Node& leaf, const Sample& sample, std::span<double> out);
 
+/// Of row k of LinearScores what belongs to inputs, which is all but the constant: the sum of their terms;
+/// adds each, times `scale`, to terms[input] unless there are no terms.
+double AddLinearTerms(const View& view, const Node& leaf, const Sample& sample, uint32_t k, double scale,
+                      std::span<double> terms);
+
 /// Turns scores into probabilities in place (softmax).
 void Softmax(std::span<double> scores);
 

@@ -29,6 +29,11 @@ void Observe(const View& view, StatsHead* stats, const Sample& sample, double y,
 inline constexpr double kUnseen = -1e300;
 void BayesScores(const View& view, StatsHead* stats, const Sample& sample, std::span<double> out);
 
+/// Of a class's score by naive Bayes what belongs to inputs, which is all but its frequency: the sum of their
+/// terms; adds each, times `scale`, to terms[input] unless there are no terms.
+double AddBayesTerms(const View& view, StatsHead* stats, const Sample& sample, uint32_t c, double scale,
+                     std::span<double> terms);
+
 /// Best split of one column; merit 0 when there is none, or when its histogram is not kept.
 Candidate BestSplit(const View& view, StatsHead* stats, uint32_t column);
 

@@ -178,6 +178,17 @@ void UpdateNorm(const View& view, StatsHead* stats, uint32_t label) {
   view.norm(stats)[label] = kNatsPerBit * (seen - 0.5 * LogVariances(view, stats, label));
 }
 
+/// Logarithm of how often class c shows the value of a nominal input.
+double NominalScore(const View& view, StatsHead* stats, const Column& info, float value, uint32_t c) {
+  const uint32_t classes = view.header->outputs;
+  const float* observer = view.nominal(stats, info);
+  double total = 0;
+  for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * classes + c]);
+  const double own = Wide(observer[NominalValue(value, info.categories) * classes + c]);
+  const double share = (own + 1.0) / (total + static_cast<double>(info.categories) + 1.0);
+  return kNatsPerBit * Wide(FastLog2(static_cast<float>(share)));
+}
+
 /// Adds the nominal inputs to the scores.
 void NominalScores(const View& view, StatsHead* stats, std::span<const float> x, std::span<double> out) {
   const PoolHeader& header = *view.header;
@@ -185,14 +196,7 @@ void NominalScores(const View& view, StatsHead* stats, std::span<const float> x,
     const Column& info = view.columns[i];
     const float value = x[info.input];
     if (!IsFinite(value)) continue;
-    const float* observer = view.nominal(stats, info);
-    const float* counts = observer + NominalValue(value, info.categories) * header.outputs;
-    for (uint32_t c = 0; c < header.outputs; ++c) {
-      double total = 0;
-      for (uint32_t v = 0; v <= info.categories; ++v) total += Wide(observer[v * header.outputs + c]);
-      const double share = (Wide(counts[c]) + 1.0) / (total + static_cast<double>(info.categories) + 1.0);
-      out[c] += kNatsPerBit * Wide(FastLog2(static_cast<float>(share)));
-    }
+    for (uint32_t c = 0; c < header.outputs; ++c) out[c] += NominalScore(view, stats, info, value, c);
   }
 }
 
@@ -330,6 +334,28 @@ void BayesScores(const View& view, StatsHead* stats, const Sample& sample, std::
   }
   if (sample.missing) LeaveOutMissing(view, stats, sample, out);
   if (header.numeric < header.inputs) NominalScores(view, stats, sample.x, out);
+}
+
+double AddBayesTerms(const View& view, StatsHead* stats, const Sample& sample, uint32_t c, double scale,
+                     std::span<double> terms) {
+  const PoolHeader& header = *view.header;
+  const float* mean = view.gaussians(stats, c);
+  const float* variance = mean + header.stride;
+  double sum = 0;
+  for (uint32_t i = 0; i < header.inputs; ++i) {
+    const Column& info = view.columns[i];
+    double term = 0.0;
+    if (i < header.numeric) {
+      if (!IsFinite(sample.value[i])) continue;
+      const double distance = Wide(sample.value[i]) - Wide(mean[i]);
+      term = -0.5 * (distance * distance / Wide(variance[i]) + kNatsPerBit * Wide(FastLog2(variance[i])));
+    } else if (const float value = sample.x[info.input]; IsFinite(value)) {
+      term = NominalScore(view, stats, info, value, c);
+    }
+    sum += term;
+    if (!terms.empty()) terms[info.input] += scale * term;
+  }
+  return sum;
 }
 
 void LeftShares(const View& view, StatsHead* stats, const Candidate& split, std::span<double> shares) {

@@ -28,8 +28,6 @@ constexpr uint64_t kFirstLabels = 64;
 // A deviation below this part of the mean is float32 rounding, not variation.
 constexpr double kFlatRelativeVariance = 1e-14;
 constexpr double kFlatVariance = 1e-70;
-// Observations of the overall variance, and of each value of a nominal input, that a class begins with.
-constexpr double kPriorCount = 1.0;
 // A thousandth of the overall deviation is about one step of a 10 to 12 bit converter: no class is narrower.
 constexpr double kLeastRelativeVariance = 1e-6;
 constexpr double kLeastCount = 1e-100;  // below this, a count that faded away is none
@@ -65,13 +63,6 @@ inline Pair ValueAt(const View& view, const float* x, uint64_t i) {
   const double* low = view.overall + 3 * view.stride;
   // In this order the comparisons let NaN pass.
   return Smaller(LoadAligned(low + view.stride + i), Larger(LoadAligned(low + i), value));
-}
-
-/// Which value of a nominal input `x` is: 0 .. categories - 1, or categories for any other.
-uint32_t NominalValue(float x, uint32_t categories) {
-  const double value = static_cast<double>(x);
-  return value >= 0.0 && value < static_cast<double>(categories) ? SaturatingToInt<uint32_t>(value)
-                                                                 : categories;
 }
 
 /// Calls visit(counts of all values, counts of x's value, values) per nominal input that is present.

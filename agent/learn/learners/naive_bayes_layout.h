@@ -15,6 +15,7 @@
 
 #include "agent/learn/learners/naive_bayes.h"
 #include "agent/learn/math/place.h"
+#include "agent/learn/math/saturate.h"
 
 namespace dipper::learn::bayes {
 
@@ -22,6 +23,8 @@ inline constexpr uint32_t kMaxInputs = 512;
 inline constexpr uint32_t kMaxClasses = 64;
 inline constexpr uint32_t kMaxCategories = 1024;
 inline constexpr double kLargestInput = 1e30;
+// Observations of the overall variance, and of each value of a nominal input, that a class begins with.
+inline constexpr double kPriorCount = 1.0;
 // Where faded weights are scaled back; far from the ends of double even times a squared input.
 inline constexpr double kUnitLimit = 0x1p200;
 inline constexpr double kLargestCount = 1e90;
@@ -46,6 +49,13 @@ inline uint32_t NumericInputs(const NaiveBayesConfig& config) {
   uint32_t count = 0;
   for (const uint16_t categories : config.categories) count += categories == 0 ? 1 : 0;
   return count;
+}
+
+/// Which value of a nominal input `x` is: 0 .. categories - 1, or categories for any other.
+inline uint32_t NominalValue(float x, uint32_t categories) {
+  const double value = static_cast<double>(x);
+  return value >= 0.0 && value < static_cast<double>(categories) ? SaturatingToInt<uint32_t>(value)
+                                                                 : categories;
 }
 
 // Doubles of one nominal input's counts.

@@ -147,6 +147,43 @@ void Rls::Predict(std::span<const float> x, std::span<double> out) const {
   for (uint32_t i = 0; i < config_.outputs; ++i) out[i] *= scale;
 }
 
+void Rls::AddContributions(std::span<const float> x, uint32_t output, double share,
+                           std::span<double> terms) const {
+  DIPPER_CHECK(x.size() == config_.inputs && output < config_.outputs && terms.size() == x.size() + 2);
+  double answers[kMaxRlsOutputs];
+  Predict(x, {answers, config_.outputs});
+  const bool two = config_.outputs == 2;
+  const double* weights = parts().weights + (config_.outputs > 2 ? output * Stride(config_) : 0);
+  double scale = share;
+  double base = 0.0;
+  if (config_.classification) {
+    // A class's probability is half of 1 and its regression, of two classes of their one; the regressions
+    // sum to what makes those one.
+    scale = (two && output == 0 ? -0.5 : 0.5) * share;
+    base = 0.5 * share;
+  }
+  double rest = share * answers[output] - base;
+  terms[x.size()] += base;
+  for (size_t i = 0; i <= x.size(); ++i) {
+    const double value = i == x.size() ? 1.0 : (IsNan(x[i]) ? 0.0 : static_cast<double>(x[i]));
+    const double term = scale * weights[i] * value;
+    terms[i] += term;
+    rest -= term;
+  }
+  terms[x.size() + 1] += rest;
+}
+
+void Rls::Importance(std::span<double> out) const {
+  DIPPER_CHECK(out.size() == config_.inputs);
+  const uint64_t stride = Stride(config_);
+  const uint32_t rows = Rows(config_);
+  for (size_t i = 0; i < out.size(); ++i) {
+    double sum = 0.0;
+    for (uint32_t j = 0; j < rows; ++j) sum += std::fabs(parts().weights[j * stride + i]);
+    out[i] = sum / static_cast<double>(rows);
+  }
+}
+
 double Rls::Update(const double* x, double noise, double* gain) {
   // Bierman's rank-one update: f = U' x, v = D f; `gain` collects the gain column by column.
   const Parts p = parts();

@@ -37,6 +37,16 @@ class Rls {
   /// Cost: O(inputs^2 + inputs * outputs), no heap, up to 6.2 KiB of stack.
   void Learn(std::span<const float> x, std::span<const double> stored_out, double y, double weight);
 
+  /// Adds `share` times: to terms[i] what input i adds to the answer (the value, or the probability of class
+  /// `output`, which is a sum of the inputs' terms but for the cut to 0.005 .. 0.995), to terms[inputs] the
+  /// bias' part, to terms[inputs + 1] what the cut takes away. Missing inputs add 0. Cost: O(inputs *
+  /// outputs), no heap.
+  void AddContributions(std::span<const float> x, uint32_t output, double share,
+                        std::span<double> terms) const;
+
+  /// out[i]: how far the answer moves when input i moves by 1, |weight|, of classes the mean.
+  void Importance(std::span<double> out) const;
+
   /// Takes the covariance back to the prior and keeps the weights (covariance resetting: Goodwin, Teoh and
   /// Elliott, "Deterministic convergence of a self-tuning regulator with covariance resetting", IEE Proc. D
   /// 130, 1983), so that a change is followed at once.

@@ -23,7 +23,10 @@ bool ValidConfig(const ClassificationMetricsConfig& config) {
 
 double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
 
-double Probability(double p) { return p > 0.0 ? (p < 1.0 ? p : 1.0) : 0.0; }
+double Probability(double p) {
+  const double least = p > 0.0 ? p : 0.0;  // in two steps, each one instruction
+  return least < 1.0 ? least : 1.0;
+}
 
 double SumOfSquares(const double* p, uint32_t classes) {
   const auto square = [p](size_t c) { return Probability(p[c]) * Probability(p[c]); };
@@ -46,7 +49,8 @@ struct ClassificationMetrics::State {
   uint32_t last_label;
   uint32_t classes;
 };
-// After it: double confusion[actual][predicted], double trivial_answers[classes], Bin[kConfidenceBins].
+// After it: double confusion[actual][predicted], double trivial_answers[classes], double
+// class_weights[classes], Bin[kConfidenceBins].
 
 struct ClassificationMetrics::Bin {
   double weight;
@@ -57,7 +61,7 @@ struct ClassificationMetrics::Bin {
 base::Result<uint64_t> ClassificationMetrics::StateBytes(const ClassificationMetricsConfig& config) {
   static_assert(sizeof(State) == 88 && sizeof(Bin) == 24);
   if (!ValidConfig(config)) return base::Status::kInvalidArgument;
-  const uint64_t counts = uint64_t{config.classes} * (config.classes + 1);
+  const uint64_t counts = uint64_t{config.classes} * (config.classes + 2);
   return base::AlignUp(sizeof(State) + counts * sizeof(double) + kConfidenceBins * sizeof(Bin), 16);
 }
 
@@ -101,15 +105,22 @@ inline ClassificationMetrics::State& ClassificationMetrics::state() const { retu
 inline double* ClassificationMetrics::counts() const { return PlaceOf<double>(memory_ + sizeof(State)); }
 
 inline ClassificationMetrics::Bin* ClassificationMetrics::bins() const {
-  return PlaceOf<Bin>(memory_ + sizeof(State) + uint64_t{classes_} * (classes_ + 1) * sizeof(double));
+  return PlaceOf<Bin>(memory_ + sizeof(State) + uint64_t{classes_} * (classes_ + 2) * sizeof(double));
 }
 
 uint32_t ClassificationMetrics::Trivial() const { return state().last_label; }
+
+inline ClassificationMetrics::Losses ClassificationMetrics::Judge(uint32_t predicted, uint32_t trivial,
+                                                                  uint32_t actual) {
+  // No branch: whether an answer is right is what nobody can guess.
+  return {static_cast<double>(predicted != actual), static_cast<double>(trivial != actual)};
+}
 
 ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted,
                                                            std::span<const double> probabilities,
                                                            uint32_t trivial, uint32_t actual, double weight) {
   DIPPER_CHECK(predicted < classes_ && actual < classes_ && probabilities.size() == classes_);
+  if (!(weight > 0.0)) return Judge(predicted, trivial, actual);
   const double* p = probabilities.data();
   const double squares = SumOfSquares(p, classes_);
   const double brier = (squares - 2.0 * Probability(p[actual])) + 1.0;
@@ -126,22 +137,22 @@ ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted,
 ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, double probability,
                                                            uint32_t trivial, uint32_t actual, double weight) {
   DIPPER_CHECK(predicted < classes_ && trivial < classes_ && actual < classes_);
+  const Losses losses = Judge(predicted, trivial, actual);
+  if (!(weight > 0.0)) return losses;
   State& s = state();
-  // No branch: whether an answer is right is what nobody can guess.
-  const Losses losses = {static_cast<double>(predicted != actual), static_cast<double>(trivial != actual)};
   s.labels += 1;
   s.last_label = actual;
   s.weight += weight;
   s.correct += weight * (1.0 - losses.loss);
   s.trivial_correct += weight * (1.0 - losses.trivial_loss);
   counts()[actual * classes_ + predicted] += weight;
-  counts()[classes_ * classes_ + trivial] += weight;
-  // A label fades the past in proportion to nothing but its coming; weight 0 leaves even that alone.
-  if (weight > 0.0) {
-    s.faded_weight = s.faded_weight * fading_ + weight;
-    s.faded_loss = s.faded_loss * fading_ + weight * losses.loss;
-    s.faded_trivial_loss = s.faded_trivial_loss * fading_ + weight * losses.trivial_loss;
-  }
+  double* classes = counts() + classes_ * classes_;
+  classes[trivial] += weight;
+  classes[classes_ + actual] += weight;
+  // A label fades the past in proportion to nothing but its coming.
+  s.faded_weight = s.faded_weight * fading_ + weight;
+  s.faded_loss = s.faded_loss * fading_ + weight * losses.loss;
+  s.faded_trivial_loss = s.faded_trivial_loss * fading_ + weight * losses.trivial_loss;
   double p = probability < 1.0 ? probability : 1.0;
   p = p > kLeastProbability ? p : kLeastProbability;
   if (weight == 1.0) {
@@ -154,6 +165,10 @@ ClassificationMetrics::Losses ClassificationMetrics::Score(uint32_t predicted, d
     s.log_loss -= weight * Log(p);
   }
   return losses;
+}
+
+std::span<const double> ClassificationMetrics::ClassWeights() const {
+  return {counts() + classes_ * (classes_ + 1), classes_};
 }
 
 double ClassificationMetrics::confusion(uint32_t actual, uint32_t predicted) const {

@@ -29,7 +29,7 @@ class ClassificationMetrics {
   };
   /// Everything that can be read; ratios are the canonical NaN while undefined (no labels, no second class).
   struct Summary {
-    uint64_t labels = 0;  ///< scored labels, whatever their weight
+    uint64_t labels = 0;  ///< scored labels, of any weight above 0
     double weight = 0;    ///< their weight
     double accuracy = 0, kappa = 0;
     double kappa_temporal = 0;  ///< (accuracy - trivial accuracy) / (1 - trivial accuracy)
@@ -68,7 +68,7 @@ class ClassificationMetrics {
   /// @param probabilities  of all classes, as stored with the answer; finite, cut to 0 .. 1.
   /// @param trivial        Trivial() at the time of the prediction.
   /// @param actual         the label. All three classes < config.classes.
-  /// @param weight         >= 0 and finite; 0 counts as a label and changes no ratio.
+  /// @param weight         >= 0 and finite; 0 changes nothing, not even what the rival knows.
   /// Cost: O(classes), a few ns (logarithms are taken of products, once in a few hundred calls when weights
   /// are 1).
   Losses Score(uint32_t predicted, std::span<const double> probabilities, uint32_t trivial, uint32_t actual,
@@ -80,6 +80,9 @@ class ClassificationMetrics {
   /// Weight of labels `actual` that were answered `predicted`.
   double confusion(uint32_t actual, uint32_t predicted) const;
 
+  /// Weight of the labels of each class.
+  std::span<const double> ClassWeights() const;
+
   /// Cost: O(classes^2).
   Summary Read() const;
   /// Cost: O(classes).
@@ -90,6 +93,7 @@ class ClassificationMetrics {
  private:
   struct State;
   State& state() const;
+  static Losses Judge(uint32_t predicted, uint32_t trivial, uint32_t actual);
   struct Bin;
   double* counts() const;
   Bin* bins() const;

@@ -87,9 +87,9 @@ RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double triv
                                                    double weight) {
   State& s = state();
   const Losses losses = {ErrorOf(predicted, actual), ErrorOf(trivial, actual)};
+  if (!(weight > 0.0)) return losses;
   s.labels += 1;
   s.last_label = actual;
-  if (!(weight > 0.0)) return losses;
   s.weight += weight;
   s.absolute += weight * losses.loss;
   s.squared += weight * (losses.loss * losses.loss);

@@ -24,7 +24,7 @@ class RegressionMetrics {
   };
   /// Everything that can be read; the canonical NaN while undefined (no labels; constant target for r2).
   struct Summary {
-    uint64_t labels = 0;  ///< scored labels, whatever their weight
+    uint64_t labels = 0;  ///< scored labels, of any weight above 0
     double weight = 0;    ///< their weight
     double mae = 0, rmse = 0, r2 = 0;
     double faded_mae = 0, faded_trivial_mae = 0;
@@ -45,7 +45,7 @@ class RegressionMetrics {
   double Trivial() const;
 
   /// Scores one label, then makes it the trivial rival's next answer. predicted, trivial and actual are
-  /// finite; weight >= 0 and finite, 0 counts as a label and changes no mean. Cost: a few ns.
+  /// finite; weight >= 0 and finite, 0 changes nothing, not even what the rival knows. Cost: a few ns.
   Losses Score(double predicted, double trivial, double actual, double weight);
 
   Summary Read() const;

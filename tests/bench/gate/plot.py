@@ -3,6 +3,7 @@
 
 usage: gate_bench --json > gate.json && tests/bench/gate/plot.py gate.json > gate.svg
 """
+import itertools
 import json
 import math
 import sys
@@ -51,8 +52,12 @@ def panel(rows, title, differences, kind):
             out.append(line([(at(r), HEIGHT * (1 - r["confirmed"] / r["runs"])) for r in of], color))
             out.append(line([(at(r), HEIGHT * (1 - r["fell_back"] / r["runs"])) for r in of], color, "4 3"))
         else:
-            shown = [r for r in of if "labels_median" in r and r["undecided"] * 2 <= r["runs"]]
-            out.append(line([(at(r), HEIGHT * (1 - (math.log10(r["labels_median"]) - 2) / 2.4)) for r in shown], color))
+            # Only where half of the trials were decided; a line does not bridge a gap.
+            decided = lambda r: "labels_median" in r and r["undecided"] * 2 <= r["runs"]
+            for shown, run in itertools.groupby(of, decided):
+                if shown:
+                    y = lambda r: HEIGHT * (1 - (math.log10(r["labels_median"]) - 2) / 2.4)
+                    out.append(line([(at(r), y(r)) for r in run], color))
     return "".join(out)
 
 
@@ -70,7 +75,7 @@ def main():
            'the true difference of the losses in %</text>',
            '<text x="12" y="38">solid: confirmed, dashed: fell back (the rest met the deadline). '
            'Margin 5 %. Labels late by: '
-           + "".join(f'<tspan fill="{c}" font-weight="bold"> {d} </tspan>' for d, c in DELAYS.items()) + "</text>"]
+           + "".join(f'<tspan fill="{c}" font-weight="bold" dx="8">{d}</tspan>' for d, c in DELAYS.items()) + "</text>"]
     for line_number, (loss, kind) in enumerate([(l, k) for l in ("absolute", "errors") for k in ("share", "labels")]):
         for column, course in enumerate(COURSES):
             of = [r for r in rows if r["loss"] == loss and r["course"] == course]

@@ -1,5 +1,5 @@
-// What every Transport must do: the real session with MQTT 5 and 3.1.1 over a real Mosquitto, and the one in
-// memory.
+// What every Transport must do: the agent's session and the one of the load programs, each with MQTT 5
+// and 3.1.1 over a real Mosquitto, and the one in memory.
 #include "agent/telemetry/transport.h"
 
 #include <gtest/gtest.h>
@@ -16,6 +16,7 @@
 #include "agent/link/mqtt_session.h"
 #include "tests/integration/support/mosquitto.h"
 #include "tests/support/memory_broker.h"
+#include "tools/epoll_mqtt/session.h"
 
 namespace dipper::telemetry {
 namespace {
@@ -42,6 +43,8 @@ class World {
   virtual Transport& b() = 0;
   virtual void BrokerGone() = 0;
   virtual void BrokerBack() = 0;
+  /// Drives transports that have no thread of their own.
+  virtual void Turn() {}
 };
 
 class MemoryWorld final : public World {
@@ -64,35 +67,54 @@ class MemoryWorld final : public World {
   testing::MemoryTransport b_{broker_};
 };
 
-class MosquittoWorld final : public World {
+link::MqttConfig Config(const testing::Mosquitto& broker, const char* id, link::MqttVersion version) {
+  link::MqttConfig config;
+  config.url = broker.Url();
+  config.client_id = id;
+  config.version = version;
+  config.min_backoff_ms = 50;
+  config.max_backoff_ms = 200;
+  EXPECT_EQ(link::CheckMqttConfig(config), "");
+  return config;
+}
+
+class MosquittoWorld : public World {
  public:
   explicit MosquittoWorld(link::MqttVersion version) : version_(version) {}
   void Begin() override {
     ASSERT_TRUE(broker_.Start());
-    a_ = Make("a");
-    b_ = Make("b");
+    a_ = std::make_unique<link::MqttSession>(Config(broker_, "a", version_));
+    b_ = std::make_unique<link::MqttSession>(Config(broker_, "b", version_));
   }
   Transport& a() override { return *a_; }
   Transport& b() override { return *b_; }
   void BrokerGone() override { broker_.Kill(); }
   void BrokerBack() override { ASSERT_TRUE(broker_.Start()); }
 
- private:
-  std::unique_ptr<link::MqttSession> Make(const char* id) {
-    link::MqttConfig config;
-    config.url = broker_.Url();
-    config.client_id = id;
-    config.version = version_;
-    config.min_backoff_ms = 50;
-    config.max_backoff_ms = 200;
-    EXPECT_EQ(link::CheckMqttConfig(config), "");
-    return std::make_unique<link::MqttSession>(config);
-  }
+ protected:
   link::MqttVersion version_;
   testing::TemporaryFolder folder_;
   testing::Mosquitto broker_{folder_.path()};
-  std::unique_ptr<link::MqttSession> a_;
-  std::unique_ptr<link::MqttSession> b_;
+
+ private:
+  std::unique_ptr<link::MqttSession> a_, b_;
+};
+
+class EpollWorld final : public MosquittoWorld {
+ public:
+  using MosquittoWorld::MosquittoWorld;
+  void Begin() override {
+    ASSERT_TRUE(broker_.Start());
+    a_ = std::make_unique<epoll_mqtt::Session>(loop_, Config(broker_, "a", version_));
+    b_ = std::make_unique<epoll_mqtt::Session>(loop_, Config(broker_, "b", version_), "127.0.0.2");
+  }
+  Transport& a() override { return *a_; }
+  Transport& b() override { return *b_; }
+  void Turn() override { loop_.Turn(0); }
+
+ private:
+  epoll_mqtt::Loop loop_;
+  std::unique_ptr<epoll_mqtt::Session> a_, b_;
 };
 
 struct Factory {
@@ -113,6 +135,7 @@ class TransportContract : public ::testing::TestWithParam<Factory> {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     while (std::chrono::steady_clock::now() < end) {
       TransportEvent event;
+      world_->Turn();
       if (transport.Poll(&event) == Status::kNotFound) {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         continue;
@@ -265,7 +288,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Factory{"Memory", [] { return std::make_unique<MemoryWorld>(); }},
         Factory{"Mqtt5", [] { return std::make_unique<MosquittoWorld>(link::MqttVersion::k5); }},
-        Factory{"Mqtt311", [] { return std::make_unique<MosquittoWorld>(link::MqttVersion::k311); }}),
+        Factory{"Mqtt311", [] { return std::make_unique<MosquittoWorld>(link::MqttVersion::k311); }},
+        Factory{"Epoll5", [] { return std::make_unique<EpollWorld>(link::MqttVersion::k5); }},
+        Factory{"Epoll311", [] { return std::make_unique<EpollWorld>(link::MqttVersion::k311); }}),
     [](const auto& parameter) { return std::string(parameter.param.name); });
 
 }  // namespace

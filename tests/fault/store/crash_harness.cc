@@ -1,255 +1,281 @@
-// Cuts, outcomes, starts and the invariants.
+// Cuts, outcomes and starts.
 #include "tests/fault/store/crash_harness.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace dipper::store {
-namespace {
 
-using base::Status;
-
-uint64_t HashOf(const Media& media) {
-  uint64_t hash = 0xCBF29CE484222325;
-  for (const Bytes& part : media.bytes) {
-    for (size_t i = 0; i + 8 <= part.size(); i += 8) {
-      hash = (hash ^ base::Load<uint64_t>(part.data() + i)) * 0x100000001B3;
-      hash ^= hash >> 29;
-    }
-  }
-  return hash;
-}
-
-std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).brief()); }
-
-}  // namespace
+using base::Ok;
 
 void CrashHarness::Violate(const std::string& what) {
-  if (violation_.empty()) violation_ = where_ + ": " + what;
+  if (!violation_.empty()) return;
+  violation_ = what;
+  violation_id_ = scenario_->name + ":" + path_.Text();
+}
+
+void CrashHarness::Say(const std::string& what) const {
+  if (verbose_) std::printf("  %s\n", what.c_str());
 }
 
 void CrashHarness::Run(const Scenario& scenario) {
-  where_ = scenario.name + ", clean run";
+  scenario_ = &scenario;
+  world_.has_factory = scenario.has_factory;
+  path_ = {};
   CleanRun(scenario);
-  const uint64_t operations = operations_;
-  for (uint64_t k = 0; k < operations && violation_.empty(); ++k) CutAt(scenario, k);
+  for (uint64_t k = 0; k < operations_ && violation_.empty() && states_ < limits_.max_states; ++k) {
+    CutAt(scenario, k);
+  }
 }
 
-/// The run that is cut: what it has reported before the cut is in `told`.
-void CrashHarness::FirstStart(const Scenario& scenario, Told* told) {
-  auto store = world_.NewStore();
+/// A start that may be cut. The end of a trial without tries may have landed without a report.
+base::Result<StartDecision> CrashHarness::StartOf(Session* session, const LastRun& last, Told* told) {
+  const auto before = world_.CurrentRecord();
+  const bool last_try = before && before->HasTrial() && before->tries_left == 0;
+  auto decision = session->Start(last);
+  if (!world_.power.on && last_try) told->staged = {};
+  return decision;
+}
+
+/// The run that is cut: what it has reported before the cut is in `told`. False: violated.
+bool CrashHarness::FirstRun(const Scenario& scenario, uint64_t cut, Told* told) {
+  world_.Load(scenario.before);
+  world_.power.cut_at = cut;
+  Session session(world_, *told);
   const base::Digest champion = told->champion;
-  const auto decision = store->Start(scenario.last);
-  if (!decision.ok() || !world_.power.on) return;
-  if (!base::Ok(decision->storage)) return Violate("a start with power could not write");
-  if (decision->trial_ended && decision->denied) told->denied.insert(decision->ended_digest.bytes);
-  if (decision->stepped_down && decision->denied) told->denied.insert(champion.bytes);
-  told->champion = decision->digest;
-  told->recorded = true;
-  scenario.run(world_, *store, *told);
+  const auto decision = StartOf(&session, scenario.last, told);
+  if (decision.ok() && world_.power.on) {
+    if (!Ok(decision->storage)) {
+      Violate("a start with power could not write");
+      return false;
+    }
+    if (decision->stepped_down && decision->denied) told->denied.insert(champion.bytes);
+    TakeReport(*decision, session.store().record(), told);
+    struct Run run = session.MakeRun(*told);
+    scenario.run(run);
+  }
+  return true;
 }
 
 void CrashHarness::CleanRun(const Scenario& scenario) {
-  world_.Load(scenario.before);
   Told told = scenario.told;
-  FirstStart(scenario, &told);
+  if (!FirstRun(scenario, hal::SimPower::kNever, &told)) return;
   operations_ = world_.power.operations;
   const std::string missing = scenario.reached(world_, told);
   if (!missing.empty()) return Violate("it did not happen: " + missing);
   world_.Restart(0);
+  path_.outcome = {true, 0};
   Explore(world_.Save(), told);
 }
 
 void CrashHarness::CutAt(const Scenario& scenario, uint64_t operation) {
-  where_ = scenario.name + ", cut at operation " + std::to_string(operation);
-  world_.Load(scenario.before);
-  world_.power.cut_at = operation;
+  path_ = {};
+  path_.cut = operation;
   Told told = scenario.told;
-  FirstStart(scenario, &told);
+  if (!FirstRun(scenario, operation, &told)) return;
   if (world_.power.on) return Violate("the run ended before the cut: it is not deterministic");
-  ForEachOutcome(limits_.samples, [&] { Explore(world_.Save(), told); });
+  ForEachOutcome(limits_.enumerated_touches, limits_.samples, [&](const Outcome& outcome) {
+    path_.outcome = outcome;
+    Explore(world_.Save(), told);
+  });
 }
 
-/// Calls `then` on each media content that the pending touches can leave.
-void CrashHarness::ForEachOutcome(uint64_t samples, const std::function<void()>& then) {
-  std::vector<Media> outcomes;
-  const uint64_t touches = world_.pending_touches();
-  if (touches <= limits_.enumerated_touches) {
-    for (uint64_t landed = 0; landed < uint64_t{1} << touches; ++landed)
-      outcomes.push_back(world_.OutcomeWith(landed));
+void CrashHarness::Apply(const Outcome& outcome) {
+  world_.Load(outcome.seeded ? world_.Outcome(outcome.value) : world_.OutcomeWith(outcome.value));
+}
+
+/// Calls `then` on each media content that the pending touches can leave: all combinations up to `touches` of
+/// them; beyond, none, all, and `samples` seeded ones.
+void CrashHarness::ForEachOutcome(uint64_t touches, uint64_t samples,
+                                  const std::function<void(const Outcome&)>& then) {
+  const uint64_t pending = world_.pending_touches();
+  std::vector<std::pair<Outcome, Media>> outcomes;
+  if (pending <= touches) {
+    for (uint64_t landed = 0; landed < uint64_t{1} << pending; ++landed) {
+      outcomes.emplace_back(Outcome{false, landed}, world_.OutcomeWith(landed));
+    }
+  } else {
+    for (const uint64_t seed : {uint64_t{0}, uint64_t{1}}) {
+      outcomes.emplace_back(Outcome{true, seed}, world_.Outcome(seed));
+    }
   }
-  for (uint64_t i = 0; i < samples && touches > 0; ++i) {
-    outcomes.push_back(world_.Outcome(i < 2 ? i : limits_.seed * 1000003 + i * 97 + 2));
+  // Torn inside a sector and garbage come from seeds only.
+  for (uint64_t i = 0; i < samples && pending > 0; ++i) {
+    outcomes.emplace_back(Outcome{true, i + 2}, world_.Outcome(i + 2));
   }
-  for (const Media& media : outcomes) {
+  for (const auto& [outcome, media] : outcomes) {
     world_.Load(media);
-    then();
+    then(outcome);
     if (!violation_.empty()) return;
   }
 }
 
-void CrashHarness::Explore(const Media& media, const Told& told) {
-  if (!seen_.insert(HashOf(media) ^ (told.in_flight.IsZero() ? 0 : 0x5DEECE66D)).second) return;
+/// The same content with the same promises is tried once only.
+bool CrashHarness::IsNew(const Told& told, uint64_t salt) {
+  const uint64_t hash = world_.Save().Hash() * 0x9E3779B97F4A7C15 + told.Fingerprint() + salt;
+  if (!seen_.insert(hash).second) return false;
   ++states_;
-  for (const Loss loss : {Loss::kNone, Loss::kCopy0, Loss::kCopy1, Loss::kBoth, Loss::kChampionBytes}) {
-    if (!StartAndCheck(media, told, loss, Loss::kNone)) return;
-    if (loss != Loss::kNone && !StartAndCheck(media, told, Loss::kNone, loss)) return;
-  }
-  if (!StartAndCheck(media, told, Loss::kBoth, Loss::kBoth)) return;
-  if (!StartAndCheck(media, told, Loss::kNone, Loss::kNone)) return;
-  if (states_ % 4 == 0) {
-    const std::string broken = CheckUpdateStillWorks();
-    if (!broken.empty()) return Violate(broken);
-  }
-  CutRecovery(media, told);
+  return true;
 }
 
-/// Cuts the recovery at each of its operations, then starts once more.
+void CrashHarness::Explore(const Media& media, const Told& told) {
+  constexpr std::array kLosses = {Loss::kNone,     Loss::kCopy0, Loss::kCopy1, Loss::kBoth,
+                                  Loss::kChampion, Loss::kTrial, Loss::kRoot0, Loss::kRoot1};
+  const StatePath entry = path_;
+  const uint64_t before = states_;
+  for (const Loss first : kLosses) {
+    if (first != Loss::kNone && first != Loss::kBoth && states_ == before) break;  // nothing new here
+    world_.Load(media);
+    Told after_first = told;
+    path_ = entry;
+    path_.first = first;
+    if (!Lose(first) || !IsNew(told, static_cast<uint64_t>(first))) continue;
+    if (!StartAndCheck(&after_first, first)) return;
+    if (first != Loss::kNone && first != Loss::kBoth) continue;
+    const Media started = world_.Save();
+    path_.starts = 2;
+    for (const Loss second : kLosses) {
+      if (first == Loss::kBoth && second != Loss::kBoth) continue;
+      world_.Load(started);
+      Told after_second = after_first;
+      path_.second = second;
+      if (!Lose(second) || !IsNew(after_first, static_cast<uint64_t>(second))) continue;
+      if (!StartAndCheck(&after_second, second)) return;
+    }
+  }
+  path_ = entry;
+  if (states_ == before) return;
+  if (states_ % limits_.update_every == 0) TryUpdate(media, told, Loss::kNone);
+  if (violation_.empty() && path_.recovery_cut == StatePath::kNotCut) CutRecovery(media, told);
+}
+
+void CrashHarness::TryUpdate(const Media& media, const Told& told, Loss first) {
+  static_cast<void>(told);
+  path_.first = first;
+  path_.starts = 3;
+  world_.Load(media);
+  const std::string broken = CheckUpdateStillWorks(world_);
+  if (!broken.empty()) Violate(broken);
+  path_.starts = 1;
+}
+
+/// A start and its healthy mark, cut at operation `cut`; what was reported until then is in `told`.
+bool CrashHarness::Recover(Told* told, uint64_t cut) {
+  world_.power.cut_at = cut;
+  Session session(world_, *told);
+  const auto decision = StartOf(&session, {}, told);
+  if (!decision.ok() || !world_.power.on) return decision.ok();
+  TakeReport(*decision, session.store().record(), told);
+  told->trial_starts = 0;
+  static_cast<void>(session.store().HealthyMark());
+  return true;
+}
+
+/// Cuts the recovery at each of its operations, with every outcome, then starts once more.
 void CrashHarness::CutRecovery(const Media& media, const Told& told) {
   world_.Load(media);
-  static_cast<void>(world_.NewStore()->Start({}));
+  Told unused = told;
+  Recover(&unused, hal::SimPower::kNever);
   const uint64_t operations = world_.power.operations;
-  const std::string where = where_;
-  for (uint64_t j = 0; j < operations && violation_.empty(); j += limits_.second_cut_stride) {
-    where_ = where + ", recovery cut at " + std::to_string(j);
+  const StatePath entry = path_;
+  for (uint64_t j = 0; j < operations && violation_.empty(); ++j) {
     world_.Load(media);
-    world_.power.cut_at = j;
-    static_cast<void>(world_.NewStore()->Start({}));
-    ForEachOutcome(limits_.second_cut_samples, [&] {
-      const Media after = world_.Save();
-      if (!seen_.insert(HashOf(after) ^ 0xA5A5A5A5).second) return;
-      ++states_;
-      StartAndCheck(after, told, Loss::kNone, Loss::kNone);
+    Told after = told;
+    Recover(&after, j);
+    path_ = entry;
+    path_.recovery_cut = j;
+    ForEachOutcome(limits_.recovery_touches, limits_.recovery_samples, [&](const Outcome& outcome) {
+      path_.recovery_outcome = outcome;
+      Told again = after;
+      if (IsNew(again, 7)) StartAndCheck(&again, Loss::kNone);
     });
   }
-  where_ = where;
+  path_ = entry;
 }
 
-void CrashHarness::Lose(Loss loss) {
-  if (loss == Loss::kCopy0 || loss == Loss::kBoth) world_.LoseRecordCopy(0);
-  if (loss == Loss::kCopy1 || loss == Loss::kBoth) world_.LoseRecordCopy(1);
+/// False: there is nothing to lose.
+bool CrashHarness::Lose(Loss loss) {
   const auto record = world_.CurrentRecord();
-  const bool in_slot = record && (record->lkg_slot == SlotId::kA || record->lkg_slot == SlotId::kB);
-  if (loss == Loss::kChampionBytes && in_slot) world_.LosePackage(record->lkg_slot);
+  const auto in_slot = [](SlotId id) { return id == SlotId::kA || id == SlotId::kB; };
+  switch (loss) {
+    case Loss::kNone:
+      return true;
+    case Loss::kCopy0:
+    case Loss::kCopy1: {
+      const uint32_t copy = loss == Loss::kCopy0 ? 0 : 1;
+      if (!world_.RecordCopy(copy)) return false;
+      world_.LoseRecordCopy(copy);
+      return true;
+    }
+    case Loss::kBoth:
+      for (const uint32_t copy : {0U, 1U}) world_.LoseRecordCopy(copy);
+      return record.has_value();
+    case Loss::kChampion:
+      if (record && in_slot(record->lkg_slot)) world_.LosePackage(record->lkg_slot);
+      return record && in_slot(record->lkg_slot);
+    case Loss::kTrial:
+      if (record && in_slot(record->trial_slot)) world_.LosePackage(record->trial_slot);
+      return record && in_slot(record->trial_slot);
+    case Loss::kRoot0:
+    case Loss::kRoot1:
+      return LoseRoot(loss == Loss::kRoot0 ? 0 : 1);
+  }
+  return false;
 }
 
-bool CrashHarness::StartAndCheck(const Media& media, Told told, Loss first, Loss second) {
-  world_.Load(media);
-  Lose(first);
-  if (!CheckedStart(&told, first)) return false;
-  Lose(second);
-  return CheckedStart(&told, second);
+bool CrashHarness::RootValid(uint32_t copy) {
+  const CopyPairLayout roots = ComputeBootLayout(StoreWorld::kBoot).value().roots;
+  const auto page = world_.boot.bytes().subspan(roots.offset + copy * roots.stride, roots.page_bytes);
+  return Unseal(page, roots.magic, roots.layout).ok();
+}
+
+bool CrashHarness::LoseRoot(uint32_t copy) {
+  if (!scenario_->told.trust || !RootValid(copy)) return false;
+  const CopyPairLayout roots = ComputeBootLayout(StoreWorld::kBoot).value().roots;
+  world_.boot.FlipBits(roots.offset + copy * roots.stride + 100, 0x04);
+  return true;
 }
 
 /// One start; then what it reported binds the next one.
-bool CrashHarness::CheckedStart(Told* told, Loss loss) {
+bool CrashHarness::StartAndCheck(Told* told, Loss loss) {
   ++starts_;
   for (uint32_t copy = 0; copy < 2; ++copy) {
     if (const auto record = world_.RecordCopy(copy)) told->floor = std::max(told->floor, record->floor);
   }
   const auto before = world_.CurrentRecord();
-  if (!before && told->recorded && loss == Loss::kNone) {
-    Violate("I1: no valid record after a cut");
-    return false;
-  }
   // A copy lost at rest while the other one is torn by the cut: both are lost.
-  if (!before) loss = Loss::kBoth;
-  auto store = world_.NewStore();
-  const auto decision = store->Start({});
+  const bool copy_lost = loss == Loss::kCopy0 || loss == Loss::kCopy1;
+  if (!before && copy_lost) loss = Loss::kBoth;
+  // With the newest record a taken try is lost too: one more start.
+  if (copy_lost && told->trial_starts > 0) --told->trial_starts;
+  // The same for the trust root: without a copy the one from the config counts.
+  if ((loss == Loss::kRoot0 || loss == Loss::kRoot1) && !HasRoot()) told->root = {};
+  Session session(world_, *told);
+  const auto decision = session.Start({});
   if (!decision.ok()) {
     Violate("start refused: " + std::string(base::StatusName(decision.status())));
     return false;
   }
-  // What a process that dies right after its start leaves: everything that was not synced may be lost.
+  Say("start: serves slot " + std::to_string(static_cast<int>(decision->serve)) + " package " +
+      std::string(base::ToHex(decision->digest).brief()) + (decision->trial ? ", trial runs" : "") +
+      (decision->recovered ? ", recovered" : ""));
+  // What a process that dies right after its start leaves: everything that was not synced is lost.
   world_.Restart(0);
-  std::string broken = Check(*store, *decision, *told, loss);
-  if (broken.empty()) broken = CheckTry(before, *decision);
+  std::string broken = CheckState(world_, session, *decision, *told, before, loss);
+  if (broken.empty()) broken = CheckTrust(session, told);
+  if (broken.empty()) broken = CheckRings(session, told);
   if (!broken.empty()) {
-    Violate(broken + " (loss " + std::to_string(static_cast<int>(loss)) + ")");
+    Violate(broken);
     return false;
   }
-  told->champion = decision->digest;
-  told->in_flight = {};
-  told->confirmed.insert(decision->digest.bytes);
-  told->recorded = true;
   if (loss == Loss::kBoth) told->denied.clear();
+  if (loss == Loss::kBoth) told->allowed.clear();
+  if (loss == Loss::kBoth) told->poisoned = 0;
   // With the champion's bytes lost, the other slot serves with whatever a stage had left of its learning.
-  if (loss == Loss::kChampionBytes) told->samples.clear();
+  if (loss == Loss::kChampion) told->samples.clear();
+  if (loss == Loss::kTrial) told->staged = {};
+  TakeReport(*decision, session.store().record(), told);
   return true;
-}
-
-std::string CrashHarness::Check(ModelStore& store, const StartDecision& decision, const Told& told,
-                                Loss loss) {
-  if (!base::Ok(decision.storage)) return "a start with power could not write";
-  const auto record = world_.CurrentRecord();
-  if (!record) return "I1: no valid record after a start";
-  if (record->lkg_slot != decision.serve || record->lkg_digest != decision.digest) {
-    return "I6: the durable record does not say what was reported";
-  }
-  if (record->floor < told.floor) return "I4: the floor went back";
-  if (decision.serve != SlotId::kNone && decision.version < record->floor)
-    return "I3: the champion is below the floor";
-  for (const DeniedEntry& entry : record->denied) {
-    if (told.good.contains(entry.digest.bytes)) return "a good model is denied: " + Hex(entry.digest);
-  }
-  if (loss != Loss::kBoth) {
-    for (const auto& digest : told.denied) {
-      if (!store.IsDenied(base::Digest{digest})) return "a reported denial is lost";
-    }
-  }
-  if (decision.trial && told.denied.contains(decision.trial_digest.bytes)) return "a denied model runs";
-  return CheckServed(decision, told, loss);
-}
-
-std::string CrashHarness::CheckServed(const StartDecision& decision, const Told& told, Loss loss) {
-  if (decision.serve != SlotId::kNone) {
-    hal::PartitionSim& part = world_.slot(decision.serve);
-    const uint64_t offset = StoreWorld::kSlot.erase_unit_bytes;
-    const auto header = DecodeSlotHeader(part.bytes().first(kSlotHeaderBytes));
-    if (!header.ok()) return "I2: the champion's header is bad";
-    const auto facts = world_.verifier.Verify(part, offset, header->package_bytes);
-    if (!facts.ok() || facts->digest != decision.digest) return "I2: the champion's bytes are bad";
-    if (decision.serve != SlotId::kFactory && !told.confirmed.contains(decision.digest.bytes) &&
-        decision.digest != told.in_flight) {
-      return "an unconfirmed model is served: " + Hex(decision.digest);
-    }
-    if (told.denied.contains(decision.digest.bytes) && loss != Loss::kBoth)
-      return "I3: a denied model is served";
-  }
-  if (loss == Loss::kChampionBytes || told.ladder) return "";
-  if (decision.digest != told.champion && (told.in_flight.IsZero() || decision.digest != told.in_flight)) {
-    return "I6: serves " + Hex(decision.digest) + ", reported was " + Hex(told.champion);
-  }
-  const auto samples = told.samples.find(decision.digest.bytes);
-  if (samples == told.samples.end()) return "";
-  Slot slot;
-  if (!base::Ok(slot.Open(&world_.slot(decision.serve), false))) return "the slot cannot be opened";
-  const CheckpointScan scan = slot.ScanCheckpoints(decision.digest);
-  if (scan.count() == 0 || decision.source != ImageSource::kNewestCheckpoint ||
-      scan.info[scan.Newest()].samples < samples->second) {
-    return "I8: learned state lost beyond one interval";
-  }
-  return "";
-}
-
-std::string CrashHarness::CheckTry(const std::optional<BootRecord>& before, const StartDecision& decision) {
-  const auto after = world_.CurrentRecord();
-  if (!decision.trial || !before || !after) return "";
-  const bool taken =
-      after->trial_digest == before->trial_digest && after->tries_left + 1 == before->tries_left;
-  return taken ? "" : "I5: a trial runs whose try is not durable";
-}
-
-/// After whatever happened: the device takes a new package, and keeps it through a loss of both records.
-std::string CrashHarness::CheckUpdateStillWorks() {
-  const Bytes package = MakePackage(9, 99);
-  auto store = world_.NewStore();
-  if (!store->Start({}).ok() || !base::Ok(store->HealthyMark())) return "a later start failed";
-  const Status ended = store->EndTrial(schema::Reason::Superseded);
-  if (!base::Ok(ended) && ended != Status::kNotFound) return "a pending trial cannot be ended";
-  if (!base::Ok(Install(*store, package))) return "a later update does not work";
-  Lose(Loss::kBoth);
-  const auto decision = world_.NewStore()->Start({});
-  return decision.ok() && decision->digest == DigestOf(package) ? "" : "a later update is lost";
 }
 
 }  // namespace dipper::store

@@ -8,7 +8,6 @@ using base::Ok;
 using base::Status;
 
 struct Device {
-  explicit Device(Mutation mutation) { world.mutation = mutation; }
   /// p1 confirmed in slot A; p2 staged.
   bool PrepareTrial() {
     auto store = world.NewStore();
@@ -25,8 +24,8 @@ struct Device {
 
 }  // namespace
 
-std::string NightlyPowerOff(uint64_t seed, Mutation mutation) {
-  Device device(mutation);
+std::string NightlyPowerOff(uint64_t seed) {
+  Device device;
   if (!device.PrepareTrial()) return "could not be prepared";
   uint32_t in_a_row = 0;
   uint64_t random = seed;
@@ -61,8 +60,8 @@ std::string NightlyPowerOff(uint64_t seed, Mutation mutation) {
   return trial_starts <= kTriesPerTrial + kMaxTriesGivenBack ? "" : "the trial does not end";
 }
 
-std::string PlannedStopsForEver(Mutation mutation) {
-  Device device(mutation);
+std::string PlannedStopsForEver() {
+  Device device;
   if (!device.PrepareTrial()) return "could not be prepared";
   for (int start = 0; start <= kTriesPerTrial + kMaxTriesGivenBack; ++start) {
     auto store = device.world.NewStore();
@@ -81,8 +80,8 @@ std::string PlannedStopsForEver(Mutation mutation) {
 
 /// The newest checkpoint is poisoned and crashes its process an hour after each healthy start; a checkpoint
 /// would be written as soon as the store allows it. The older one is good, and in the end must serve.
-std::string PoisonedChampion(Mutation mutation) {
-  Device device(mutation);
+std::string PoisonedChampion() {
+  Device device;
   const uint64_t good = 1000;
   {
     auto store = device.world.NewStore();
@@ -114,43 +113,6 @@ std::string PoisonedChampion(Mutation mutation) {
     device.CutNow(0);
   }
   return was_good ? "" : "the poisoned state serves for ever";
-}
-
-std::string OneFailingCall(const Scenario& scenario) {
-  for (const hal::SimCall call :
-       {hal::SimCall::kRead, hal::SimCall::kWrite, hal::SimCall::kErase, hal::SimCall::kSync}) {
-    for (size_t part = 0; part < 3; ++part) {
-      for (uint64_t k = 0;; k = call == hal::SimCall::kRead ? k + 1 + k / 4 : k + 1) {
-        StoreWorld world;
-        world.Load(scenario.before);
-        const Status status = k % 2 == 0 ? Status::kUnavailable : Status::kResourceExhausted;
-        world.parts()[part]->SetFault(
-            {call, k, 1, call == hal::SimCall::kRead ? Status::kUnavailable : status, true});
-        Told told = scenario.told;
-        const std::string where = ": call " + std::to_string(k) + " of kind " +
-                                  std::to_string(static_cast<int>(call)) + " on partition " +
-                                  std::to_string(part);
-        auto store = world.NewStore();
-        const auto first = store->Start({});
-        if (!first.ok() || first->digest != scenario.told.champion)
-          return "the champion does not serve" + where;
-        scenario.run(world, *store, told);
-        const bool hit = world.parts()[part]->calls(call) > k;
-        world.parts()[part]->SetFault({});
-        world.Restart(1);
-        store = world.NewStore();
-        const auto decision = store->Start({});
-        if (!decision.ok() || decision->serve == SlotId::kNone) return "no champion after" + where;
-        const bool expected = decision->digest == told.champion || decision->digest == told.in_flight;
-        if (!told.ladder && !expected) return "another champion after" + where;
-        const Status ended = store->EndTrial(schema::Reason::Superseded);
-        if (!Ok(ended) && ended != Status::kNotFound) return "a trial cannot be ended after" + where;
-        if (!Ok(Install(*store, MakePackage(9, 99)))) return "a later update fails after" + where;
-        if (!hit) break;
-      }
-    }
-  }
-  return "";
 }
 
 }  // namespace dipper::store

@@ -1,4 +1,4 @@
-// StoreWorld: a small device for store tests: simulated boot, slots and factory under one power supply,
+// StoreWorld: a small device for store tests: simulated boot, slots, factory and data under one power supply,
 // packages that are a version and a digest, and the real ModelStore. Shared by the unit tests and the crash
 // harness.
 #pragma once
@@ -9,53 +9,24 @@
 #include <optional>
 #include <vector>
 
-#include "agent/base/sha256.h"
 #include "agent/store/model_store.h"
+#include "agent/store/mutation.h"
 #include "hal/sim/partition_sim.h"
+#include "tests/fault/store/fake_package.h"
 
 namespace dipper::store {
 
-using Bytes = std::vector<uint8_t>;
-
-/// A package of the fake format: {magic, epoch, version} body {SHA-256 of all before}.
-inline Bytes MakePackage(uint32_t version, uint8_t content, size_t body_bytes = 1500) {
-  Bytes bytes(12 + body_bytes, content);
-  base::Store<uint32_t>(bytes.data(), 0x474B5046);
-  base::Store<uint32_t>(bytes.data() + 4, 1);
-  base::Store<uint32_t>(bytes.data() + 8, version);
-  const base::Digest digest = base::Sha256Of(bytes);
-  bytes.insert(bytes.end(), digest.bytes.begin(), digest.bytes.end());
-  return bytes;
-}
-
-inline base::Digest DigestOf(const Bytes& package) {
-  base::Digest digest;
-  std::copy(package.end() - 32, package.end(), digest.bytes.begin());
-  return digest;
-}
-
-inline base::SecurityVersion VersionOf(const Bytes& package) {
-  return {base::Load<uint32_t>(package.data() + 4), base::Load<uint32_t>(package.data() + 8)};
-}
-
-class FakeVerifier final : public SlotVerifier {
- public:
-  base::Result<SlotFacts> Verify(hal::Partition& partition, uint64_t offset, uint64_t bytes) override {
-    if (bytes < 44 || bytes > 64 * 1024) return base::Status::kDataLoss;
-    Bytes package(bytes);
-    DIPPER_RETURN_IF_ERROR(partition.Read(offset, package));
-    const base::Digest computed = base::Sha256Of(base::ByteView(package).first(bytes - 32));
-    if (base::Load<uint32_t>(package.data()) != 0x474B5046 || computed != DigestOf(package)) {
-      return base::Status::kDataLoss;
-    }
-    return SlotFacts{computed, VersionOf(package), 2048};
-  }
-};
+inline constexpr size_t kParts = 5;  ///< boot, a, b, factory, data
 
 /// Everything that outlives a power cut.
 struct Media {
-  std::array<Bytes, 4> bytes;  ///< boot, a, b, factory
+  std::array<hal::SimSnapshot, kParts> parts;
   bool operator==(const Media&) const = default;
+  uint64_t Hash() const {
+    uint64_t hash = 0;
+    for (const hal::SimSnapshot& part : parts) hash = hash * 0x9E3779B97F4A7C15 + part.Hash();
+    return hash;
+  }
 };
 
 class StoreWorld {
@@ -63,17 +34,18 @@ class StoreWorld {
   static constexpr hal::Geometry kBoot{28 * 1024, 1, 512};
   static constexpr hal::Geometry kSlot{64 * 1024, 1, 512};
   static constexpr hal::Geometry kFactory{4 * 1024, 1, 512};
+  static constexpr hal::Geometry kData{64 * 1024, 1, 4096};
 
   hal::SimPower power;
   hal::PartitionSim boot{kBoot, &power};
   hal::PartitionSim a{kSlot, &power};
   hal::PartitionSim b{kSlot, &power};
   hal::PartitionSim factory{kFactory, &power};
+  hal::PartitionSim data{kData, &power};
   FakeVerifier verifier;
-  Mutation mutation = Mutation::kNone;
   bool has_factory = true;
 
-  std::array<hal::PartitionSim*, 4> parts() { return {&boot, &a, &b, &factory}; }
+  std::array<hal::PartitionSim*, kParts> parts() { return {&boot, &a, &b, &factory, &data}; }
   hal::PartitionSim& slot(SlotId id) { return id == SlotId::kA ? a : id == SlotId::kB ? b : factory; }
 
   std::unique_ptr<ModelStore> NewStore() {
@@ -83,11 +55,7 @@ class StoreWorld {
     config.slot_b = &b;
     config.factory = has_factory ? &factory : nullptr;
     config.max_image_bytes = 2048;
-    auto store = std::make_unique<ModelStore>(config, verifier);
-#if defined(DIPPER_TEST_FAULTS)
-    store->SetMutationForTest(mutation);
-#endif
-    return store;
+    return std::make_unique<ModelStore>(config, verifier);
   }
 
   void BurnFactory(const Bytes& package) {
@@ -105,27 +73,30 @@ class StoreWorld {
   /// One combination of all pending touches; pending_touches() < 64.
   Media OutcomeWith(uint64_t landed) {
     Media media;
-    for (size_t i = 0; i < 4; ++i) {
-      media.bytes[i] = parts()[i]->OutcomeWith(landed);
+    for (size_t i = 0; i < kParts; ++i) {
+      media.parts[i] = parts()[i]->OutcomeSnapshotWith(landed);
       landed >>= parts()[i]->pending_touches();
     }
     return media;
   }
   Media Outcome(uint64_t seed) {
     Media media;
-    for (size_t i = 0; i < 4; ++i) media.bytes[i] = parts()[i]->Outcome(seed < 2 ? seed : seed * 4 + i);
+    for (size_t i = 0; i < kParts; ++i) {
+      media.parts[i] = parts()[i]->OutcomeSnapshot(seed < 4 ? seed : seed * kParts + i);
+    }
     return media;
   }
-  void Restart(uint64_t seed) { Load(Outcome(seed)); }
+  /// Scripted faults stay.
+  void Restart(uint64_t seed) { GoOn(Outcome(seed)); }
   Media Save() {
     Media media;
-    for (size_t i = 0; i < 4; ++i)
-      media.bytes[i].assign(parts()[i]->bytes().begin(), parts()[i]->bytes().end());
+    for (size_t i = 0; i < kParts; ++i) media.parts[i] = parts()[i]->Save();
     return media;
   }
+  /// Goes on from there, with power and without scripted faults.
   void Load(const Media& media) {
-    for (size_t i = 0; i < 4; ++i) parts()[i]->Load(media.bytes[i]);
-    power.Restore();
+    GoOn(media);
+    for (hal::PartitionSim* part : parts()) part->SetFault({});
   }
 
   static uint64_t RecordOffset(uint32_t copy) {
@@ -133,9 +104,14 @@ class StoreWorld {
     return layout.offset + copy * layout.stride;
   }
   std::optional<BootRecord> RecordCopy(uint32_t copy) {
-    const auto record = DecodeBootRecord(boot.bytes().subspan(RecordOffset(copy), kBootRecordBytes));
-    if (!record.ok()) return std::nullopt;
-    return *record;
+    const auto bytes = boot.bytes().subspan(RecordOffset(copy), kBootRecordBytes);
+    Decoded& known = decoded_[copy];
+    if (!std::equal(bytes.begin(), bytes.end(), known.bytes.begin(), known.bytes.end())) {
+      const auto record = DecodeBootRecord(bytes);
+      known.bytes.assign(bytes.begin(), bytes.end());
+      known.record = record.ok() ? std::optional<BootRecord>(*record) : std::nullopt;
+    }
+    return known.record;
   }
   /// The record that rule 1 would choose.
   std::optional<BootRecord> CurrentRecord() {
@@ -144,8 +120,23 @@ class StoreWorld {
     if (!first || (second && second->sequence > first->sequence)) return second;
     return first;
   }
-  void LoseRecordCopy(uint32_t copy) { boot.FlipBits(RecordOffset(copy) + 100, 0x40); }
+  /// Bits flip in it; what was not valid stays so.
+  void LoseRecordCopy(uint32_t copy) {
+    if (RecordCopy(copy)) boot.FlipBits(RecordOffset(copy) + 100, 0x40);
+  }
   void LosePackage(SlotId id) { slot(id).FlipBits(kSlot.erase_unit_bytes + 700, 0x10); }
+
+ private:
+  struct Decoded {
+    Bytes bytes;
+    std::optional<BootRecord> record;
+  };
+  std::array<Decoded, 2> decoded_;
+
+  void GoOn(const Media& media) {
+    for (size_t i = 0; i < kParts; ++i) parts()[i]->Restore(media.parts[i]);
+    power.Restore();
+  }
 };
 
 inline constexpr size_t kChunkBytes = 512;

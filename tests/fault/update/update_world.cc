@@ -29,9 +29,11 @@ capacity = 8
 )";
 constexpr uint64_t kMaxImage = 64 * 1024;
 
-struct Keys {
-  package::PrivateKey root, release, rollout, command, stranger;
-};
+hal::Geometry Shape(uint64_t bytes) {
+  return {.size_bytes = bytes, .write_unit_bytes = 1, .erase_unit_bytes = 4096};
+}
+
+}  // namespace
 
 const Keys& TestKeys() {
   static const Keys* keys = [] {
@@ -46,12 +48,6 @@ const Keys& TestKeys() {
   }();
   return *keys;
 }
-
-hal::Geometry Shape(uint64_t bytes) {
-  return {.size_bytes = bytes, .write_unit_bytes = 1, .erase_unit_bytes = 4096};
-}
-
-}  // namespace
 
 Media::Media()
     : boot(Shape(64 * 1024), &power), slot_a(Shape(512 * 1024), &power), slot_b(Shape(512 * 1024), &power) {}
@@ -124,7 +120,7 @@ Release MakeRelease(const std::string& version, uint32_t security_version, const
   manifest.gate->warmup_samples = 4;
   manifest.gate->deadline_samples = 2000;
   if (change.edit) change.edit(manifest, image);
-  const auto built = package::BuildPackage(manifest, image);
+  const auto built = package::BuildPackage(manifest, image, nullptr, change.groups);
   DIPPER_CHECK(built.ok());
   const auto signed_package =
       package::SignPackage(*built, change.by_stranger ? TestKeys().stranger : TestKeys().release);
@@ -156,11 +152,11 @@ Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>
   return *built;
 }
 
-Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after) {
+Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after, const std::string& model) {
   schema::CommandT command;
   command.fleet = "plant";
   command.target = std::make_unique<schema::DeviceTargetT>();
-  command.model = "main";
+  command.model = model;
   command.number = number;
   command.issued = 1'700'000'000;
   command.not_after = not_after;
@@ -181,7 +177,7 @@ class Device::WallClock final : public hal::Clock {
   bool synchronized = false;
 };
 
-Device::Device(Media& media, uint64_t max_latency_ns)
+Device::Device(Media& media, uint64_t max_latency_ns, const package::GroupKeys* group_keys, bool reuse_blocks)
     : media_(media),
       clock_(std::make_unique<WallClock>()),
       roots_(media.boot),
@@ -199,6 +195,8 @@ Device::Device(Media& media, uint64_t max_latency_ns)
   config.healthy_seconds = 5;
   config.max_latency_ns = max_latency_ns;
   config.transfer.persist_blocks = 1;
+  config.transfer.reuse_blocks = reuse_blocks;
+  config.group_keys = group_keys;
   updater_ = std::make_unique<Updater>(
       config,
       UpdaterMemory{.first_image = {first_[0].bytes, kMaxImage},

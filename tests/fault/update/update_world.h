@@ -15,6 +15,12 @@ namespace dipper::update::test {
 
 using package::Bytes;
 
+/// Made once a process: a key a role, and one that no first root knows.
+struct Keys {
+  package::PrivateKey root, release, rollout, command, stranger;
+};
+const Keys& TestKeys();
+
 /// Three partitions on one power supply.
 struct Media {
   Media();
@@ -37,14 +43,16 @@ struct Release {
 /// What differs from the usual release; applied before it is signed.
 struct ReleaseChange {
   std::function<void(schema::ManifestT&, Bytes& image)> edit;
-  bool by_stranger = false;  ///< Signed by a key that the first root does not know.
+  bool by_stranger = false;                     ///< Signed by a key that the first root does not know.
+  std::vector<package::PublicKey> groups = {};  ///< Encrypted for them; none: not encrypted.
 };
 Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change = {});
 Bytes RootDocument();
 /// Its successor, in which the stranger's key is the release role's only one, in that epoch.
 Bytes NextRootDocument(uint32_t release_epoch);
 /// A signed command to this device, without arguments.
-Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after = 4'000'000'000);
+Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after = 4'000'000'000,
+                      const std::string& model = "main");
 
 /// What a run of the agent reported, and what it must not contradict later.
 struct Reports {
@@ -60,7 +68,9 @@ struct Reports {
 class Device final : public BlockTransport, public UpdateObserver {
  public:
   /// @param max_latency_ns  The device's own limit; 0: none.
-  explicit Device(Media& media, uint64_t max_latency_ns = 0);
+  /// @param reuse_blocks    Off, because releases here share their images, and transfers are what is cut.
+  explicit Device(Media& media, uint64_t max_latency_ns = 0, const package::GroupKeys* group_keys = nullptr,
+                  bool reuse_blocks = false);
   ~Device();
 
   /// @param last  What the agent's note says about the run before.

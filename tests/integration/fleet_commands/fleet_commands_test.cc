@@ -95,6 +95,37 @@ class FleetCommands : public ::testing::Test {
     }
     return found;
   }
+  // Publishes retained, acknowledged.
+  bool Say(const std::string& topic, base::ByteView payload) {
+    link::MqttConfig config;
+    config.url = broker_.Url();
+    config.client_id = "sayer";
+    config.persistent_session = false;
+    link::MqttSession session(config);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < end) {
+      TransportEvent event;
+      if (session.Poll(&event) != base::Status::kOk) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      } else if (event.kind == TransportEvent::Kind::kConnected) {
+        EXPECT_EQ(session.Publish(topic, payload, Qos::kAtLeastOnce, true, nullptr), base::Status::kOk);
+      } else if (event.kind == TransportEvent::Kind::kPublished) {
+        return event.reason == 0;
+      }
+    }
+    return false;
+  }
+  bool Say(const std::string& topic, const std::string& text) { return Say(topic, base::AsBytes(text)); }
+  void SayEnded(const std::string& device, uint64_t number) {
+    alignas(16) std::array<uint8_t, telemetry::kMessageBufferBytes> buffer;
+    telemetry::UpdateStatus status;
+    status.envelope = {"boot", 1, 1, 0, "main"};
+    status.state = schema::UpdateState::Confirmed;
+    status.offer_number = number;
+    const auto bytes = telemetry::Encode(status, buffer);
+    ASSERT_TRUE(bytes.ok());
+    EXPECT_TRUE(Say("dipper/1/demo/" + device + "/m/main/update", *bytes));
+  }
   testing::TemporaryFolder folder_;
   testing::Mosquitto broker_{folder_.path()};
   package::Bytes package_;
@@ -160,6 +191,47 @@ TEST_F(FleetCommands, BadPackagesAndArgumentsAreRefused) {
   broker_.Kill();
   EXPECT_EQ(Dipper(Publish({"--to", "fleet"})), 6);
   EXPECT_NE(error_.find("refused"), std::string::npos) << error_;
+}
+
+TEST_F(FleetCommands, KeepRestoresWhatTheBrokerLosesAndClearsWhenEveryDeviceIsDone) {
+  std::thread world([&] {
+    EXPECT_EQ(Retained(5).size(), 5u);  // three blocks, manifest, offer
+    broker_.Kill();                     // it keeps nothing on its disk
+    ASSERT_TRUE(broker_.Start());
+    const auto restored = Retained(5);
+    EXPECT_EQ(restored.size(), 5u) << "blocks, manifest and offer are there again";
+    for (const auto& [topic, payload] : restored) {
+      const auto parsed = telemetry::ParseTopic(topic);
+      if (!parsed.ok() || parsed->kind != telemetry::TopicKind::kOffer) continue;
+      package::OfferFacts offer;
+      EXPECT_EQ(package::InspectOffer(payload, &offer), schema::Reason::None);
+      SayEnded("mote-1", offer.number);
+    }
+  });
+  const int code = Dipper(Publish({"--to", "device:mote-1", "--keep", "0.03"}));
+  world.join();
+  ASSERT_EQ(code, 0) << error_;
+  const auto left = Retained(2);
+  ASSERT_EQ(left.size(), 1u) << "only the device's own update status";
+  EXPECT_EQ(left.begin()->first, "dipper/1/demo/mote-1/m/main/update");
+}
+
+TEST_F(FleetCommands, KeepTellsWhoHasNotFinished) {
+  EXPECT_EQ(Dipper(Publish({"--to", "device:mote-1", "--to", "device:mote-2", "--keep", "0.0005"})), 7);
+  EXPECT_NE(error_.find("2 of 2 devices have not finished: mote-1 mote-2"), std::string::npos) << error_;
+  EXPECT_EQ(Retained(6).size(), 6u) << "the package and both offers stay";
+}
+
+TEST_F(FleetCommands, ClearTakesThePackageItsOffersAndJunkBesideItAway) {
+  ASSERT_EQ(Dipper(Publish({"--to", "fleet"})), 0) << error_;
+  const std::string package = json::parse(out_)["package"].get<std::string>();
+  ASSERT_TRUE(Say("dipper/1/demo/pkg/" + package + "/0/9", "junk"));
+  ASSERT_TRUE(Say("dipper/1/demo/other", "not ours"));
+  ASSERT_EQ(Dipper(Publish({"--to", "fleet", "--clear"})), 0) << error_;
+  const auto left = Retained(2);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left.begin()->first, "dipper/1/demo/other");
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet", "--clear", "--keep", "1"})), 2);
 }
 
 // A device that verifies commands and answers them.

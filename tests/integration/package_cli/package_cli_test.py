@@ -3,6 +3,7 @@
 
 Usage: package_cli_test.py PATH-TO-DIPPER
 """
+import hashlib
 import json
 import os
 import stat
@@ -140,6 +141,25 @@ class PackageCli(unittest.TestCase):
         self.assertEqual((lineage["parent"], lineage["metrics"]["mae"]), (first, 0.5))
         self.assertNotEqual(child.strip(), first)
 
+    def test_explain_takes_a_package(self):
+        self.run_ok("train", "--spec", "spec.toml", "--data", "data.csv", "--out", "m.dimg")
+        self.run_ok("package", "build", "--spec", "spec.toml", "--image", "m.dimg", "--name", "motes", "--version", "1.0",
+                    "--security-version", "3", "--self-test", "data.csv", "--out", "trained.dpkg")
+        options = ("data.csv", "--last", "3", "--importance", "--format", "json")
+        by_package = json.loads(self.run_ok("explain", "trained.dpkg", *options))
+        by_image = json.loads(self.run_ok("explain", "spec.toml", *options, "--image", "m.dimg"))
+        self.assertEqual(by_package, by_image)
+        self.assertGreater(by_package["learned"], 150)  # the image's labels, and the file's again
+        for row in by_package["rows"]:
+            parts = [row["base"], row["rest"]] + [part["value"] for part in row["contributions"]]
+            self.assertAlmostEqual(sum(parts), row["answer"], places=9)
+        self.assertIn("inside", self.refused(2, "explain", "trained.dpkg", "data.csv", "--image", "m.dimg").stderr)
+        self.assertIn("--group-key", self.refused(2, "explain", "spec.toml", "data.csv", "--group-key", "m.dimg").stderr)
+        changed = bytearray(read(self.path("trained.dpkg")))
+        changed[-1] ^= 1
+        write(self.path("changed.dpkg"), bytes(changed))
+        self.refused(5, "explain", "changed.dpkg", "data.csv")
+
     def test_verify_accepts_only_the_release_role(self):
         good = json.loads(self.run_ok("package", "verify", "good.dpkg", "--root", "root.dproot", "--json"))
         self.assertEqual((good["verified"], good["self_test"]), (True, "passed"))
@@ -161,6 +181,56 @@ class PackageCli(unittest.TestCase):
         write(self.path("bad.dpkg"), data[:-1])
         self.refused(5, "package", "verify", "bad.dpkg", "--root", "root.dproot")
         self.refused(3, "package", "verify", "absent.dpkg", "--root", "root.dproot")
+
+    def test_builds_repeat_anywhere_at_any_time(self):
+        self.build("here.dpkg")
+        with tempfile.TemporaryDirectory() as elsewhere:
+            for name in ("spec.toml", "data.csv"):
+                write(os.path.join(elsewhere, name), read(self.path(name)))
+            environment = dict(os.environ, SOURCE_DATE_EPOCH="1700000000", TZ="Asia/Kathmandu", LC_ALL="C")
+            command = [DIPPER, "package", "build", "--spec", os.path.join(elsewhere, "spec.toml"), "--fresh", "--name",
+                       "motes", "--version", "1.0", "--security-version", "3", "--self-test",
+                       os.path.join(elsewhere, "data.csv"), "--self-test-rows", "20", "--hardware", "generic-linux",
+                       "--out", os.path.join(elsewhere, "there.dpkg")]
+            subprocess.run(command, cwd="/", env=environment, capture_output=True, check=True, timeout=60)
+            self.assertEqual(read(os.path.join(elsewhere, "there.dpkg")), read(self.path("here.dpkg")))
+
+    def test_lineage_names_the_data(self):
+        self.build("data.dpkg", "--data", "data.csv")
+        shown = json.loads(self.run_ok("package", "show", "data.dpkg", "--json"))
+        digest = hashlib.sha256(read(self.path("data.csv"))).hexdigest()
+        self.assertEqual(shown["lineage"]["data"], digest)
+        self.build("digest.dpkg", "--data", digest)
+        self.assertEqual(read(self.path("digest.dpkg")), read(self.path("data.dpkg")))
+
+    def test_encrypted_packages(self):
+        ids = [self.run_ok("key", "new", "--kind", "group", "--out", name).strip() for name in ("g1.key", "g2.key")]
+        self.assertEqual(stat.S_IMODE(os.stat(self.path("g1.key")).st_mode), 0o600)
+        self.assertNotIn(b"PRIVATE", read(self.path("g1.key.pub")))
+        to = ("--encrypt-to", "g1.key.pub", "--encrypt-to", "g2.key.pub")
+        digest = self.build("sealed.dpkg", *to)
+        self.assertNotEqual(self.build("again.dpkg", *to), digest)
+        self.run_ok("package", "sign", "sealed.dpkg", "--key", "release.key")
+        shown = json.loads(self.run_ok("package", "show", "sealed.dpkg", "--json"))
+        self.assertEqual((shown["digest"] + "\n", shown["encrypted_to"]), (digest, ids))
+        verify = ("package", "verify", "sealed.dpkg", "--root", "root.dproot", "--json")
+        blind = json.loads(self.run_ok(*verify))
+        self.assertEqual((blind["verified"], blind["encrypted"]), (True, True))
+        self.assertIn("--group-key", blind["self_test"])
+        for key in ("g1.key", "g2.key"):
+            self.assertEqual(json.loads(self.run_ok(*verify, "--group-key", key))["self_test"], "passed")
+        done = self.refused(5, *verify, "--group-key", "stranger.key")
+        self.assertEqual(json.loads(done.stdout)["reason"], "no_group_key")
+        data = bytearray(read(self.path("sealed.dpkg")))
+        data[-1] ^= 1
+        write(self.path("bad.dpkg"), bytes(data))
+        self.refused(5, "package", "verify", "bad.dpkg", "--root", "root.dproot")
+        common = ("package", "build", "--spec", "spec.toml", "--fresh", "--name", "m", "--version", "1",
+                  "--security-version", "1", "--out", "never.dpkg")
+        self.refused(2, *common, "--encrypt-to", "g1.key.pub", "--encrypt-to", "g1.key")
+        self.refused(3, *common, "--encrypt-to", "absent.pub")
+        self.refused(5, *common, "--encrypt-to", "data.csv")
+        self.assertFalse(os.path.exists(self.path("never.dpkg")))
 
     def test_what_devices_would_refuse_is_not_built(self):
         common = ("package", "build", "--spec", "spec.toml", "--version", "1", "--security-version", "1", "--out", "x.dpkg")

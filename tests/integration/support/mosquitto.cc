@@ -137,7 +137,10 @@ std::string Mosquitto::Url(const std::string& host) const {
 std::string Mosquitto::log() const { return ReadFile(folder_ + "/mosquitto.log"); }
 
 void Mosquitto::WriteConfig() const {
-  std::string text = "listener " + std::to_string(port_) + " 127.0.0.1\nmax_queued_messages 20000\n";
+  std::string text = "listener " + std::to_string(port_) + " 127.0.0.1\n";
+  if (options_.max_queued_messages != 0) {
+    text += "max_queued_messages " + std::to_string(options_.max_queued_messages) + "\n";
+  }
   text += options_.password_file.empty() && !options_.client_certificates ? "allow_anonymous true\n"
                                                                           : "allow_anonymous false\n";
   if (!options_.cert.empty()) {

@@ -52,7 +52,8 @@ struct MosquittoOptions {
   std::string password_file = {};
   std::string acl_file = {};
   bool persistence = false;
-  std::vector<std::string> more = {};  ///< Lines added to the configuration.
+  uint32_t max_queued_messages = 20000;  ///< A client; 0: Mosquitto's own limit.
+  std::vector<std::string> more = {};    ///< Lines added to the configuration.
 };
 
 class Mosquitto {
@@ -69,6 +70,7 @@ class Mosquitto {
   void Kill();  ///< SIGKILL.
   bool running() const { return pid_ > 0; }
   uint16_t port() const { return port_; }
+  pid_t pid() const { return pid_; }
   /// mqtt:// or mqtts:// with `host`.
   std::string Url(const std::string& host = "127.0.0.1") const;
   std::string log() const;

@@ -64,7 +64,10 @@ TEST_F(ConfigFile, GoodOneHasNoProblems) {
   EXPECT_EQ(config.mqtt.client_id, "dipper-plant-gw-1");
   EXPECT_EQ(config.storage.boot, folder_ + "/boot.img");  // relative to the file
   EXPECT_EQ(config.storage.data, "/abs/data.img");
-  EXPECT_EQ(config.model.max_image_bytes, 65536U);
+  ASSERT_EQ(config.models.size(), 1U);
+  EXPECT_EQ(config.models[0].id, "main");
+  EXPECT_EQ(config.models[0].max_image_bytes, 65536U);
+  EXPECT_EQ(config.models[0].max_latency_us, 0);
   EXPECT_EQ(config.source.rate_hz, 5.0);
   EXPECT_TRUE(config.source.resume);
 }
@@ -109,11 +112,94 @@ rate_hz = 0
   EXPECT_TRUE(Complains("storage.data_bytes must be a byte count"));
   EXPECT_TRUE(Complains("model.max_image_bytes must be a byte count"));
   EXPECT_TRUE(Complains("model.slot_a is missing"));
-  EXPECT_TRUE(Complains("this version runs one [[model]]"));
+  EXPECT_TRUE(Complains("agent.toml:12: model.slot_b is missing"));
   EXPECT_TRUE(Complains("source.kind \"iio\" is unknown"));
   EXPECT_TRUE(Complains("source.rate_hz must be a number from 0.001 to"));
   EXPECT_TRUE(Complains("source.path is missing"));
   EXPECT_TRUE(Complains("trust.root is missing"));
+}
+
+TEST_F(ConfigFile, ALatencyLimitIsWholeMicroseconds) {
+  std::string text = kGood;
+  const size_t at = text.find("max_image_bytes");
+  const Config config = Load(std::string(text).insert(at, "max_latency_us = 1500\n"));
+  ASSERT_TRUE(problems_.empty()) << problems_.front();
+  EXPECT_EQ(config.models[0].max_latency_us, 1500);
+  for (const char* bad : {"-1", "60000001", "1.5", "\"1ms\""}) {
+    Load(std::string(text).insert(at, std::string("max_latency_us = ") + bad + "\n"));
+    ASSERT_EQ(problems_.size(), 1U) << bad;
+    EXPECT_TRUE(Complains("agent.toml:14: model.max_latency_us must be a whole number from 0 to 60000000"))
+        << bad;
+  }
+  Load(std::string(text).insert(at, "max_latency_ms = 1\n"));
+  EXPECT_TRUE(Complains("agent.toml:14: unknown key model.max_latency_ms; did you mean max_latency_us?"));
+}
+
+TEST_F(ConfigFile, SeveralModelsEachHaveTheirOwn) {
+  std::string text = kGood;
+  text.replace(text.find("[[model]]"), 9, "[[model]]\nid = \"pump\"");
+  const std::string second = "[[model]]\nid = \"fan\"\nslot_a = \"fa.img\"\nslot_b = \"fb.img\"\n";
+  const Config config = Load(text + second);
+  ASSERT_TRUE(problems_.empty()) << problems_.front();
+  ASSERT_EQ(config.models.size(), 2U);
+  EXPECT_EQ(config.models[0].id, "pump");
+  EXPECT_EQ(config.models[1].id, "fan");
+  EXPECT_EQ(config.models[1].slot_a, folder_ + "/fa.img");
+  EXPECT_EQ(config.models[1].max_image_bytes, 256U * 1024);
+
+  Load(text + "[[model]]\nid = \"pump\"\nslot_a = \"fa.img\"\nslot_b = \"./a.img\"\n");
+  EXPECT_TRUE(Complains("agent.toml:22: two models have the id \"pump\""));
+  EXPECT_TRUE(
+      Complains("agent.toml:25: model.slot_b: " + folder_ + "/./a.img is also model \"pump\" slot_a"));
+  EXPECT_EQ(problems_.size(), 2U);
+
+  Load(text + "[[model]]\nid = \"a/b\"\nslot_a = \"boot.img\"\nslot_b = \"y\"\n");
+  EXPECT_TRUE(Complains("agent.toml:23: model.id \"a/b\" is a topic level"));
+  EXPECT_TRUE(Complains("agent.toml:24: model.slot_a: " + folder_ + "/boot.img is also storage.boot"));
+}
+
+TEST_F(ConfigFile, MoreModelsThanPlacesAreTooMany) {
+  std::string text = kGood;
+  for (const char* id : {"b", "c", "d", "e", "f"}) {
+    const std::string name(id);
+    text += "[[model]]\nid = \"" + name + "\"\nslot_a = \"" + name + "1\"\nslot_b = \"" + name + "2\"\n";
+  }
+  Load(text);
+  ASSERT_EQ(problems_.size(), 1U);
+  EXPECT_TRUE(Complains("agent.toml:33: a device runs at most 4 models"));
+  text = kGood;
+  text.erase(text.find("[[model]]"), text.find("[trust]") - text.find("[[model]]"));
+  Load(text);
+  EXPECT_TRUE(Complains("at least one [[model]] table is needed"));
+}
+
+TEST_F(ConfigFile, OneModelMayBeATable) {
+  std::string text = kGood;
+  text.replace(text.find("[[model]]"), 9, "[model]");
+  const Config config = Load(text);
+  EXPECT_TRUE(problems_.empty()) << problems_.front();
+  ASSERT_EQ(config.models.size(), 1U);
+}
+
+TEST_F(ConfigFile, AModelThatRunsCannotBeForgotten) {
+  std::string text = kGood;
+  const size_t at = text.find("[[model]]");
+  const Config config = Load(std::string(text).insert(at, "forget_models = [\"old\"]\n"));
+  EXPECT_TRUE(problems_.empty());
+  EXPECT_EQ(config.storage.forget_models, std::vector<std::string>{"old"});
+  Load(std::string(text).insert(at, "forget_models = [\"old\", \"main\"]\n"));
+  EXPECT_TRUE(Complains("storage.forget_models names \"main\", which is configured"));
+  Load(std::string(text).insert(at, "forget_models = \"old\"\n"));
+  EXPECT_TRUE(Complains("agent.toml:11: storage.forget_models must be a list of texts"));
+}
+
+TEST_F(ConfigFile, ABootFileThatIsMadeHoldsEveryModel) {
+  std::string text = kGood;
+  text.insert(text.find("[[model]]"), "create = true\nboot_bytes = \"32KiB\"\n");
+  Load(text);
+  EXPECT_TRUE(problems_.empty());
+  Load(text + "[[model]]\nid = \"fan\"\nslot_a = \"fa.img\"\nslot_b = \"fb.img\"\n");
+  EXPECT_TRUE(Complains("storage.boot_bytes is too small for 2 models: give it at least 40960"));
 }
 
 TEST_F(ConfigFile, SyntaxErrorsAndMissingFilesAreProblemsToo) {
@@ -124,6 +210,17 @@ TEST_F(ConfigFile, SyntaxErrorsAndMissingFilesAreProblemsToo) {
   (void)LoadConfig(folder_ + "/none.toml", &problems_);
   ASSERT_EQ(problems_.size(), 1U);
   EXPECT_TRUE(Complains("none.toml"));
+}
+
+TEST_F(ConfigFile, IdsMustBeLevelsOfTheTopicTree) {
+  const auto with = [](std::string text, const std::string& from, const std::string& to) {
+    return text.replace(text.find(from), from.size(), to);
+  };
+  Load(with(kGood, "\"gw-1\"", "\"offer\""));
+  EXPECT_TRUE(Complains("\"offer\" is a word of the topic tree"));
+  Load(with(kGood, "[\"canary\"]", "[\"\", \"all\"]"));
+  EXPECT_TRUE(Complains("\"\": ids of devices, fleets and groups are topic levels: 1 to 64"));
+  EXPECT_TRUE(Complains("\"all\" is a word of the topic tree"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// agent/app/run_note: a crash inside a model's calls names it; every other end names nobody.
+// agent/app/run_note: a crash inside a model's calls names it; every other end names nobody, and says what it
+// was.
 #include "agent/app/run_note.h"
 
 #include <gtest/gtest.h>
@@ -38,6 +39,7 @@ class RunNoteTest : public testing::Test {
       ::setrlimit(RLIMIT_CORE, &no_core);
       RunNote note;
       if (!Ok(note.Open(path_))) ::_exit(1);
+      note.Begin(kBoot, {"pump", "fan"});
       note.InstallCrashHandler();
       body(note);
       ::raise(signal);
@@ -49,51 +51,70 @@ class RunNoteTest : public testing::Test {
     EXPECT_EQ(WTERMSIG(state), signal);
   }
 
-  bool Crashed(base::Digest* digest) {
+  LastEnd Last(const std::string& boot = kBoot) {
     RunNote note;
     EXPECT_EQ(note.Open(path_), base::Status::kOk);
-    return note.PreviousCrash(digest);
+    return note.PreviousEnd(boot);
   }
 
+  static constexpr const char* kBoot = "boot-1";
   std::string folder_;
   std::string path_;
 };
 
 TEST_F(RunNoteTest, ACrashInsideAModelNamesIt) {
   for (int signal : {SIGSEGV, SIGABRT, SIGFPE}) {
-    EndBy(signal, [](RunNote& note) { note.Enter(DigestOf(7)); });
-    base::Digest digest;
-    ASSERT_TRUE(Crashed(&digest)) << signal;
-    EXPECT_EQ(digest, DigestOf(7));
-    RunNote note;
-    ASSERT_EQ(note.Open(path_), base::Status::kOk);
-    note.Clear();
-    EXPECT_FALSE(note.PreviousCrash(&digest));
+    EndBy(signal, [](RunNote& note) {
+      note.Enter(0, DigestOf(6));
+      note.Leave();
+      note.Enter(1, DigestOf(7));
+    });
+    const LastEnd last = Last();
+    ASSERT_EQ(last.kind, LastEnd::kCrashed) << signal;
+    EXPECT_EQ(last.signal, signal);
+    ASSERT_TRUE(last.in_model);
+    EXPECT_EQ(last.model, "fan");
+    EXPECT_EQ(last.package, DigestOf(7));
   }
 }
 
+TEST_F(RunNoteTest, NamesAModelThatTheConfigurationMovedSince) {
+  EndBy(SIGSEGV, [](RunNote& note) { note.Enter(1, DigestOf(7)); });
+  EXPECT_EQ(Last().model, "fan");
+  // The next start knows the models in another order; until it begins, the note is the previous run's.
+  RunNote note;
+  ASSERT_EQ(note.Open(path_), base::Status::kOk);
+  note.Enter(0, DigestOf(1));
+  EXPECT_EQ(note.PreviousEnd(kBoot).model, "fan");
+  EXPECT_EQ(note.PreviousEnd(kBoot).package, DigestOf(7));
+  note.Begin(kBoot, {"fan", "pump"});
+  EXPECT_NE(note.PreviousEnd(kBoot).kind, LastEnd::kCrashed);
+}
+
 TEST_F(RunNoteTest, OtherEndsNameNobody) {
-  base::Digest digest;
+  EXPECT_EQ(Last().kind, LastEnd::kUnknown);
   EndBy(SIGSEGV, [](RunNote& note) {
-    note.Enter(DigestOf(7));
+    note.Enter(0, DigestOf(7));
     note.Leave();
   });
-  EXPECT_FALSE(Crashed(&digest));
-  EndBy(SIGKILL, [](RunNote& note) {
-    note.Clear();  // as every start does once the store knows of the previous end
-    note.Enter(DigestOf(7));
-  });
-  EXPECT_FALSE(Crashed(&digest));
+  EXPECT_EQ(Last().kind, LastEnd::kCrashed);
+  EXPECT_FALSE(Last().in_model);
+  EndBy(SIGKILL, [](RunNote& note) { note.Enter(0, DigestOf(7)); });
+  EXPECT_EQ(Last().kind, LastEnd::kKilled);
+  EXPECT_FALSE(Last().in_model);
+  EXPECT_EQ(Last("boot-2").kind, LastEnd::kMachine);
+  EndBy(SIGKILL, [](RunNote& note) { note.End(); });
+  EXPECT_EQ(Last("boot-2").kind, LastEnd::kPlanned);
 }
 
 TEST_F(RunNoteTest, WorksWithoutAFile) {
   RunNote note;
   EXPECT_EQ(note.Open(folder_ + "/no/such/folder"), base::Status::kUnavailable);
-  base::Digest digest;
-  note.Enter(DigestOf(1));
+  note.Begin(kBoot, {"pump"});
+  note.Enter(0, DigestOf(1));
   note.Leave();
-  note.Clear();
-  EXPECT_FALSE(note.PreviousCrash(&digest));
+  note.End();
+  EXPECT_EQ(note.PreviousEnd(kBoot).kind, LastEnd::kUnknown);
 }
 
 }  // namespace

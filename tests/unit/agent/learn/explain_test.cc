@@ -1,5 +1,5 @@
-// Contributions and importances: of trees against a plain walk, of a model against hand-made figures and
-// numerical integrals; that they sum to the answer and change nothing.
+// Contributions and importances of models against hand-made figures and numerical integrals; that they sum to
+// the answer and change nothing. Of trees alone: explain_tree_test.cc.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include <limits>
 #include <numeric>
 
-#include "agent/learn/learners/hoeffding_tree_grow.h"
+#include "agent/learn/math/largest.h"
 #include "tests/unit/agent/learn/spec_maker.h"
 
 namespace dipper::learn::testing {
@@ -17,190 +17,8 @@ namespace {
 using base::Status;
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
-const std::array<uint16_t, 4> kMixed = {0, 3, 0, 0};  // the second one is nominal
 
 double Total(const std::vector<double>& terms) { return std::accumulate(terms.begin(), terms.end(), 0.0); }
-
-// Trees.
-
-/// A tree in memory of its own.
-class TreeSection {
- public:
-  explicit TreeSection(const HoeffdingTreeConfig& config) : config_(config), memory_(config.pool_bytes) {
-    EXPECT_EQ(HoeffdingTree::Create(config, memory_.span()), Status::kOk);
-  }
-  const HoeffdingTreeConfig& config() const { return config_; }
-  HoeffdingTree part() { return HoeffdingTree(config_, memory_.span()); }
-  tree::View view() { return tree::View(memory_.span().data()); }
-  bool SameAs(TreeSection& other) { return std::ranges::equal(memory_.span(), other.memory_.span()); }
-
- private:
-  HoeffdingTreeConfig config_;
-  AlignedBytes memory_;
-};
-
-HoeffdingTreeConfig TreeConfig(bool classification) {
-  HoeffdingTreeConfig config;
-  config.inputs = 4;
-  config.outputs = classification ? 3 : 1;
-  config.classification = classification;
-  config.categories = kMixed;
-  config.pool_bytes = 65536;
-  return config;
-}
-
-std::array<float, 4> DrawInputs(Numbers& numbers, bool missing) {
-  std::array<float, 4> x = {static_cast<float>(numbers.Uniform()), static_cast<float>(numbers.Below(4)),
-                            static_cast<float>(100 * numbers.Uniform()),
-                            static_cast<float>(numbers.Normal())};
-  for (float& value : x) value = missing && numbers.Below(20) == 0 ? kMissing : value;
-  return x;
-}
-
-/// A rule on the first three inputs; turned round it is another one.
-double Rule(const std::array<float, 4>& x, bool classification, bool turned) {
-  const bool first = (x[0] < 0.5F) != turned;
-  if (classification) return x[1] == 2 ? 2 : (first == (x[2] < 30) ? 0 : 1);
-  return (x[1] == 1 ? 50.0 : 0.0) + (first ? 20.0 : -5.0) + (x[2] < 30 ? 8.0 : 0.0);
-}
-
-void LearnRule(TreeSection& section, uint64_t seed, int samples, bool turned) {
-  HoeffdingTree tree = section.part();
-  const bool classification = section.config().classification;
-  Numbers numbers(seed);
-  for (int i = 0; i < samples; ++i) {
-    const std::array<float, 4> x = DrawInputs(numbers, true);
-    tree.Learn(x, {}, Rule(x, classification, turned) + (classification ? 0.0 : numbers.Normal()), 1.0);
-  }
-}
-
-/// Weight of a branch and the sum of what its leaves hold of `output`, by recursion.
-void SumBranch(const tree::View& view, uint32_t at, uint32_t output, double* weight, double* sum) {
-  const tree::Node& node = view.nodes[at];
-  if (node.kind != tree::NodeKind::kLeaf) {
-    SumBranch(view, node.left, output, weight, sum);
-    return SumBranch(view, node.left + 1, output, weight, sum);
-  }
-  tree::ModelHead* model = view.model(node.model);
-  *weight += model->weight;
-  *sum += view.classification() ? view.class_weights(model)[output] : model->weight * model->mean;
-}
-
-double BranchMean(const tree::View& view, uint32_t at, uint32_t output) {
-  double weight = 0;
-  double sum = 0;
-  SumBranch(view, at, output, &weight, &sum);
-  return sum / weight;
-}
-
-TEST(ExplainTree, ContributionsFollowThePath) {
-  for (const bool classification : {true, false}) {
-    TreeSection section(TreeConfig(classification));
-    LearnRule(section, 1, 20000, false);
-    LearnRule(section, 2, 3000, true);  // now alternates grow
-    const HoeffdingTree part = section.part();
-    ASSERT_GE(part.leaf_count(), 4U);
-    TreeSection before = section;
-    const tree::View view = section.view();
-    const uint32_t outputs = section.config().outputs;
-    std::vector<double> out(outputs);
-    Numbers numbers(3);
-    int moved = 0;
-    for (int i = 0; i < 300; ++i) {
-      const std::array<float, 4> x = DrawInputs(numbers, true);
-      const uint32_t output = static_cast<uint32_t>(numbers.Below(outputs));
-      part.Predict(x, out);
-      std::vector<double> terms(6, 1e9);
-      part.Contributions(x, output, terms);
-      ASSERT_NEAR(Total(terms), out[output], 1e-9);
-      std::vector<double> expected(6);
-      const uint32_t leaf = tree::FindLeaf(view, 0, x);
-      for (uint32_t at = leaf; at != 0; at = view.nodes[at].parent) {
-        const uint32_t parent = view.nodes[at].parent;
-        expected[view.nodes[parent].input] += BranchMean(view, at, output) - BranchMean(view, parent, output);
-      }
-      expected[4] = BranchMean(view, 0, output);
-      expected[5] = out[output] - BranchMean(view, leaf, output);
-      for (size_t j = 0; j < terms.size(); ++j) ASSERT_NEAR(terms[j], expected[j], 1e-9) << j;
-      moved += std::fabs(terms[0]) + std::fabs(terms[1]) + std::fabs(terms[2]) > 0.1;
-    }
-    EXPECT_GT(moved, 250);
-    EXPECT_TRUE(section.SameAs(before));
-  }
-}
-
-TEST(ExplainTree, BeforeTheFirstLabelAllIsBase) {
-  TreeSection section(TreeConfig(true));
-  const float x[4] = {1, 2, 3, 4};
-  std::vector<double> terms(6, 9.0);
-  section.part().Contributions(x, 1, terms);
-  for (size_t i = 0; i < 6; ++i) EXPECT_DOUBLE_EQ(terms[i], i == 4 ? 1.0 / 3.0 : 0.0);
-  std::vector<double> importance(4, 9.0);
-  section.part().Importance(importance);
-  for (const double value : importance) EXPECT_EQ(value, 0.0);
-}
-
-/// Weight times entropy, or the squared deviations of the leaves' means, of a branch.
-double Spread(const tree::View& view, uint32_t at, uint32_t outputs) {
-  double spread = 0;
-  double weight = 0;
-  for (uint32_t output = 0; output < outputs && outputs > 1; ++output) {
-    double own = 0;
-    weight = 0;
-    SumBranch(view, at, output, &weight, &own);
-    if (own > 0) spread -= own * std::log(own / weight);
-  }
-  return spread;
-}
-
-void NaiveImportance(const tree::View& view, uint32_t at, uint32_t outputs, std::vector<double>* out) {
-  const tree::Node& node = view.nodes[at];
-  if (node.kind == tree::NodeKind::kLeaf) return;
-  double gain = 0;
-  if (outputs > 1) {
-    gain =
-        Spread(view, at, outputs) - Spread(view, node.left, outputs) - Spread(view, node.left + 1, outputs);
-  } else {
-    for (const uint32_t side : {node.left, node.left + 1}) {
-      double weight = 0;
-      double sum = 0;
-      SumBranch(view, side, 0, &weight, &sum);
-      gain += weight * std::pow(sum / weight - BranchMean(view, at, 0), 2);
-    }
-  }
-  (*out)[node.input] += gain;
-  NaiveImportance(view, node.left, outputs, out);
-  NaiveImportance(view, node.left + 1, outputs, out);
-}
-
-TEST(ExplainTree, ImportanceMatchesTheTextbook) {
-  for (const bool classification : {true, false}) {
-    TreeSection section(TreeConfig(classification));
-    LearnRule(section, 4, 20000, false);
-    ASSERT_GE(section.part().leaf_count(), 4U);
-    std::vector<double> importance(4);
-    section.part().Importance(importance);
-    std::vector<double> expected(4);
-    NaiveImportance(section.view(), 0, section.config().outputs, &expected);
-    const double sum = Total(expected);
-    for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(importance[i], expected[i] / sum, 1e-9);
-    EXPECT_LT(importance[3], 0.05);
-  }
-}
-
-TEST(ExplainTree, AddsShares) {
-  TreeSection section(TreeConfig(false));
-  LearnRule(section, 5, 5000, false);
-  const float x[4] = {0.2F, 1, 10, 0};
-  std::vector<double> once(6);
-  std::vector<double> twice(6, 1.0);
-  section.part().Contributions(x, 0, once);
-  section.part().AddContributions(x, 0, 0.25, twice);
-  section.part().AddContributions(x, 0, 0.5, twice);
-  for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(twice[i], 1.0 + 0.75 * once[i], 1e-12);
-}
-
-// Models.
 
 std::vector<float> DrawRow(Numbers& numbers, size_t width) {
   std::vector<float> x(width);
@@ -247,8 +65,9 @@ schema::SpecT SpecOf(const std::string& learner, uint32_t inputs, uint32_t class
 }
 
 TEST(Explain, TermsSumToTheAnswerAndChangeNothing) {
-  for (const char* learner : {"linear", "hoeffding_tree", "adaptive_forest", "race"}) {
+  for (const char* learner : {"linear", "rls", "naive_bayes", "hoeffding_tree", "adaptive_forest", "race"}) {
     for (const uint32_t classes : {0U, 2U, 3U}) {
+      if (classes == 0 && std::string(learner) == "naive_bayes") continue;
       schema::SpecT table = SpecOf(learner, 4, classes);
       AddStage(&table, schema::StandardScalerT());
       Fixture model(table);
@@ -306,6 +125,91 @@ TEST(Explain, LinearValuesByHand) {
   EXPECT_EQ(terms[2], 0.0);
   EXPECT_NEAR(terms[3], base, 1e-9);
   EXPECT_NEAR(terms[4], 0.0, 1e-9);
+}
+
+TEST(Explain, LeastSquaresByHand) {
+  Fixture model(SpecOf("rls", 3, 0));
+  Teach(model, 5, 800, false);
+  const std::vector<float> none(3);
+  const double base = AnswerOf(model, none, 0);
+  const std::vector<float> x = {0.5F, -2.0F, kMissing};
+  const std::vector<double> terms = TermsOf(model, x, 0);
+  for (size_t i = 0; i < 2; ++i) {
+    std::vector<float> unit(3);
+    unit[i] = 1.0F;
+    EXPECT_NEAR(terms[i], static_cast<double>(x[i]) * (AnswerOf(model, unit, 0) - base), 1e-9);
+  }
+  EXPECT_EQ(terms[2], 0.0);
+  EXPECT_NEAR(terms[3], base, 1e-9);
+  EXPECT_NEAR(terms[4], 0.0, 1e-9);
+}
+
+TEST(Explain, LeastSquaresOnClassesAreASumButForTheCut) {
+  Fixture model(SpecOf("rls", 3, 2));
+  Teach(model, 6, 800, false);
+  const std::vector<float> none(3);
+  const std::vector<float> x = {0.1F, -0.2F, -0.05F};
+  for (const uint32_t output : {0U, 1U}) {
+    const std::vector<double> terms = TermsOf(model, x, output);
+    const double before = AnswerOf(model, none, output);
+    for (size_t i = 0; i < 3; ++i) {
+      std::vector<float> alone(3);
+      alone[i] = x[i];
+      EXPECT_NEAR(terms[i], AnswerOf(model, alone, output) - before, 1e-9);
+    }
+    EXPECT_NEAR(terms[4], 0.0, 1e-9);
+    const std::vector<float> far = {-30.0F, 30.0F, 30.0F};
+    EXPECT_GT(std::fabs(TermsOf(model, far, output)[4]), 1.0);  // what was cut
+  }
+}
+
+TEST(Explain, NaiveBayesTermsAreTheLikelihoods) {
+  // An input that is left out takes its part of the log odds with it.
+  schema::SpecT table = MakeSpec("naive_bayes", 2, 2);
+  AddFeature(&table, "kind", {"a", "b"});
+  Fixture model(table);
+  Numbers numbers(13);
+  for (uint64_t id = 1; id <= 3000; ++id) {
+    const double y = static_cast<double>(numbers.Below(2));
+    const auto kind = static_cast<float>(numbers.Below(4) == 0 ? numbers.Below(3) : static_cast<uint64_t>(y));
+    std::vector<float> x = {static_cast<float>(numbers.Normal() + y), static_cast<float>(numbers.Normal()),
+                            kind};
+    if (id % 50 == 0) x[0] = kMissing;
+    ASSERT_EQ(model->Observe(id, 0, x, nullptr), Status::kOk);
+    ASSERT_EQ(model->Learn(id, y, 1.0, nullptr), Status::kOk);
+  }
+  const auto odds = [&](std::span<const float> x) {
+    const double p = AnswerOf(model, x, 1);
+    return std::log(p / (1.0 - p));
+  };
+  const std::vector<float> none(3, kMissing);
+  for (const std::vector<float>& x :
+       {std::vector<float>{0.9F, 0.1F, 1.0F}, std::vector<float>{0.2F, -1.0F, 0.0F}}) {
+    double moves[3];
+    double sum = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      std::vector<float> without = x;
+      without[i] = kMissing;
+      moves[i] = odds(x) - odds(without);
+      sum += moves[i];
+    }
+    for (const uint32_t output : {0U, 1U}) {
+      const std::vector<double> terms = TermsOf(model, x, output);
+      const double before = AnswerOf(model, none, output);
+      const double whole = AnswerOf(model, x, output) - before;
+      // The doubt that is spread over all classes bends the odds a little.
+      for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(terms[i], whole * moves[i] / sum, 0.03) << i;
+      EXPECT_NEAR(terms[3], before, 1e-9);
+      EXPECT_NEAR(terms[4], 0.0, 1e-9);
+    }
+  }
+  const std::vector<double> missing = TermsOf(model, none, 1);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(missing[i], 0.0);
+  std::vector<double> importance(3);
+  ASSERT_EQ(model->Importance(importance), Status::kOk);
+  EXPECT_NEAR(Total(importance), 1.0, 1e-12);
+  EXPECT_LT(importance[1], 0.05);  // noise
+  EXPECT_GT(importance[2], importance[0]);
 }
 
 TEST(Explain, LogisticTermsShareTheMoveByTheirLogOdds) {
@@ -376,8 +280,9 @@ TEST(Explain, ARaceBlendsTheMembersThatCanTell) {
     Fixture race(SpecOf("race", 3, classes));  // linear, hoeffding_tree, knn, rls, the trivial rival
     Fixture linear(SpecOf("linear", 3, classes));
     Fixture tree(SpecOf("hoeffding_tree", 3, classes));
-    for (Fixture* model : {&race, &linear, &tree}) Teach(*model, 9, 900, true);
-    const double shares[2] = {race->race_weight(0), race->race_weight(1)};
+    Fixture rls(SpecOf("rls", 3, classes));
+    for (Fixture* model : {&race, &linear, &tree, &rls}) Teach(*model, 9, 900, true);
+    const double shares[3] = {race->race_weight(0), race->race_weight(1), race->race_weight(3)};
     Numbers numbers(10);
     for (int i = 0; i < 20; ++i) {
       const std::vector<float> x = DrawRow(numbers, 3);
@@ -385,19 +290,23 @@ TEST(Explain, ARaceBlendsTheMembersThatCanTell) {
       const std::vector<double> blend = TermsOf(race, x, output);
       const std::vector<double> first = TermsOf(linear, x, output);
       const std::vector<double> second = TermsOf(tree, x, output);
+      const std::vector<double> third = TermsOf(rls, x, output);
       for (size_t j = 0; j <= 3; ++j)
-        ASSERT_NEAR(blend[j], shares[0] * first[j] + shares[1] * second[j], 1e-9);
+        ASSERT_NEAR(blend[j], shares[0] * first[j] + shares[1] * second[j] + shares[2] * third[j], 1e-9);
       ASSERT_NEAR(Total(blend), AnswerOf(race, x, output), 1e-9);
     }
     std::vector<double> importance(3);
     std::vector<double> first(3);
     std::vector<double> second(3);
+    std::vector<double> third(3);
     ASSERT_EQ(race->Importance(importance), Status::kOk);
+    ASSERT_EQ(rls->Importance(third), Status::kOk);
     ASSERT_EQ(linear->Importance(first), Status::kOk);
     ASSERT_EQ(tree->Importance(second), Status::kOk);
     for (size_t j = 0; j < 3; ++j) {
-      const double sum = shares[0] + shares[1];
-      EXPECT_NEAR(importance[j], (shares[0] * first[j] + shares[1] * second[j]) / sum, 1e-12);
+      const double sum = shares[0] + shares[1] + shares[2];
+      EXPECT_NEAR(importance[j], (shares[0] * first[j] + shares[1] * second[j] + shares[2] * third[j]) / sum,
+                  1e-12);
     }
   }
 }
@@ -425,19 +334,68 @@ TEST(Explain, AForecastStartsFromTheLastValue) {
   }
 }
 
+TEST(Explain, AnUnusualRowNamesItsInputs) {
+  schema::SpecT table = MakeSpec("linear", 4, 2);
+  table.task = schema::Task::Anomaly;
+  table.target->kind = schema::TargetKind::None;
+  table.target->classes.clear();
+  table.learner.Reset();
+  table.learner.Set(schema::HalfSpaceTreesT());
+  Fixture model(table);
+  std::vector<double> terms(4, 1.0);
+  std::array<uint16_t, 2> top{};
+  Numbers numbers(14);
+  const std::vector<float> usual(4);
+  ASSERT_EQ(model->ScoreTerms(usual, terms), Status::kOk);
+  for (const double term : terms) EXPECT_EQ(term, 0.0);  // cold
+  for (uint64_t id = 1; id <= 4000; ++id)
+    ASSERT_EQ(model->Observe(id, 0, DrawRow(numbers, 4), nullptr), Status::kOk);
+  const base::Digest before = model->ImageDigest();
+  for (uint16_t odd = 0; odd < 4; ++odd) {
+    std::vector<float> x = {0.1F, -0.1F, 0.2F, 0.0F};
+    x[odd] = 9.0F;
+    ASSERT_EQ(model->ScoreTerms(x, terms), Status::kOk);
+    ASSERT_GE(LargestPlaces(terms, top), 1U);
+    EXPECT_EQ(top[0], odd);
+    Output with;
+    Output without;
+    ASSERT_EQ(model->Predict(x, &with), Status::kOk);
+    x[odd] = kMissing;
+    ASSERT_EQ(model->Predict(x, &without), Status::kOk);
+    EXPECT_EQ(terms[odd], with.anomaly_raw - without.anomaly_raw);
+    EXPECT_GT(terms[odd], 0.1);
+  }
+  EXPECT_EQ(model->ImageDigest(), before);
+  EXPECT_EQ(model->ScoreTerms(usual, std::span(terms).first(3)), Status::kInvalidArgument);
+  EXPECT_EQ(model->ScoreTerms(std::span(usual).first(3), terms), Status::kInvalidArgument);
+  Fixture linear(MakeSpec("linear", 4, 2));
+  EXPECT_EQ(linear->ScoreTerms(usual, terms), Status::kUnimplemented);
+}
+
+TEST(Explain, LargestPlacesFirstOfEquals) {
+  const double values[] = {1, 3, -5, 3, 0, 2};
+  std::array<uint16_t, 3> top{};
+  ASSERT_EQ(LargestPlaces(values, top), 3U);
+  EXPECT_EQ(top, (std::array<uint16_t, 3>{1, 3, 5}));
+  EXPECT_EQ(LargestPlaces(std::span(values).subspan(2, 1), top), 0U);
+  EXPECT_EQ(LargestPlaces(values, std::span(top).first(0)), 0U);
+  std::array<uint16_t, 6> all{};
+  ASSERT_EQ(LargestPlaces(values, all), 4U);
+  EXPECT_EQ(all[3], 0U);
+}
+
 TEST(Explain, RefusesWhatItCannotTell) {
   std::vector<double> terms(4);
   std::vector<double> importance(2);
   const std::vector<float> x(2);
-  for (const char* learner : {"naive_bayes", "knn", "rls"}) {
-    Fixture model(MakeSpec(learner, 2, 2));
-    EXPECT_EQ(model->Contributions(x, 0, terms), Status::kUnimplemented) << learner;
-    EXPECT_EQ(model->Importance(importance), Status::kUnimplemented) << learner;
-  }
+  Fixture neighbours(MakeSpec("knn", 2, 2));
+  EXPECT_EQ(neighbours->Contributions(x, 0, terms), Status::kUnimplemented);
+  EXPECT_EQ(neighbours->Importance(importance), Status::kUnimplemented);
   schema::SpecT table = MakeSpec("race", 2, 2);
-  table.learner.AsRace()->members.erase(table.learner.AsRace()->members.begin(),
-                                        table.learner.AsRace()->members.begin() + 2);
-  Fixture silent(table);  // knn and rls
+  auto& members = table.learner.AsRace()->members;
+  members.pop_back();
+  members.erase(members.begin(), members.begin() + 2);
+  Fixture silent(table);  // knn
   EXPECT_EQ(silent->Contributions(x, 0, terms), Status::kUnimplemented);
   EXPECT_EQ(silent->Importance(importance), Status::kUnimplemented);
 

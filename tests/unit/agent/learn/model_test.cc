@@ -83,7 +83,7 @@ TEST(Model, WeightZeroScoresAndLearnsNothing) {
   ASSERT_EQ(model->Observe(1, 0, {&x, 1}, nullptr), Status::kOk);
   ASSERT_EQ(model->Learn(1, 5.0, 0.0, nullptr), Status::kOk);
   const Metrics metrics = model->ReadMetrics();
-  EXPECT_EQ(metrics.labels, 1U);
+  EXPECT_EQ(metrics.labels, 0U);
   EXPECT_EQ(metrics.learned, 0U);
   EXPECT_TRUE(std::isnan(metrics.mae));
   Output out;

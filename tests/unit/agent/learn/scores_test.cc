@@ -158,7 +158,7 @@ TEST(Scores, SpecsThatMakeNoSenseAreRefused) {
   spec.target->kind = schema::TargetKind::FeatureAhead;
   EXPECT_FALSE(parses(spec));
   spec = MakeSpec("half_space_trees", 3, 0);
-  spec.budget_bytes = 4096;
+  spec.budget_bytes = 2048;
   EXPECT_FALSE(parses(spec));
 }
 

@@ -195,10 +195,10 @@ const Case kCases[] = {
      "max_depth"},
     {"pool above budget", Learner<schema::HoeffdingTreeT>([](auto* p) { p->pool_bytes = 200000; }),
      Status::kResourceExhausted, "budget"},
-    {"pending 0",
+    {"pending 65537",
      [](auto* s) {
        s->pending = std::make_unique<schema::PendingT>();
-       s->pending->capacity = 0;
+       s->pending->capacity = 65537;
      },
      Status::kInvalidArgument, "pending.capacity"},
     {"pending huge",
@@ -220,7 +220,39 @@ const Case kCases[] = {
     {"detector delta NaN", [](auto* s) { Detector(s, kNan, 50.0, 30); }, Status::kInvalidArgument,
      "page_hinkley"},
     {"loss bound NaN", [](auto* s) { s->loss_bound = kNan; }, Status::kInvalidArgument, "loss_bound"},
-    {"budget too small", [](auto* s) { s->budget_bytes = 4096; }, Status::kResourceExhausted, "budget"},
+    {"budget too small", [](auto* s) { s->budget_bytes = 2048; }, Status::kResourceExhausted, "budget"},
+    {"pending above budget",
+     [](auto* s) {
+       s->pending = std::make_unique<schema::PendingT>();
+       s->pending->capacity = 60000;
+     },
+     Status::kResourceExhausted, "pending.capacity"},
+    {"stages above budget",
+     [](auto* s) {
+       s->budget_bytes = 16384;
+       Lag(s, {4096});
+     },
+     Status::kResourceExhausted, "shorter lags"},
+    {"detectors above budget",
+     [](auto* s) {
+       s->budget_bytes = 8192;
+       s->drift.clear();
+       for (int i = 0; i < 3; ++i) {
+         auto drift = std::make_unique<schema::DriftT>();
+         drift->params.Set(schema::AdwinT());
+         drift->input = schema::DriftInput::Features;
+         s->drift.push_back(std::move(drift));
+       }
+     },
+     Status::kResourceExhausted, "drift detectors"},
+    {"no room for a tree",
+     [](auto* s) {
+       schema::HoeffdingTreeT tree;
+       s->learner.Reset();
+       s->learner.Set(tree);
+       s->budget_bytes = 3072;
+     },
+     Status::kResourceExhausted, "learner"},
     {"budget huge", [](auto* s) { s->budget_bytes = ~uint64_t{0}; }, Status::kInvalidArgument, "budget"},
 };
 
@@ -258,6 +290,90 @@ TEST(Spec, AcceptsAndAnswers) {
   EXPECT_EQ(spec.model_id(), "main");
   EXPECT_EQ(spec.state_bytes() % 16, 0U);
   EXPECT_LE(spec.state_bytes(), table.budget_bytes);
+}
+
+TEST(Spec, ABudgetSizesTheRingAndTheScoreWindows) {
+  struct Sizes {
+    uint64_t budget;
+    uint32_t waiting, scores;
+  };
+  for (const Sizes& sizes : {Sizes{4096, 8, 64}, Sizes{16384, 16, 256}, Sizes{65536, 64, 1024},
+                             Sizes{uint64_t{1} << 20U, 64, 1024}}) {
+    for (const uint32_t classes : {0U, 2U}) {
+      schema::SpecT table = MakeSpec("linear", 3, classes);
+      table.budget_bytes = sizes.budget;
+      Compiled compiled(table);
+      const auto parsed = compiled.Parse();
+      ASSERT_TRUE(parsed.ok()) << sizes.budget << compiled.why();
+      const Layout& layout = parsed->plan().layout;
+      EXPECT_EQ(layout.pending_capacity, sizes.waiting);
+      EXPECT_EQ(layout.loss_window.window, classes == 2 ? 1024 : sizes.scores);
+      EXPECT_EQ(layout.auc_enabled, classes == 2);
+      EXPECT_EQ(layout.auc.window, sizes.scores);
+    }
+  }
+}
+
+TEST(Spec, TheRingCoversTheLabelDelayAndKeepsWhatIsSaid) {
+  schema::SpecT table = MakeSpec("linear", 3, 2);
+  table.budget_bytes = 16384;
+  const auto capacity = [&table] {
+    Compiled compiled(table);
+    const auto parsed = compiled.Parse();
+    return parsed.ok() ? parsed->plan().layout.pending_capacity : 0;
+  };
+  table.target->label_delay = 48;
+  EXPECT_EQ(capacity(), 49U);
+  table.target->label_delay = 3;
+  EXPECT_EQ(capacity(), 16U);
+  table.pending = std::make_unique<schema::PendingT>();  // 64, the schema's
+  EXPECT_EQ(capacity(), 64U);
+  table.pending->capacity = 5;
+  EXPECT_EQ(capacity(), 5U);
+  table.pending->capacity = 0;  // by the budget, for a [pending] that says something else
+  EXPECT_EQ(capacity(), 16U);
+  // Wide samples: a quarter of the budget, and never fewer than 8.
+  schema::SpecT wide = MakeSpec("linear", 200, 2);
+  wide.budget_bytes = 32768;
+  table = std::move(wide);
+  EXPECT_EQ(capacity(), 32768U / 4 / 880);
+}
+
+TEST(Spec, EveryLearnerFitsIntoSixteenKibibytes) {
+  for (const char* learner :
+       {"linear", "rls", "naive_bayes", "hoeffding_tree", "adaptive_forest", "knn", "race"}) {
+    for (const uint32_t classes : {0U, 2U}) {
+      if (classes == 0 && std::string(learner) == "naive_bayes") continue;
+      schema::SpecT table = MakeSpec(learner, 8, classes);
+      table.budget_bytes = 16384;
+      if (auto* forest = table.learner.AsAdaptiveForest()) {
+        if (classes == 0) continue;  // its histograms are larger: see the test below
+        forest->trees = 5;           // as spec init does
+      }
+      AddStage(&table, schema::StandardScalerT());
+      auto drift = std::make_unique<schema::DriftT>();
+      drift->params.Set(schema::AdwinT());
+      table.drift.push_back(std::move(drift));
+      Compiled compiled(table);
+      const auto parsed = compiled.Parse();
+      ASSERT_TRUE(parsed.ok()) << learner << classes << ": " << compiled.why();
+      EXPECT_LE(parsed->state_bytes(), 16384U);
+      AlignedBytes memory(parsed->state_bytes());
+      EXPECT_TRUE(Model::Create(parsed.value(), memory.span()).ok());
+    }
+  }
+}
+
+TEST(Spec, AForestOfValuesNeedsMoreAndSaysSo) {
+  schema::SpecT table = MakeSpec("adaptive_forest", 8, 0);
+  table.learner.AsAdaptiveForest()->trees = 3;
+  table.budget_bytes = 16384;
+  Compiled small(table);
+  EXPECT_EQ(small.Parse().status(), Status::kResourceExhausted);
+  EXPECT_NE(std::string(small.why()).find("smaller learner"), std::string::npos) << small.why();
+  table.budget_bytes = 32768;
+  Compiled larger(table);
+  EXPECT_TRUE(larger.Parse().ok()) << larger.why();
 }
 
 TEST(Spec, TreeTakesWhatIsLeftOfTheBudget) {

@@ -54,6 +54,7 @@ TEST(Classification, MatchesTextbookFormulas) {
       double log_loss = 0, faded = 0, faded_weight = 0, weight = 0, correct = 0, trivial_correct = 0;
       std::vector<double> confusion(classes * classes);
       uint32_t last = 0;
+      uint64_t scored = 0;
       for (int i = 0; i < 3000; ++i) {
         Scored s;
         s.actual = NextBelow(random, 3) == 0 ? last : NextBelow(random, classes);
@@ -62,7 +63,8 @@ TEST(Classification, MatchesTextbookFormulas) {
         s.weight = weighted ? std::floor(NextUniform(random) * 4) : 1;
         s.trivial = metrics.Trivial();
         EXPECT_EQ(s.trivial, last);
-        last = s.actual;
+        if (s.weight > 0) last = s.actual;  // a label of weight 0 teaches the rival nothing
+        scored += s.weight > 0 ? 1U : 0U;
         const auto losses = metrics.Score(s.predicted, s.p, s.trivial, s.actual, s.weight);
         EXPECT_EQ(losses.loss, s.predicted == s.actual ? 0 : 1);
         EXPECT_EQ(losses.trivial_loss, s.trivial == s.actual ? 0 : 1);
@@ -78,7 +80,7 @@ TEST(Classification, MatchesTextbookFormulas) {
         }
       }
       const auto summary = metrics.Read();
-      EXPECT_EQ(summary.labels, 3000U);
+      EXPECT_EQ(summary.labels, scored);
       EXPECT_DOUBLE_EQ(summary.weight, weight);
       EXPECT_DOUBLE_EQ(summary.accuracy, correct / weight);
       EXPECT_DOUBLE_EQ(summary.trivial_accuracy, trivial_correct / weight);
@@ -88,6 +90,9 @@ TEST(Classification, MatchesTextbookFormulas) {
       EXPECT_NEAR(summary.log_loss, log_loss / weight, 1e-11);
       EXPECT_NEAR(summary.faded_loss, faded / faded_weight, 1e-12);
       for (uint32_t a = 0; a < classes; ++a) {
+        double row = 0;
+        for (uint32_t b = 0; b < classes; ++b) row += confusion[a * classes + b];
+        EXPECT_EQ(metrics.ClassWeights()[a], row);
         for (uint32_t b = 0; b < classes; ++b) EXPECT_EQ(metrics.confusion(a, b), confusion[a * classes + b]);
       }
       EXPECT_EQ(section.Validate(), base::Status::kOk);
@@ -242,10 +247,14 @@ TEST(Regression, MatchesTextbookFormulas) {
     }
   }
   double weight = 0, mean = 0, absolute = 0, squared = 0, spread = 0, trivial = 0;
+  double last = 0;  // label of a weight above 0
+  uint64_t scored = 0;
   for (size_t i = 0; i < y.size(); ++i) {
     weight += w[i];
     mean += w[i] * y[i];
-    EXPECT_EQ(t[i], i == 0 ? 0 : y[i - 1]);
+    EXPECT_EQ(t[i], last);
+    last = w[i] > 0 ? y[i] : last;
+    scored += w[i] > 0 ? 1U : 0U;
   }
   mean /= weight;
   for (size_t i = 0; i < y.size(); ++i) {
@@ -255,7 +264,7 @@ TEST(Regression, MatchesTextbookFormulas) {
     trivial += w[i] * std::fabs(y[i] - t[i]);
   }
   const auto summary = metrics.Read();
-  EXPECT_EQ(summary.labels, 2000U);
+  EXPECT_EQ(summary.labels, scored);
   EXPECT_NEAR(summary.mae, absolute / weight, 1e-12);
   EXPECT_NEAR(summary.rmse, std::sqrt(squared / weight), 1e-12);
   EXPECT_NEAR(summary.r2, 1 - squared / spread, 1e-9);

@@ -260,11 +260,13 @@ TEST_F(PackageTest, MemoryJustTooSmallIsTooLarge) {
   EXPECT_EQ(VerifyWhole(source, &root_, memory.bytes().first(whole - 1), &facts), Reason::TooLarge);
 }
 
-TEST_F(PackageTest, EncryptedAndUnknownFormatsAreNamed) {
+TEST_F(PackageTest, UnknownFormatsAndFlags) {
   Bytes package = TestPackage(100);
-  package[10] = 1;
-  FixHeaderCrc(package);
-  EXPECT_EQ(Whole(package), Reason::UnknownLayout);
+  for (const uint8_t flags : {2, 3, 128}) {
+    package[10] = flags;
+    FixHeaderCrc(package);
+    EXPECT_EQ(Whole(package), Reason::BadFormat);
+  }
   package[10] = 0;
   package[8] = 2;
   FixHeaderCrc(package);

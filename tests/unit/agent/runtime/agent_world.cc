@@ -28,6 +28,7 @@ Status LineSource::Poll(hal::Record* record) {
 Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns) {
   spec.budget_bytes = 64 * 1024;
   return update::test::MakeRelease(version, 1, {.edit = [&](schema::ManifestT& manifest, auto& image) {
+                                     manifest.model = spec.model_id;
                                      manifest.spec = lab::CompileSpec(spec);
                                      image = lab::FreshImage(spec).image;
                                      manifest.gate = std::make_unique<schema::GatePolicyT>();
@@ -38,33 +39,58 @@ Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max
                                    }});
 }
 
-World::World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns)
+namespace {
+
+hal::Geometry SlotShape() {
+  return {.size_bytes = 512 * 1024, .write_unit_bytes = 1, .erase_unit_bytes = 4096};
+}
+
+}  // namespace
+
+ModelBox::ModelBox(hal::SimPower* power) : slot_a(SlotShape(), power), slot_b(SlotShape(), power) {}
+
+void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns) {
+  ModelBox& box = *boxes_.emplace_back(std::make_unique<ModelBox>(&media_.power));
+  box.runner = std::make_unique<ModelRunner>(
+      ModelRunnerConfig{.id = id,
+                        .number = number,
+                        .place = static_cast<uint8_t>(number),
+                        .truth = {},
+                        .publish_predictions = true,
+                        .max_image_bytes = ModelBox::kImageBytes},
+      ModelRunnerParts{.clock = clock, .transport = wire_, .reporter = *reporter_, .marker = marker});
+  update::UpdaterConfig config;
+  DIPPER_CHECK(Ok(config.model_id.Assign(id)) && Ok(config.device_id.Assign("d1")) &&
+               Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));
+  config.agent_minor = 1;
+  config.model_index = number;
+  config.max_image_bytes = ModelBox::kImageBytes;
+  config.max_latency_ns = max_latency_ns;
+  box.updater = std::make_unique<update::Updater>(
+      config, update::UpdaterMemory{.first_image = box.first->bytes, .second_image = box.second->bytes},
+      update::UpdaterDeps{.store = {.boot = &media_.boot, .slot_a = &box.slot_a, .slot_b = &box.slot_b},
+                          .trust = &trust_,
+                          .transport = &turns_.Of(number),
+                          .observer = box.runner.get()});
+  box.runner->Connect(*box.updater);
+  DIPPER_CHECK(Ok(box.updater->Start({})));
+  agent_->Add(*box.runner);
+  box.runner->OnStarted(0);
+}
+
+World::World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns,
+             std::vector<std::string> models)
     : source(header, std::move(line)),
+      ids_(std::move(models)),
       data_({.size_bytes = 256 * 1024, .write_unit_bytes = 1, .erase_unit_bytes = 4096}, &media_.power) {
   DIPPER_CHECK(Ok(trust_.Open(update::test::RootDocument())) && Ok(log_.Open()) && Ok(backlog_.Open()));
   DIPPER_CHECK(Ok(identity_.device_id.Assign("d1")) && Ok(identity_.boot_id.Assign("boot")));
-  update::UpdaterConfig config;
-  DIPPER_CHECK(Ok(config.model_id.Assign("main")) && Ok(config.device_id.Assign("d1")) &&
-               Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));
-  config.agent_minor = 1;
-  config.max_image_bytes = kImageBytes;
-  config.max_latency_ns = max_latency_ns;
-  updater_ = std::make_unique<update::Updater>(
-      config, update::UpdaterMemory{.first_image = first_->bytes, .second_image = second_->bytes},
-      update::UpdaterDeps{.store = {.boot = &media_.boot, .slot_a = &media_.slot_a, .slot_b = &media_.slot_b},
-                          .trust = &trust_,
-                          .transport = &link_,
-                          .observer = &link_});
   reporter_ = std::make_unique<Reporter>(
       ReporterConfig{.fleet = "plant", .groups = {}, .system = {}, .agent_version = {}}, identity_, 7, clock,
       outbox_, log_);
   agent_ = std::make_unique<Agent>(AgentConfig{.fleet = "plant",
                                                .device = "d1",
                                                .groups = {},
-                                               .model = "main",
-                                               .truth = {},
-                                               .publish_predictions = true,
-                                               .max_image_bytes = kImageBytes,
                                                .telemetry_interval_ns = 1'000'000'000,
                                                .healthy_after_ns = 1'000'000'000},
                                    AgentParts{.clock = clock,
@@ -76,17 +102,16 @@ World::World(const std::string& header, LineSource::Line line, uint64_t max_late
                                               .backlog = backlog_,
                                               .log = log_,
                                               .trust = trust_,
-                                              .updater = *updater_,
-                                              .marker = marker_});
-  link_.Connect(*agent_);
-  DIPPER_CHECK(Ok(updater_->Start({})));
+                                              .turns = turns_});
+  for (uint32_t i = 0; i < ids_.size(); ++i) MakeModel(ids_[i], i, max_latency_ns);
   watcher_.Connect();
   Watch();
   DIPPER_CHECK(Ok(watcher_.Subscribe("dipper/1/plant/d1/#", telemetry::Qos::kAtLeastOnce)));
   wire_.Connect();
 }
 
-void World::Offer(const Release& release, uint64_t number) {
+void World::Publish(const Release& release, uint64_t number, const std::string& model,
+                    const std::function<void(schema::OfferT&)>& change) {
   const auto retain = [&](const telemetry::Topic& topic, base::ByteView bytes) {
     broker_.retained[std::string(topic.view())] = {bytes.begin(), bytes.end()};
   };
@@ -105,7 +130,21 @@ void World::Offer(const Release& release, uint64_t number) {
   }
   retain(telemetry::ManifestTopic("plant", release.digest),
          package.first(static_cast<size_t>(header.head_bytes())));
-  retain(telemetry::OfferTopic("plant", telemetry::kEverybody), release.Offer(number));
+  retain(telemetry::OfferTopic("plant", telemetry::kEverybody, model),
+         release.Offer(number, [&](schema::OfferT& offer) {
+           offer.model = model;
+           if (change) change(offer);
+         }));
+}
+
+void World::Command(const std::string& name, uint64_t number, const std::string& model) {
+  const package::Bytes document = update::test::CommandDocument(name, number, 4'000'000'000, model);
+  DIPPER_CHECK(Ok(watcher_.Publish(telemetry::CommandTopic("plant", "d1").view(), document,
+                                   telemetry::Qos::kAtLeastOnce, false, nullptr)));
+  Turn(0);
+}
+
+void World::Reconnect() {
   wire_.Disconnect();  // retained messages come with the next connection
   agent_->Step();
   wire_.Connect();
@@ -129,15 +168,15 @@ void World::Turn(uint64_t lines) {
   Watch();
 }
 
-bool World::RunTo(schema::UpdateState state) {
-  for (int turn = 0; turn < 1000 && updater_->state() != state; ++turn) Turn();
-  return updater_->state() == state;
+bool World::RunTo(schema::UpdateState state, size_t model) {
+  for (int turn = 0; turn < 1000 && updater(model).state() != state; ++turn) Turn();
+  return updater(model).state() == state;
 }
 
-bool World::Serve(const Release& release, uint64_t number) {
-  Offer(release, number);
-  return RunTo(schema::UpdateState::Trial) && RunTo(schema::UpdateState::Confirmed) &&
-         updater_->Status().champion == release.digest;
+bool World::Serve(const Release& release, uint64_t number, size_t model) {
+  Offer(release, number, ids_[model]);
+  return RunTo(schema::UpdateState::Trial, model) && RunTo(schema::UpdateState::Confirmed, model) &&
+         updater(model).Status().champion == release.digest;
 }
 
 std::vector<json> World::Messages(TopicKind kind) const {
@@ -156,11 +195,27 @@ std::vector<json> World::Events(const std::string& word) const {
   return found;
 }
 
-json World::Metrics() {
+std::vector<json> World::MessagesOf(TopicKind kind, const std::string& model) const {
+  std::vector<json> found;
+  for (const json& message : Messages(kind)) {
+    if (message.value("model", "") == model) found.push_back(message);
+  }
+  return found;
+}
+
+std::vector<json> World::EventsOf(const std::string& model, const std::string& word) const {
+  std::vector<json> found;
+  for (const json& event : MessagesOf(TopicKind::kEvent, model)) {
+    if (event["kind"] == word) found.push_back(event);
+  }
+  return found;
+}
+
+json World::Metrics(size_t model) {
   clock.now_ns += 1'000'000'000;
   Turn(0);
-  const std::vector<json> all = Messages(TopicKind::kMetrics);
-  DIPPER_CHECK(!all.empty() && all.back().contains("model"));
+  const std::vector<json> all = MessagesOf(TopicKind::kMetrics, ids_[model]);
+  DIPPER_CHECK(!all.empty());
   return all.back();
 }
 

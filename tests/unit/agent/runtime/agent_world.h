@@ -1,6 +1,6 @@
-// A whole device around the real Agent: updater, store and trust on simulated media, a broker in memory with
-// a watcher, a sensor that makes lines, and a clock that stands between two readings unless told otherwise.
-// Single-threaded.
+// A whole device around the real Agent: models with updater and store on simulated media, one trust state, a
+// broker in memory with a watcher, a sensor that makes lines, and a clock that stands between two readings
+// unless told otherwise. Single-threaded.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "agent/runtime/agent.h"
-#include "agent/runtime/update_link.h"
 #include "tests/fault/update/update_world.h"
 #include "tests/support/memory_broker.h"
 
@@ -52,10 +51,19 @@ class NoSystem final : public hal::SystemMetrics {
   base::Status Read(hal::SystemReading*) override { return base::Status::kUnavailable; }
 };
 
-class NoMarker final : public RunMarker {
+/// Remembers who ran last, and whether somebody runs.
+class LastMarker final : public RunMarker {
  public:
-  void Enter(const base::Digest&) override {}
-  void Leave() override {}
+  void Enter(uint32_t number, const base::Digest& of) override {
+    model = number;
+    package = of;
+    running = true;
+  }
+  void Leave() override { running = false; }
+
+  uint32_t model = 0;
+  base::Digest package;
+  bool running = false;
 };
 
 class NoRing final : public telemetry::BacklogRing {
@@ -71,36 +79,69 @@ class NoRing final : public telemetry::BacklogRing {
 /// A package of `spec` that is confirmed without a test of its losses, after some seconds on trial.
 Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns = 0);
 
-class World {
- public:
-  /// @param max_latency_ns  The device's own limit; 0: none.
-  World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns = 0);
-
-  void Offer(const Release& release, uint64_t number);
-  /// A hundredth of a second of it, with so many new lines.
-  void Turn(uint64_t lines = 1);
-  /// Turns until the update has reached that state; false: never.
-  bool RunTo(schema::UpdateState state);
-  /// Offers, and turns until it serves.
-  bool Serve(const Release& release, uint64_t number);
-
-  /// Messages of that kind so far, as the mirror prints them, oldest first.
-  std::vector<json> Messages(telemetry::TopicKind kind) const;
-  std::vector<json> Events(const std::string& word) const;
-  /// The model's metrics, sent now.
-  json Metrics();
-
-  TestClock clock;
-  LineSource source;
-  update::Updater& updater() { return *updater_; }
-
- private:
-  void Watch();
-
+/// One model of the device: its slots, memory, updater and runner.
+struct ModelBox {
   static constexpr size_t kImageBytes = 64 * 1024;
   struct alignas(16) Image {
     uint8_t bytes[kImageBytes] = {};
   };
+
+  explicit ModelBox(hal::SimPower* power);
+
+  hal::PartitionSim slot_a, slot_b;
+  std::unique_ptr<Image> first = std::make_unique<Image>(), second = std::make_unique<Image>();
+  std::unique_ptr<update::Updater> updater;
+  std::unique_ptr<ModelRunner> runner;
+};
+
+class World {
+ public:
+  /// @param max_latency_ns  The device's own limit; 0: none.
+  /// @param models          Their ids; the first one's is what the calls below mean when they name none.
+  World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns = 0,
+        std::vector<std::string> models = {"main"});
+
+  /// Puts package and offer on the broker; they come with the next connection.
+  /// @param change  Edits the offer before it is signed; null: nothing.
+  void Publish(const Release& release, uint64_t number, const std::string& model = "main",
+               const std::function<void(schema::OfferT&)>& change = nullptr);
+  void Reconnect();
+  void CutTheWire() { wire_.Disconnect(); }
+  void Offer(const Release& release, uint64_t number, const std::string& model = "main") {
+    Publish(release, number, model);
+    Reconnect();
+  }
+  void Command(const std::string& name, uint64_t number, const std::string& model = "main");
+  /// A hundredth of a second of it, with so many new lines.
+  void Turn(uint64_t lines = 1);
+  /// Turns until the update has reached that state; false: never.
+  bool RunTo(schema::UpdateState state, size_t model = 0);
+  /// Offers, and turns until it serves.
+  bool Serve(const Release& release, uint64_t number, size_t model = 0);
+
+  /// Messages of that kind so far, as the mirror prints them, oldest first.
+  std::vector<json> Messages(telemetry::TopicKind kind) const;
+  /// Of one model, or of the device (an empty name).
+  std::vector<json> MessagesOf(telemetry::TopicKind kind, const std::string& model) const;
+  std::vector<json> Events(const std::string& word) const;
+  std::vector<json> EventsOf(const std::string& model, const std::string& word) const;
+  /// The model's metrics, sent now.
+  json Metrics(size_t model = 0);
+
+  TestClock clock;
+  LineSource source;
+  LastMarker marker;
+  update::Updater& updater(size_t model = 0) { return *boxes_[model]->updater; }
+  ModelBox& box(size_t model) { return *boxes_[model]; }
+  testing::MemoryBroker& broker() { return broker_; }
+  Agent& agent() { return *agent_; }
+
+ private:
+  void Watch();
+
+  void MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns);
+
+  const std::vector<std::string> ids_;
   update::test::Media media_;
   hal::PartitionSim data_;
   store::RootStore roots_{media_.boot};
@@ -112,13 +153,11 @@ class World {
   testing::MemoryTransport wire_{broker_, 256}, watcher_{broker_};
   NoRing ring_;
   NoSystem system_;
-  NoMarker marker_;
   hal::DeviceIdentity identity_;
   telemetry::DeviceTopics topics_{"plant", "d1"};
   telemetry::Outbox outbox_{{}, topics_, wire_, ring_};
-  UpdateLink link_{"plant"};
-  std::unique_ptr<Image> first_ = std::make_unique<Image>(), second_ = std::make_unique<Image>();
-  std::unique_ptr<update::Updater> updater_;
+  BlockTurns turns_{"plant", wire_};
+  std::vector<std::unique_ptr<ModelBox>> boxes_;
   std::unique_ptr<Reporter> reporter_;
   std::unique_ptr<Agent> agent_;
   std::vector<std::pair<telemetry::TopicKind, json>> messages_;

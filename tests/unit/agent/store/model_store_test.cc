@@ -52,13 +52,14 @@ TEST_F(ModelStoreTest, AFactoryModelThatComesLaterIsFound) {
 TEST_F(ModelStoreTest, UnknownLayoutWritesNothing) {
   StartWithChampion(p1_);
   world_.Restart(0);
-  Media media = world_.Save();
+  Bytes boot(world_.boot.bytes().begin(), world_.boot.bytes().end());
   for (uint32_t copy = 0; copy < 2; ++copy) {
-    const auto record =
-        base::MutableBytes(media.bytes[0]).subspan(StoreWorld::RecordOffset(copy), kBootRecordBytes);
+    const auto record = base::MutableBytes(boot).subspan(StoreWorld::RecordOffset(copy), kBootRecordBytes);
     const uint32_t magic = base::Load<uint32_t>(record.data());
     Seal(record, magic, 77);
-    world_.Load(media);
+    world_.boot.Load(boot);
+    world_.power.Restore();
+    const Media media = world_.Save();
     auto store = world_.NewStore();
     EXPECT_EQ(store->Start({}).status(), Status::kUnimplemented);
     EXPECT_EQ(world_.power.operations, 0U);

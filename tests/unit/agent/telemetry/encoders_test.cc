@@ -383,5 +383,21 @@ TEST(Encoders, WordsAreSnakeCase) {
   EXPECT_EQ(WordOf(static_cast<schema::Reason>(999)).view(), "unknown_999");
 }
 
+// FlatBuffers' verifier checks where a vector begins in steps of 4 bytes; metric values are read in place.
+TEST(Decoders, RefusesMetricValuesThatAreNotAligned) {
+  const auto batch_at = [](uint32_t vector_offset) {
+    alignas(16) static std::array<uint8_t, 80> bytes;
+    bytes = {16, 0, 0, 0, 'D', 'M', 'E', 'T', 8, 0, 12, 0, 4, 0, 8, 0,  // root, identifier, vtable
+             8,  0, 0, 0, 12,  0,   0,   0};                            // table: vtable, envelope
+    base::Store(bytes.data() + 24, vector_offset - 24);                 // table: values
+    base::Store<uint32_t>(bytes.data() + 28, 0x00040004);               // an envelope without fields
+    base::Store<uint32_t>(bytes.data() + 32, 4);
+    base::Store<uint32_t>(bytes.data() + vector_offset, 1);
+    return base::ByteView(bytes);
+  };
+  EXPECT_TRUE(Decode<schema::MetricsBatch>(batch_at(44)).ok());
+  EXPECT_EQ(Decode<schema::MetricsBatch>(batch_at(40)).status(), Status::kDataLoss);
+}
+
 }  // namespace
 }  // namespace dipper::telemetry

@@ -33,6 +33,10 @@ TEST(Topics, BuildsEveryDeviceTopic) {
 TEST(Topics, BuildsFleetTopics) {
   const std::string hex(base::ToHex(SomeDigest()).view());
   EXPECT_EQ(OfferTopic("demo", "canary").view(), "dipper/1/demo/offer/canary");
+  EXPECT_EQ(OfferTopic("demo", "canary", "main").view(), "dipper/1/demo/offer/canary");
+  EXPECT_EQ(OfferTopic("demo", "canary", "pump").view(), "dipper/1/demo/offer/canary/m/pump");
+  EXPECT_EQ(ModelOfferFilter("demo", "canary").view(), "dipper/1/demo/offer/canary/m/+");
+  EXPECT_TRUE(OfferTopic("demo", "canary", "a/b").empty());
   EXPECT_EQ(CommandTopic("demo", "mote-1").view(), "dipper/1/demo/mote-1/cmd");
   EXPECT_EQ(RootTopic("demo", 12).view(), "dipper/1/demo/root/12");
   EXPECT_EQ(ManifestTopic("demo", SomeDigest()).view(), "dipper/1/demo/pkg/" + hex + "/manifest");
@@ -191,7 +195,7 @@ TEST(Topics, AcceptedOnesAreCanonical) {
     const ParsedTopic& p = parsed.value();
     Topic again;
     if (p.kind == TopicKind::kOffer) {
-      again = OfferTopic(p.fleet, p.node);
+      again = p.model.empty() ? OfferTopic(p.fleet, p.node) : OfferTopic(p.fleet, p.node, p.model);
     } else if (p.kind == TopicKind::kRoot) {
       again = RootTopic(p.fleet, p.version);
     } else if (p.kind == TopicKind::kPkgManifest) {
@@ -212,6 +216,20 @@ TEST(Topics, ReservedNamesAreNotDevices) {
     EXPECT_FALSE(DeviceTopics("demo", name).valid()) << name;
   }
   EXPECT_TRUE(IsNodeId("Mote_1-a"));
+}
+
+TEST(Topics, AnOfferOfAnotherModelNamesIt) {
+  const auto topic = ParseTopic("dipper/1/demo/offer/canary/m/pump");
+  ASSERT_TRUE(topic.ok());
+  EXPECT_EQ(topic->kind, TopicKind::kOffer);
+  EXPECT_EQ(topic->node, "canary");
+  EXPECT_EQ(topic->model, "pump");
+  // One thing has one topic: the main model's offers have the short one.
+  for (const char* bad : {"dipper/1/demo/offer/canary/m/main", "dipper/1/demo/offer/canary/m",
+                          "dipper/1/demo/offer/canary/m/", "dipper/1/demo/offer/canary/x/pump",
+                          "dipper/1/demo/offer/canary/m/pump/x", "dipper/1/demo/offer/canary/"}) {
+    EXPECT_FALSE(ParseTopic(bad).ok()) << bad;
+  }
 }
 
 }  // namespace

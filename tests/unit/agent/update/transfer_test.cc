@@ -75,6 +75,7 @@ struct Device final : BlockTransport {
   void WantGroup(const base::Digest&, uint32_t group) override { group_wishes.push_back(group); }
   void WantBlock(const base::Digest&, uint32_t index) override { block_wishes.push_back(index); }
   void Done(const base::Digest&) override { ++done; }
+  bool HasTurn() const override { return has_turn; }
 
   void Begin() {
     package::Header header;
@@ -111,6 +112,7 @@ struct Device final : BlockTransport {
   uint64_t head_bytes = 0;
   int64_t now_ns = 0;
   uint32_t manifest_wishes = 0, done = 0;
+  bool has_turn = true;
   std::vector<uint32_t> group_wishes, block_wishes;
 };
 
@@ -303,6 +305,86 @@ TEST(Transfer, CutAfterEveryBlockItAsksOnlyForWhatIsMissing) {
     ASSERT_EQ(result.kind, have < 129 ? TransferResult::kGoingOn : TransferResult::kComplete);
     EXPECT_EQ(have == 129, device.StageIsWhole());
   }
+}
+
+TEST(Transfer, ACapPausesBetweenGroups) {
+  Device::Media media(1);
+  Device device(media, {.bytes_per_s = 100'000});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  TransferResult result;
+  for (uint32_t group = 0; group < 3; ++group) {
+    const int64_t asked = device.now_ns;
+    EXPECT_EQ(device.group_wishes.back(), group);
+    const size_t wishes = device.group_wishes.size();
+    uint64_t bytes = 0;
+    for (uint32_t i = group * 64; i < std::min(group * 64 + 64, 130U); ++i) {
+      device.now_ns += kMs;
+      bytes += device.Block(i).size();
+      result = device.Give(i);
+    }
+    if (group == 2) break;
+    EXPECT_EQ(device.done, group + 1) << "during the pause nothing is wanted";
+    // A late double of the group does not end the pause.
+    EXPECT_EQ(device.Give(group * 64).kind, TransferResult::kGoingOn);
+    EXPECT_EQ(device.group_wishes.size(), wishes);
+    while (device.group_wishes.size() == wishes) {
+      device.now_ns += 10 * kMs;
+      ASSERT_EQ(device.transfer.Poll(device.now_ns).kind, TransferResult::kGoingOn);
+    }
+    EXPECT_NEAR(static_cast<double>(device.now_ns - asked) / 1e9, static_cast<double>(bytes) / 1e5, 0.02);
+  }
+  EXPECT_EQ(result.kind, TransferResult::kComplete);
+  EXPECT_EQ(device.transfer.counts().resubscribes, 0U);
+  EXPECT_TRUE(device.StageIsWhole());
+}
+
+TEST(Transfer, SilenceWithoutASubscriptionInForceSaysNothing) {
+  Device::Media media(1);
+  Device device(media, {.quiet_ms = 1000, .max_quiet_ms = 4000, .attempts = 3});
+  device.Begin();
+  device.has_turn = false;  // no connection, or its answer has not come
+  for (; device.now_ns < 3'600'000 * kMs; device.now_ns += 1000 * kMs) {
+    ASSERT_EQ(device.transfer.Poll(device.now_ns).kind, TransferResult::kGoingOn);
+  }
+  EXPECT_EQ(device.manifest_wishes, 1U);
+  device.has_turn = true;
+  TransferResult result;
+  for (; result.kind == TransferResult::kGoingOn; device.now_ns += 100 * kMs) {
+    result = device.transfer.Poll(device.now_ns);
+  }
+  EXPECT_EQ(result.reason, Reason::BlocksUnavailable);
+}
+
+TEST(Transfer, DevicesDoNotAskAnewInOneVoice) {
+  std::vector<int64_t> asked;
+  for (uint32_t jitter : {1U, 2U, 3U, 0x9E3779B9U}) {
+    Device::Media media(1);
+    Device device(media, {.quiet_ms = 10'000, .jitter = jitter});
+    device.Begin();
+    while (device.manifest_wishes == 1) {
+      device.now_ns += kMs;
+      ASSERT_EQ(device.transfer.Poll(device.now_ns).kind, TransferResult::kGoingOn);
+    }
+    EXPECT_GE(device.now_ns, 10'000 * kMs);
+    EXPECT_LE(device.now_ns, 15'001 * kMs);
+    asked.push_back(device.now_ns);
+  }
+  std::ranges::sort(asked);
+  EXPECT_EQ(std::ranges::adjacent_find(asked), asked.end());
+}
+
+TEST(Transfer, BlocksBeyondTheLastAreNotThePackages) {
+  Device::Media media(1);
+  Device device(media, {.bad_limit = 3});
+  device.Begin();
+  ASSERT_EQ(device.GiveHead().kind, TransferResult::kGoingOn);
+  const Bytes junk(100, 7);
+  for (const uint32_t index : {130U, 191U, 4095U, 4096U, UINT32_MAX}) {
+    EXPECT_EQ(device.transfer.OnBlock(BigRelease().digest, index, junk, 0).kind, TransferResult::kGoingOn);
+  }
+  EXPECT_EQ(device.transfer.counts().foreign, 5U);
+  EXPECT_EQ(device.transfer.counts().bad, 0U);
 }
 
 TEST(Transfer, AWrongHeadCostsNeitherSlotNorBitmap) {

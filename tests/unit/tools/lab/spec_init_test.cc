@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tools/lab/fixture.h"
+#include "tools/lab/desk_model.h"
 
 namespace dipper::lab {
 namespace {
@@ -116,6 +117,36 @@ TEST(SpecInit, MakesForecasts) {
   EXPECT_EQ(Infer(TwoClassCsv(50), options).spec.features.size(), 2U);  // the truth is no feature
   options.task = schema::Task::Anomaly;
   EXPECT_EQ(Infer(TwoClassCsv(50), options).spec.task, schema::Task::Anomaly);
+}
+
+TEST(SpecInit, SmallBudgetsHoldARace) {
+  for (const uint64_t budget : {uint64_t{16384}, uint64_t{65536}}) {
+    for (const char* learner : {"race", "knn", "hoeffding_tree", "adaptive_forest"}) {
+      SpecInitOptions options;
+      options.learner = learner;
+      options.budget_bytes = budget;
+      const SpecInitResult result = Infer(TwoClassCsv(300), options);
+      EXPECT_EQ(result.spec.pending, nullptr);  // by the budget
+      EXPECT_TRUE(Noted(result, budget == 16384 ? "16 samples can wait" : "64 samples can wait")) << learner;
+    }
+  }
+}
+
+TEST(SpecInit, TheRingCoversTheLabelDelay) {
+  SpecInitOptions options;
+  options.label_delay = 100;
+  const SpecInitResult result = Infer(TwoClassCsv(300), options);
+  EXPECT_TRUE(Noted(result, "101 samples can wait"));
+  EXPECT_EQ(DeskModel(result.spec).spec().plan().layout.pending_capacity, 101U);
+}
+
+TEST(SpecInit, ABudgetThatIsTooSmallSaysWhereItGoes) {
+  SpecInitOptions options;
+  options.budget_bytes = 2048;
+  const Thrown thrown = Catch([&] { Infer(TwoClassCsv(300), options); });
+  EXPECT_EQ(thrown.code, ExitCode::kUsage);
+  for (const char* part : {"raise it", "of the 2048 bytes", "drift ", "auc 592", "pending "})
+    EXPECT_TRUE(thrown.Says(part)) << part << ": " << thrown.message;
 }
 
 TEST(SpecInit, RefusesWhatCannotWork) {

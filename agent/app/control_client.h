@@ -1,0 +1,13 @@
+// The operator's commands of dipper-agent: status, slots, log, install, confirm, fall-back, undo. They ask
+// the running agent through its control socket; the first three read the partitions when no agent answers.
+#pragma once
+
+namespace dipper::app {
+
+/// True when the first argument names one of them.
+bool IsControlCommand(const char* argument);
+
+/// @param argv  argv[0] is the command. @returns the exit code (docs/reference/cli.md).
+int RunControlClient(int argc, char** argv);
+
+}  // namespace dipper::app

@@ -1,0 +1,147 @@
+// One model's parts and its start.
+#include "agent/app/model_unit.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "agent/app/version.h"
+#include "agent/base/crc32c.h"
+#include "agent/package/verify.h"
+#include "agent/store/slot.h"
+
+namespace dipper::app {
+namespace {
+
+using base::Status;
+
+update::UpdaterConfig MakeUpdaterConfig(const SharedParts& shared, const ModelConfig& model, uint32_t place) {
+  const Config& config = shared.config;
+  update::UpdaterConfig updater;
+  updater.group_keys = &shared.group_keys;
+  // LoadConfig has checked the lengths.
+  DIPPER_CHECK(Ok(updater.model_id.Assign(model.id)) && Ok(updater.device_id.Assign(config.device.id)) &&
+               Ok(updater.fleet.Assign(config.device.fleet)) &&
+               Ok(updater.hardware.Assign(config.device.hardware)));
+  for (const std::string& group : config.device.groups) {
+    base::FixedString<64> name;
+    DIPPER_CHECK(Ok(name.Assign(group)) && Ok(updater.groups.PushBack(name)));
+  }
+  updater.agent_major = kVersionMajor;
+  updater.agent_minor = kVersionMinor;
+  updater.agent_patch = kVersionPatch;
+  updater.model_index = place;
+  updater.max_image_bytes = base::AlignUp(model.max_image_bytes, 16);
+  updater.checkpoint_seconds = static_cast<uint32_t>(model.checkpoint_interval_s);
+  updater.transfer.jitter = base::Crc32c(base::AsBytes(config.device.id)) | 1;
+  updater.transfer.bytes_per_s = static_cast<uint32_t>(config.mqtt.transfer_bytes_per_s);
+  updater.trial_checkpoint_seconds =
+      std::min<uint32_t>(updater.trial_checkpoint_seconds, updater.checkpoint_seconds);
+  updater.healthy_seconds = static_cast<uint32_t>(config.health.healthy_after_s);
+  updater.max_latency_ns = static_cast<uint64_t>(model.max_latency_us) * 1000;
+  return updater;
+}
+
+/// Model of the package in one slot, unsigned; empty: none that can be read. Damage names nobody.
+std::string OwnerOfSlot(hal::Partition& partition) {
+  auto slot = std::make_unique<store::Slot>();
+  if (!Ok(slot->Open(&partition, false))) return {};
+  const auto known = slot->ReadHeader();
+  if (!known.ok() || known->package_bytes < package::kHeaderBytes) return {};
+  std::vector<uint64_t> memory(package::kHeadMemoryBytes / 8 + 2);
+  auto* aligned = reinterpret_cast<uint8_t*>(base::AlignUp(reinterpret_cast<uintptr_t>(memory.data()), 16));
+  const base::MutableBytes bytes(aligned, package::kHeadMemoryBytes);
+  const uint64_t at = slot->layout().package_offset;
+  package::Header header;
+  if (!Ok(store::ReadRetrying(partition, at, bytes.first(package::kHeaderBytes))) ||
+      package::ParseHeader(bytes.first(package::kHeaderBytes), &header) != schema::Reason::None ||
+      header.head_bytes() > bytes.size()) {
+    return {};
+  }
+  const base::MutableBytes head = bytes.first(static_cast<size_t>(header.head_bytes()));
+  package::Manifest manifest;
+  if (!Ok(store::ReadRetrying(partition, at, head)) ||
+      package::Manifest::Parse(header, head, &manifest) != schema::Reason::None ||
+      manifest.package_digest() != known->digest) {
+    return {};
+  }
+  return std::string(manifest.model());
+}
+
+}  // namespace
+
+void Say(const std::string& text) { std::fprintf(stderr, "dipper-agent: %s\n", text.c_str()); }
+
+std::string OwnerOfSlots(ModelDevices& devices, const std::string& expected) {
+  for (hal::Partition* slot : {&devices.slot_a, &devices.slot_b}) {
+    std::string owner = OwnerOfSlot(*slot);
+    if (!owner.empty() && owner != expected) return owner;
+  }
+  return {};
+}
+
+ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
+    : config_(shared.config.models[number]),
+      devices_(shared.devices.models[number]),
+      place_(place),
+      prefix_(shared.config.models.size() > 1 ? "model " + config_.id + ": " : ""),
+      first_image_(config_.max_image_bytes),
+      second_image_(config_.max_image_bytes),
+      runner_({.id = config_.id,
+               .number = number,
+               .place = static_cast<uint8_t>(place),
+               .truth = shared.config.source.truth,
+               .publish_predictions = shared.config.mqtt.publish_predictions,
+               .max_image_bytes = config_.max_image_bytes,
+               .slot_bytes = devices_.slot_a.geometry().size_bytes},
+              {.clock = shared.devices.clock,
+               .transport = shared.transport,
+               .reporter = shared.reporter,
+               .marker = shared.marker}),
+      updater_(MakeUpdaterConfig(shared, config_, place), {first_image_.bytes(), second_image_.bytes()},
+               {.store = {.boot = &shared.devices.boot,
+                          .slot_a = &devices_.slot_a,
+                          .slot_b = &devices_.slot_b,
+                          .factory = devices_.has_factory ? &devices_.factory : nullptr},
+                .trust = &shared.trust,
+                .transport = &shared.turns.Of(number),
+                .observer = this}) {
+  runner_.Connect(updater_);
+}
+
+bool ModelUnit::Start(const store::LastRun& last, std::string* message) {
+  const Status status = updater_.Start(last);
+  if (Ok(status)) return true;
+  *message =
+      prefix_ + "storage cannot be used (" + base::StatusName(status) + "): " +
+      (status == Status::kUnimplemented ? kNewerAgent
+                                        : "check the sizes of boot and slots against model.max_image_bytes");
+  return false;
+}
+
+uint64_t ModelUnit::FirstRow() {
+  const learn::Model* champion = updater_.champion();
+  return champion != nullptr && champion->samples() > 0 ? champion->last_id() + 1 : 0;
+}
+
+std::string ModelUnit::ServingText() {
+  if (updater_.champion() == nullptr) return prefix_ + "no model yet";
+  const update::UpdateStatus status = updater_.Status();
+  return prefix_ + "serving " + std::string(status.champion_name.view()) + " " +
+         std::string(status.champion_version.view()) + " from row " + std::to_string(FirstRow());
+}
+
+void ModelUnit::OnUpdateEvent(const update::UpdateEvent& event) {
+  std::string text = prefix_ + "update " + schema::EnumNameUpdateState(event.from) + " -> " +
+                     schema::EnumNameUpdateState(event.to);
+  if (event.reason != schema::Reason::None)
+    text += std::string(" (") + schema::EnumNameReason(event.reason) + ")";
+  if (!event.package.IsZero()) text += " package " + std::string(base::ToHex(event.package).brief());
+  if (!event.name.empty())
+    text += " " + std::string(event.name.view()) + " " + std::string(event.version.view());
+  Say(text);
+  ++events_;
+  runner_.OnUpdateEvent(event);
+  if (event.to != event.from) MaybeKill(event.to, "enter");
+}
+
+}  // namespace dipper::app

@@ -1,0 +1,19 @@
+// One step of installing a package, alone, for package_cost to count its instructions: what `load` costs is
+// subtracted from `verify`, what `verify` costs from `decode`.
+//
+// usage: package_probe load|verify|decode PACKAGE ROOT [GROUP_KEY]
+#include <string_view>
+
+#include "tests/bench/package/package_input.h"
+
+int main(int argc, char** argv) {
+  const std::string_view step = argc > 1 ? argv[1] : "";
+  if (argc < 4 || argc > 5 || (step != "load" && step != "verify" && step != "decode")) {
+    std::fputs("usage: package_probe load|verify|decode PACKAGE ROOT [GROUP_KEY]\n", stderr);
+    return 2;
+  }
+  dipper::bench::PackageInput input(argv[2], argv[3], argc > 4 ? argv[4] : nullptr);
+  if (step != "load" && !input.Verify()) return 1;
+  if (step == "decode" && !input.Decode()) return 1;
+  return 0;
+}

@@ -1,0 +1,231 @@
+"""Every kind of sample source, through the real agent: lines over a socket and standard input, the machine's own readings, IIO.
+
+usage: sources_test.py AGENT DIPPER [unittest arguments]
+"""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "control"))
+from device import CONFIRMS, Device  # noqa: E402
+
+SPEC = """format = 1
+model_id = "main"
+task = "{task}"
+seed = 1
+budget = "64KiB"
+loss_bound = 1.0
+[target]
+{target}
+{features}
+[learner]
+kind = "{learner}"
+"""
+CLASSES = dict(task="classification", learner="naive_bayes", target='kind = "label_column"\nname = "state"\nclasses = ["off", "on"]')
+FEATURE = '[[feature]]\nname = "{}"\ntype = "numeric"\n'
+
+
+class Writer:
+    """A program that writes lines to the agent's socket and reads an answer for each."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(30)
+        self.socket.connect(str(path))
+        self.lines = self.socket.makefile("r")
+
+    def say(self, *lines):
+        self.socket.sendall("".join(line + "\n" for line in lines).encode())
+
+    def ask(self, line):
+        self.say(line if isinstance(line, str) else json.dumps(line))
+        return json.loads(self.lines.readline())
+
+
+class SourcesTest(unittest.TestCase):
+    def setUp(self):
+        self.device = Device(agent, dipper)
+        self.addCleanup(self.device.close)
+
+    def source(self, text):
+        old = '[[source]]\nkind = "csv_replay"\npath = "stream.csv"\nrate_hz = 200\n'
+        self.device.write_config(replace=((old, "[[source]]\n" + text + "\n"),))
+
+    def package(self, features, **words):
+        spec = self.device.home / "spec.toml"
+        spec.write_text(SPEC.format(features="".join(FEATURE.format(name) for name in features), **words))
+        path = self.device.home / "model.dpkg"
+        gate = [word if word != "4.9" else "0.9" for word in CONFIRMS]
+        self.device.dipper("package", "build", "--spec", spec, "--fresh", "--name", "model", "--version", "1", "--security-version", "1",
+                           *gate, "--out", path)
+        self.device.dipper("package", "sign", path, "--key", self.device.home / "release.key")
+        return path
+
+    def install(self, path):
+        done = self.device.ask("install", path)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def until(self, what, message):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if what():
+                return
+            time.sleep(0.1)
+        self.fail(f"not within 60 s: {message}\n{self.device.log_text()[-2000:]}")
+
+    def writer(self, path):
+        writer = Writer(path)
+        self.addCleanup(writer.socket.close)
+        self.addCleanup(writer.lines.close)
+        return writer
+
+    def champion(self):
+        status = self.device.status()
+        return (status.get("champion") or {}).get("version")
+
+    def confirm_by(self, ask):
+        """Labelled samples until the trial is over; returns the next id."""
+        number = 0
+        while number < 5000:
+            answer = ask({"id": number, "level": number % 7, "state": "on" if number % 7 > 3 else "off"})
+            number += 1
+            if "error" not in answer:
+                return number
+            self.assertEqual(answer["error"], "no_model")
+            time.sleep(0.005)
+        self.fail(f"no model answers:\n{self.device.log_text()[-2000:]}")
+
+    def test_json_lines_over_the_socket(self):
+        self.source('kind = "socket"\npath = "samples.sock"')
+        package = self.package(["level"], **CLASSES)
+        self.device.start()
+        path = self.device.home / "samples.sock"
+        self.assertEqual(path.stat().st_mode & 0o777, 0o660)
+        writer = self.writer(path)
+        self.assertEqual(writer.ask({"id": 1, "level": 2}), {"id": 0, "model": "main", "error": "no_model"})  # nobody reads its id
+        self.install(package)
+        number = self.confirm_by(writer.ask)
+        for step in range(200):
+            answer = writer.ask({"id": number, "level": step % 7, "state": "on" if step % 7 > 3 else "off"})
+            number += 1
+        self.assertEqual(answer["id"], number - 1)
+        self.assertEqual(answer["prediction"], "on" if 199 % 7 > 3 else "off")
+        self.assertGreater(answer["probability"], 0.8)
+        self.assertAlmostEqual(answer["uncertainty"], 1 - answer["probability"], places=6)
+        self.assertEqual((answer["alarm"], answer["model"], len(answer["package"])), (False, "main", 12))
+
+        # A label that comes later, by id; one of a sample that nobody knows; lines that are none.
+        self.assertEqual(writer.ask({"id": number, "level": 6})["prediction"], "on")
+        self.assertEqual(writer.ask({"id": number, "label": "on"})["learned"], True)
+        self.assertEqual(writer.ask({"id": number, "label": "on"})["error"], "label_not_taken")
+        self.assertEqual(writer.ask({"id": number + 99, "label": "on"})["error"], "label_not_taken")
+        self.assertEqual(writer.ask("{bad")["error"], "unreadable")
+        self.assertEqual(writer.ask("{" + "x" * 20000), {"error": "line_too_long"})
+        self.assertEqual(writer.ask({"id": number + 1, "level": 0})["prediction"], "off")
+
+        # Another writer, in separated values, at the same time; it brings no ids.
+        other = self.writer(path)
+        other.say("level,state")
+        self.assertEqual(other.ask("6,on")["prediction"], "on")
+        self.assertEqual(other.ask("6,on,surplus")["error"], "unreadable")
+
+        # One that floods and never reads holds up nobody.
+        flood = self.writer(path)
+        flood.socket.setblocking(False)
+        sent = 0
+        try:
+            while sent < 5_000_000:
+                sent += flood.socket.send(b'{"level":3}\n' * 100)
+        except BlockingIOError:
+            pass
+        begin = time.monotonic()
+        self.assertIn("prediction", writer.ask({"id": number + 1_000_000, "level": 0}))
+        self.assertLess(time.monotonic() - begin, 20)
+        self.device.stop()
+        self.assertFalse(path.exists())
+
+    def test_standard_input(self):
+        self.source('kind = "stdin"')
+        package = self.package(["level"], **CLASSES)
+        log = open(self.device.home / "agent.log", "ab")
+        process = subprocess.Popen([agent, "--config", self.device.home / "agent.toml"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=log, text=True, bufsize=1)
+        log.close()
+        self.device.agent = process
+        self.device.running.append(process)
+
+        def ask(sample):
+            process.stdin.write(json.dumps(sample) + "\n")
+            return json.loads(process.stdout.readline())
+        self.until(lambda: "running for" in self.device.ask("status").stdout, "the agent answers")
+        self.install(package)
+        number = self.confirm_by(ask)
+        self.assertIn("prediction", ask({"id": number, "level": 1}))
+        process.stdin.close()  # the agent stays, and says so
+        self.until(lambda: "the source has ended" in self.device.ask("log").stdout, "the end is told")
+        self.device.stop()
+        process.stdout.close()
+
+    def test_the_machines_own_readings(self):
+        self.source('kind = "system"\nrate_hz = 50')
+        package = self.package(["memory_available_ratio", "cpu_ratio", "load_1m"], task="regression", learner="linear",
+                               target='kind = "feature_ahead"\nfeature = "memory_available_ratio"\nahead = 1')
+        self.device.start()
+        self.install(package)
+        self.until(lambda: self.champion() == "1", "the model is confirmed by what it sees")
+        before = self.device.status()["samples"]
+        self.until(lambda: self.device.status()["samples"] > before + 20, "it goes on learning")
+        self.device.stop()
+
+    def test_an_iio_sensor(self):
+        if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+            self.skipTest("no user and mount namespaces here")
+        tree = self.device.home / "iio"
+        folder = tree / "iio/devices/iio:device0"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text("bme280\n")
+        (folder / "in_temp_input").write_text("21000\n")
+        self.source('kind = "iio"\ndevice = "bme280"\nrate_hz = 100')
+        package = self.package(["temp"], task="regression", learner="linear", target='kind = "feature_ahead"\nfeature = "temp"\nahead = 1')
+        wrapper = self.device.home / "agent.sh"
+        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {agent} "$@"\n')
+        wrapper.chmod(0o755)
+        asked, self.device.agent_program = self.device.agent_program, str(wrapper)
+        self.device.start(wait=False)
+        self.device.agent_program = asked
+        time.sleep(1)
+        if "libiio.so.0 is not installed" in self.device.log_text():
+            self.skipTest("libiio0 is not installed (tools/setup)")
+        self.until(lambda: "running for" in self.device.ask("status").stdout, "the agent answers")
+        self.install(package)
+        self.until(lambda: self.champion() == "1", "the model is confirmed by what it sees")
+        (folder / "in_temp_input").write_text("99000\n")
+        self.device.stop()
+
+    def test_what_cannot_be_opened_is_said(self):
+        for text, message in (
+                ('kind = "socket"\npath = "agent.toml"', "a file that is none lies there"),
+                ('kind = "socket"\npath = "none/samples.sock"', "cannot make the socket"),
+                ('kind = "iio"\ndevice = "nothing"', "source kind iio:"),
+                ('kind = "socket"\npath = "x"\nmode = "rw"', "four octal digits"),
+                ('kind = "system"\npath = "x"', "unknown key source.path"),
+                ('kind = "telepathy"', "csv_replay, stdin, socket, system and iio")):
+            device = Device(agent, dipper)
+            self.addCleanup(device.close)
+            old = '[[source]]\nkind = "csv_replay"\npath = "stream.csv"\nrate_hz = 200\n'
+            device.write_config(replace=((old, "[[source]]\n" + text + "\n"),))
+            done = subprocess.run([agent, "--config", device.home / "agent.toml"], capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(done.returncode, 0, text)
+            self.assertIn(message, done.stderr, text)
+            self.assertGreater((device.home / "agent.toml").stat().st_size, 100)
+
+
+if __name__ == "__main__":
+    agent, dipper = map(os.path.abspath, sys.argv[1:3])
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
