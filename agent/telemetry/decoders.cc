@@ -40,7 +40,8 @@ bool Check(const schema::PackageInfo* p) {
 bool Check(const schema::MetricsBatch& m) {
   // FlatBuffers' verifier looks at a vector's place in steps of 4 bytes; these structs are read in place.
   const auto address = reinterpret_cast<uintptr_t>(m.values()->Data());
-  return m.values()->size() <= kMaxValues && address % alignof(schema::MetricValue) == 0;
+  const bool aligned = m.values()->size() == 0 || address % alignof(schema::MetricValue) == 0;
+  return aligned && m.values()->size() <= kMaxValues;
 }
 bool Check(const schema::Event& m) {
   if (!Check(m.package()) || !TextOk(m.detail()) || !CountOk(m.contributions(), kMaxContributions))

@@ -16,7 +16,7 @@ class Input {
   T Get() {
     T value{};
     const base::ByteView bytes = Take(sizeof value);
-    std::memcpy(&value, bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(&value, bytes.data(), bytes.size());
     return value;
   }
   /// 0 .. bound - 1 from one byte, or two when the bound needs them.

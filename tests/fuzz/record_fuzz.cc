@@ -157,7 +157,7 @@ void PlantEntries(fuzz::Input& input, hal::PartitionSim& data, uint64_t offset, 
     if ((how & 0x30) == 0x30) sector = input.Below(sectors);
     auto entry =
         base::MutableBytes(whole).subspan(offset + sector * store::kSectorBytes, store::kSectorBytes);
-    const size_t length = backlog ? 40 : 72 + input.Get<uint16_t>() % 430;
+    const size_t length = backlog ? 40 : size_t{72} + input.Get<uint16_t>() % 430U;
     entry = entry.first(length);
     input.Fill(entry.subspan(store::kEnvelopeBytes));
     if ((how & 0x0C) != 0) base::Store(entry.data() + store::kEnvelopeBytes, sequence);

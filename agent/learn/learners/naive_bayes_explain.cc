@@ -17,8 +17,7 @@ constexpr double kUnseenScore = -1e300;  // of a class without labels; its proba
 /// The inputs of a learner one by one, with their places in its memory.
 class Walk {
  public:
-  Walk(const NaiveBayesConfig& config, const View& view)
-      : config_(config), view_(view), counts_(view.nominal) {}
+  Walk(const NaiveBayesConfig& config, const View& view) : config_(config), counts_(view.nominal) {}
 
   /// Calls numeric(input, column) or nominal(input, counts, categories) for each input.
   template <typename Numeric, typename Nominal>
@@ -38,7 +37,6 @@ class Walk {
 
  private:
   const NaiveBayesConfig& config_;
-  const View& view_;
   const double* counts_;
 };
 

@@ -205,7 +205,10 @@ class Models(unittest.TestCase):
         return found
 
     def events(self, model, kind):
-        return [e for e in self.messages(f"m/{model}/event" if model else "event") if e["kind"] == kind]
+        live = self.messages(f"m/{model}/event" if model else "event")
+        # What happened before there was a connection comes on the backlog, with the model's name in it.
+        stored = [e for e in self.messages("backlog") if e.get("model", "") == model]
+        return [e for e in live + stored if e.get("kind") == kind]
 
     def publish(self, name):
         said = dipper("publish", self.world.folder / f"{name}.dpkg", "--broker", f"mqtt://127.0.0.1:{self.port}", "--fleet", "plant",

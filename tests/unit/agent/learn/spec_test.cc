@@ -252,7 +252,7 @@ const Case kCases[] = {
        s->learner.Set(tree);
        s->budget_bytes = 3072;
      },
-     Status::kResourceExhausted, "learner"},
+     Status::kResourceExhausted, "budget: too small"},
     {"budget huge", [](auto* s) { s->budget_bytes = ~uint64_t{0}; }, Status::kInvalidArgument, "budget"},
 };
 
@@ -350,6 +350,7 @@ TEST(Spec, EveryLearnerFitsIntoSixteenKibibytes) {
         if (classes == 0) continue;  // its histograms are larger: see the test below
         forest->trees = 5;           // as spec init does
       }
+      if (auto* race = table.learner.AsRace()) race->members.resize(2);  // linear, hoeffding_tree
       AddStage(&table, schema::StandardScalerT());
       auto drift = std::make_unique<schema::DriftT>();
       drift->params.Set(schema::AdwinT());
@@ -366,12 +367,11 @@ TEST(Spec, EveryLearnerFitsIntoSixteenKibibytes) {
 
 TEST(Spec, AForestOfValuesNeedsMoreAndSaysSo) {
   schema::SpecT table = MakeSpec("adaptive_forest", 8, 0);
-  table.learner.AsAdaptiveForest()->trees = 3;
   table.budget_bytes = 16384;
   Compiled small(table);
   EXPECT_EQ(small.Parse().status(), Status::kResourceExhausted);
   EXPECT_NE(std::string(small.why()).find("smaller learner"), std::string::npos) << small.why();
-  table.budget_bytes = 32768;
+  table.budget_bytes = 65536;
   Compiled larger(table);
   EXPECT_TRUE(larger.Parse().ok()) << larger.why();
 }

@@ -262,7 +262,7 @@ TEST_F(PackageTest, MemoryJustTooSmallIsTooLarge) {
 
 TEST_F(PackageTest, UnknownFormatsAndFlags) {
   Bytes package = TestPackage(100);
-  for (const uint8_t flags : {2, 3, 128}) {
+  for (const uint8_t flags : {uint8_t{2}, uint8_t{3}, uint8_t{128}}) {
     package[10] = flags;
     FixHeaderCrc(package);
     EXPECT_EQ(Whole(package), Reason::BadFormat);

@@ -399,5 +399,16 @@ TEST(Decoders, RefusesMetricValuesThatAreNotAligned) {
   EXPECT_EQ(Decode<schema::MetricsBatch>(batch_at(40)).status(), Status::kDataLoss);
 }
 
+TEST(Decoders, TakesABatchWithoutValues) {
+  Buffers buffers;
+  // An empty vector may begin anywhere: the length of the texts before it decides.
+  const std::string_view letters = "abcdefgh";
+  for (size_t length = 0; length <= letters.size(); ++length) {
+    const auto encoded = Encode(MetricsBatch{{letters.substr(0, length), 1, 2, 3, {}}, {}}, buffers.message);
+    ASSERT_TRUE(encoded.ok());
+    EXPECT_TRUE(Decode<schema::MetricsBatch>(encoded.value()).ok()) << length;
+  }
+}
+
 }  // namespace
 }  // namespace dipper::telemetry
