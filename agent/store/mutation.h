@@ -106,7 +106,6 @@ enum class Mutation : uint8_t {
   kCountersSameCopy,
   kCountersNotSynced,
   kNumbersMayFall,
-  kRootSameCopy,
   kRootNotSynced,
   kRootNotDuplicated,
   kLast = kRootNotDuplicated,

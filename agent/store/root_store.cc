@@ -58,7 +58,6 @@ Status RootStore::Store(base::ByteView document) {
   if (document.empty()) return Status::kInvalidArgument;
   if (document.size() > kMaxRootBytes) return Status::kResourceExhausted;
   std::copy(document.begin(), document.end(), page_.begin() + kDocumentOffset);
-  if (Mutated(Mutation::kRootSameCopy)) pages_.SwapCurrent();
   const auto length = kDocumentOffset + static_cast<uint32_t>(document.size());
   DIPPER_RETURN_IF_ERROR(pages_.WriteOther(page_, length, !Mutated(Mutation::kRootNotSynced)));
   return Mutated(Mutation::kRootNotDuplicated) ? Status::kOk : Duplicate();

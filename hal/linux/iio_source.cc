@@ -42,18 +42,32 @@ double FromRaw(const uint8_t* bytes, const iio_data_format& format) {
 
 /// libiio's functions, each with the type of its declaration.
 struct IioSource::Library {
-#define DIPPER_IIO_FUNCTIONS(X)                                                                     \
-  X(iio_create_local_context)                                                                       \
-  X(iio_context_destroy)                                                                            \
-  X(iio_context_get_devices_count)                                                                  \
-  X(iio_context_get_device)                                                                         \
-  X(iio_device_get_id) X(iio_device_get_name) X(iio_device_get_label) X(iio_device_is_trigger)      \
-      X(iio_device_get_channels_count) X(iio_device_get_channel) X(iio_channel_get_id)              \
-          X(iio_channel_is_output) X(iio_channel_is_scan_element) X(iio_channel_get_type)           \
-              X(iio_channel_attr_read_double) X(iio_channel_find_attr) X(iio_channel_enable)        \
-                  X(iio_channel_get_data_format) X(iio_channel_convert) X(iio_device_create_buffer) \
-                      X(iio_buffer_destroy) X(iio_buffer_set_blocking_mode) X(iio_buffer_refill)    \
-                          X(iio_buffer_first) X(iio_buffer_step)
+#define DIPPER_IIO_FUNCTIONS(X)    \
+  X(iio_create_local_context)      \
+  X(iio_context_destroy)           \
+  X(iio_context_get_devices_count) \
+  X(iio_context_get_device)        \
+  X(iio_device_get_id)             \
+  X(iio_device_get_name)           \
+  X(iio_device_get_label)          \
+  X(iio_device_is_trigger)         \
+  X(iio_device_get_channels_count) \
+  X(iio_device_get_channel)        \
+  X(iio_channel_get_id)            \
+  X(iio_channel_is_output)         \
+  X(iio_channel_is_scan_element)   \
+  X(iio_channel_get_type)          \
+  X(iio_channel_attr_read_double)  \
+  X(iio_channel_find_attr)         \
+  X(iio_channel_enable)            \
+  X(iio_channel_get_data_format)   \
+  X(iio_channel_convert)           \
+  X(iio_device_create_buffer)      \
+  X(iio_buffer_destroy)            \
+  X(iio_buffer_set_blocking_mode)  \
+  X(iio_buffer_refill)             \
+  X(iio_buffer_first)              \
+  X(iio_buffer_step)
 #define X(name) decltype(&::name) name = nullptr;
   DIPPER_IIO_FUNCTIONS(X)
 #undef X

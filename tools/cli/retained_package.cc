@@ -160,7 +160,14 @@ std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& packa
         telemetry::DeviceTopics(watch.fleet, device).Of(telemetry::TopicKind::kUpdate, watch.model).view());
   }
   uint64_t connection = client.connections();
+  const auto wait_for_connection = [&] {
+    client.Run(std::max(MqttClient::Clock::duration::zero(), end - MqttClient::Clock::now()),
+               [&] { return client.connected(); });
+    return client.connected();
+  };
   const auto round = [&] {
+    // Only a running client hears that it is connected again.
+    if (!wait_for_connection()) return;
     client.SetOnMessage([&](const telemetry::TransportEvent& event) {
       const auto topic = telemetry::ParseTopic(event.topic);
       const auto update = telemetry::Decode<schema::UpdateStatus>(event.payload);
@@ -175,9 +182,7 @@ std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& packa
                [&] { return done() || (client.connected() && client.connections() != connection); });
     for (const std::string& filter : filters) client.Unsubscribe(filter);
     client.SetOnMessage({});
-    client.Run(std::max(MqttClient::Clock::duration::zero(), end - MqttClient::Clock::now()),
-               [&] { return client.connected(); });
-    if (done() || !client.connected()) return;
+    if (done() || !wait_for_connection()) return;
     connection = client.connections();
     if (const uint32_t count = package.Restore(); count > 0) restored(count);
   };

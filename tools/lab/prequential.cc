@@ -170,7 +170,8 @@ void FindWorstBlock(const Records& records, uint32_t classes, EvalResult* result
 /// Rows that can wait for their labels, as the spec says or by its budget.
 uint32_t PendingCapacity(const schema::SpecT& spec) {
   if (spec.pending != nullptr && spec.pending->capacity > 0) return spec.pending->capacity;
-  const learn::Layout& layout = DeskModel(spec).spec().plan().layout;
+  const DeskModel model(spec);
+  const learn::Layout& layout = model.spec().plan().layout;
   return std::max(layout.pending_capacity, layout.truth_capacity);
 }
 

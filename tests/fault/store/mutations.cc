@@ -99,7 +99,6 @@ constexpr std::array kMutations = {
     DIPPER_MUTATION(CountersSameCopy, "counters", "only the other page is written"),
     DIPPER_MUTATION(CountersNotSynced, "counters", "barrier before the report"),
     DIPPER_MUTATION(NumbersMayFall, "counters", "numbers and time only rise"),
-    DIPPER_MUTATION(RootSameCopy, "root", "only the other document is written"),
     DIPPER_MUTATION(RootNotSynced, "root", "barrier before the report"),
     DIPPER_MUTATION(RootNotDuplicated, "root", "duplicated before the report"),
 };

@@ -1,7 +1,6 @@
 """A package as lines: offset, length, bytes, field and value, for every byte of the file."""
 import hashlib
 import pathlib
-import re
 import struct
 import time
 
@@ -103,13 +102,21 @@ def lines(data):
 
 
 def bytes_of(text_lines):
-    """The file that the lines show; ValueError where an offset does not follow from the line before."""
-    data = b""
+    """The file that the lines show, read by columns; ValueError where an offset or a length does not fit the bytes."""
+    data, left = b"", 0
     for line in text_lines[1:]:
         if line.startswith("-- "):
             continue
-        match = re.match(r"^ *(\d+) +(?:\d+ )? *((?:[0-9a-f]{2} ?)+)(?:  |$)", line)
-        if not match or int(match.group(1)) != len(data):
+        if int(line[:4]) != len(data):
             raise ValueError(f"this line does not go on at byte {len(data)}: {line}")
-        data += bytes.fromhex(match.group(2))
+        if line[5:9].strip():
+            if left:
+                raise ValueError(f"{left} bytes are missing before this line: {line}")
+            left = int(line[5:9])
+        here = bytes.fromhex(line[11:58])
+        if len(here) != min(left, WIDTH):
+            raise ValueError(f"this line has {len(here)} of {left} bytes: {line}")
+        data, left = data + here, left - len(here)
+    if left:
+        raise ValueError(f"{left} bytes are missing at the end")
     return data

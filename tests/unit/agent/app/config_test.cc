@@ -113,10 +113,38 @@ rate_hz = 0
   EXPECT_TRUE(Complains("model.max_image_bytes must be a byte count"));
   EXPECT_TRUE(Complains("model.slot_a is missing"));
   EXPECT_TRUE(Complains("agent.toml:12: model.slot_b is missing"));
-  EXPECT_TRUE(Complains("source.kind \"iio\" is unknown"));
+  EXPECT_TRUE(Complains("source.device is missing"));
   EXPECT_TRUE(Complains("source.rate_hz must be a number from 0.001 to"));
-  EXPECT_TRUE(Complains("source.path is missing"));
   EXPECT_TRUE(Complains("trust.root is missing"));
+}
+
+TEST_F(ConfigFile, EachKindOfSourceHasItsOwnKeys) {
+  const std::string head = std::string(kGood).substr(0, std::string(kGood).find("[[source]]"));
+  const std::string rest = "[[source]]\n";
+  const Config socket = Load(head + rest + "kind = \"socket\"\npath = \"s.sock\"\nmode = \"0620\"\n");
+  EXPECT_TRUE(problems_.empty()) << problems_[0];
+  EXPECT_EQ(socket.source.mode, 0620U);
+  EXPECT_EQ(socket.source.path, folder_ + "/s.sock");
+  const Config iio = Load(head + rest +
+                          "kind = \"iio\"\ndevice = \"bme280\"\nchannels = [\"temp\"]\nrate_hz = 10\n"
+                          "buffer_samples = 16\n");
+  EXPECT_TRUE(problems_.empty()) << problems_[0];
+  EXPECT_EQ(iio.source.channels, std::vector<std::string>{"temp"});
+  EXPECT_EQ(iio.source.buffer_samples, 16);
+  Load(head + rest + "kind = \"stdin\"\n");
+  EXPECT_TRUE(problems_.empty()) << problems_[0];
+  Load(head + rest + "kind = \"system\"\nrate_hz = 1\n");
+  EXPECT_TRUE(problems_.empty()) << problems_[0];
+  Load(head + rest + "kind = \"system\"\npath = \"x\"\n");
+  EXPECT_TRUE(Complains("unknown key source.path"));
+  Load(head + rest + "kind = \"socket\"\n");
+  EXPECT_TRUE(Complains("source.path is missing"));
+  for (const char* mode : {"rw", "660", "0999", "06600"}) {
+    Load(head + rest + "kind = \"socket\"\npath = \"s\"\nmode = \"" + mode + "\"\n");
+    EXPECT_TRUE(Complains("source.mode must be four octal digits")) << mode;
+  }
+  Load(head + rest + "kind = \"telepathy\"\n");
+  EXPECT_TRUE(Complains("source.kind \"telepathy\" is unknown; there are csv_replay"));
 }
 
 TEST_F(ConfigFile, ALatencyLimitIsWholeMicroseconds) {
