@@ -195,7 +195,9 @@ void MqttClient::WaitForPublications() {
 void MqttClient::Subscribe(const std::string& filter) {
   const uint64_t before = subscribed_;
   if (session_->Subscribe(filter, telemetry::Qos::kAtLeastOnce) != Status::kOk) {
-    throw Error(ExitCode::kUnreachable, fmt::format("{}: not connected", broker_));
+    const std::string why = session_->last_error();
+    throw Error(ExitCode::kUnreachable,
+                fmt::format("{}: not connected{}{}", broker_, why.empty() ? "" : ": ", why));
   }
   filters_.push_back(filter);
   WaitForSubscription(before);

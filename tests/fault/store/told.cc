@@ -69,6 +69,7 @@ void TakeReport(const StartDecision& decision, const BootRecord& record, Told* t
   if (decision.serve != SlotId::kNone) told->confirmed.insert(decision.digest.bytes);
   told->champion = decision.digest;
   told->in_flight = {};
+  if (told->leaving) told->samples.clear();  // a reset that had begun may have erased them
   told->leaving = false;
   told->recorded = true;
   told->floor = std::max(told->floor, record.floor);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -194,6 +195,7 @@ TEST_F(FleetCommands, BadPackagesAndArgumentsAreRefused) {
 }
 
 TEST_F(FleetCommands, KeepRestoresWhatTheBrokerLosesAndClearsWhenEveryDeviceIsDone) {
+  std::promise<void> finished;
   std::thread world([&] {
     EXPECT_EQ(Retained(5).size(), 5u);  // three blocks, manifest, offer
     broker_.Kill();                     // it keeps nothing on its disk
@@ -207,11 +209,13 @@ TEST_F(FleetCommands, KeepRestoresWhatTheBrokerLosesAndClearsWhenEveryDeviceIsDo
       EXPECT_EQ(package::InspectOffer(payload, &offer), schema::Reason::None);
       SayEnded("mote-1", offer.number);
     }
+    finished.get_future().wait();  // the broker ends with the thread that started it
   });
   const int code = Dipper(Publish({"--to", "device:mote-1", "--keep", "0.03"}));
+  const auto left = code == 0 ? Retained(2) : std::map<std::string, std::vector<uint8_t>>{};
+  finished.set_value();
   world.join();
   ASSERT_EQ(code, 0) << error_;
-  const auto left = Retained(2);
   ASSERT_EQ(left.size(), 1u) << "only the device's own update status";
   EXPECT_EQ(left.begin()->first, "dipper/1/demo/mote-1/m/main/update");
 }
