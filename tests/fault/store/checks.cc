@@ -96,7 +96,8 @@ std::string CheckLearned(StoreWorld& world, const StartDecision& decision, const
     if (scan.info[area].samples == told.poisoned) return "a learned state that failed is served again";
   }
   if (samples == told.samples.end()) return "";
-  // A reset that had begun to erase is forgotten with both records; what it left serves, without what it erased.
+  // A reset that had begun to erase is forgotten with both records; what it left serves, without what it
+  // erased.
   if (told.leaving && loss == Loss::kBoth) return "";
   const bool kept = scan.count() != 0 && decision.source == ImageSource::kNewestCheckpoint &&
                     scan.info[scan.Newest()].samples >= samples->second;
