@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <filesystem>
 
 #include "agent/app/control_protocol.h"
+#include "hal/linux/unix_listener.h"
 
 namespace dipper::app {
 namespace {
@@ -20,24 +20,7 @@ namespace {
 constexpr uint64_t kListenerKey = 0;  // clients have their serial, from 1
 constexpr int kAcceptsATurn = 8;
 constexpr int kQueue = 8;
-
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-const sockaddr* Plain(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
-
-/// Somebody answers at the socket file.
-bool Answers(const sockaddr_un& address) {
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  // A full queue (EAGAIN) is somebody too.
-  const bool answers = fd >= 0 && (::connect(fd, Plain(address), sizeof address) == 0 || errno == EAGAIN);
-  if (fd >= 0) ::close(fd);
-  return answers;
-}
+constexpr uint32_t kMode = 0600;
 
 /// Keeps the first descriptor of a message and closes any other.
 void TakeDescriptors(msghdr* message, int* file) {
@@ -80,42 +63,32 @@ ControlSocket::~ControlSocket() {
 ControlSocket::Opened ControlSocket::Open(const std::string& path, std::string* message) {
   *message = CheckSocketPath(path);
   if (!message->empty()) return Opened::kFailed;
-  std::error_code ignored;  // bind says what is wrong with the folder
+  std::error_code ignored;  // the system says what is wrong with the folder
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-  struct stat about {};
-  if (::lstat(path.c_str(), &about) == 0) {
-    if (!S_ISSOCK(about.st_mode)) {
+  switch (hal::ListenUnix(path, kMode, kQueue, &listener_)) {
+    case base::Status::kOk:
+      path_ = path;
+      return Watch(message) ? Opened::kOk : Opened::kFailed;
+    case base::Status::kInvalidArgument:
       *message = path + " is there and is no socket; remove it or set control.socket to another path";
       return Opened::kFailed;
-    }
-    if (Answers(AddressOf(path))) {
+    case base::Status::kAlreadyExists:
       *message =
           "another agent answers at " + path + "; set control.socket to another path, or stop that agent";
       return Opened::kInUse;
-    }
-    ::unlink(path.c_str());
+    default:
+      *message = "cannot listen at " + path + ": " + std::strerror(errno);
+      return Opened::kFailed;
   }
-  return Bind(path, message) ? Opened::kOk : Opened::kFailed;
 }
 
-bool ControlSocket::Bind(const std::string& path, std::string* message) {
-  const sockaddr_un address = AddressOf(path);
+bool ControlSocket::Watch(std::string* message) {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = kListenerKey}};
-  listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-  // The mode is right before anybody can connect.
-  const mode_t before = ::umask(0177);
-  const bool bound = listener_ >= 0 && ::bind(listener_, Plain(address), sizeof address) == 0;
-  const int error = errno;
-  ::umask(before);
-  if (bound) path_ = path;
-  if (bound && epoll_ >= 0 && ::listen(listener_, kQueue) == 0 &&
-      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, listener_, &event) == 0) {
-    return true;
-  }
-  *message = "cannot listen at " + path + ": " + std::strerror(bound ? errno : error);
-  if (bound) ::unlink(path.c_str());
-  if (listener_ >= 0) ::close(listener_);
+  if (epoll_ >= 0 && ::epoll_ctl(epoll_, EPOLL_CTL_ADD, listener_, &event) == 0) return true;
+  *message = "cannot listen at " + path_ + ": " + std::strerror(errno);
+  ::close(listener_);
+  ::unlink(path_.c_str());
   if (epoll_ >= 0) ::close(epoll_);
   listener_ = epoll_ = -1;
   return false;

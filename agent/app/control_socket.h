@@ -59,7 +59,7 @@ class ControlSocket {
   uint64_t TakeRefused();
 
  private:
-  bool Bind(const std::string& path, std::string* message);
+  bool Watch(std::string* message);
   void Accept(int64_t now_ns);
   void Receive(ControlClient* client);
   void Send(ControlClient* client, int64_t now_ns);

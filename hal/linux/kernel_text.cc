@@ -76,4 +76,27 @@ double DoubleOrNan(std::string_view word) {
   return value.ok() ? *value : std::nan("");
 }
 
+CpuTicks ParseCpuTicks(std::string_view line) {
+  CpuTicks ticks;
+  // user nice system idle iowait irq softirq steal
+  for (size_t i = 1; i <= 8; ++i) ticks.total += UintOr0(Word(line, i));
+  ticks.wait = UintOr0(Word(line, 5));
+  ticks.busy = ticks.total - UintOr0(Word(line, 4)) - ticks.wait;
+  return ticks;
+}
+
+double HottestCelsius(std::string_view root) {
+  double hottest = std::nan("");
+  for (char zone = '0'; zone <= '9'; ++zone) {
+    char name[] = "/sys/class/thermal/thermal_zone0/temp";
+    name[sizeof name - 7] = zone;
+    char buffer[64];
+    const std::string_view text = ReadSmallFile(Path(root, name), buffer, sizeof buffer);
+    if (text.empty()) break;
+    const double celsius = DoubleOrNan(Word(text, 0)) / 1000;
+    if (!(hottest >= celsius)) hottest = celsius;
+  }
+  return hottest;
+}
+
 }  // namespace dipper::hal

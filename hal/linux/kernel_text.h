@@ -29,4 +29,13 @@ uint64_t KiloBytes(std::string_view text, std::string_view key);
 uint64_t UintOr0(std::string_view word);
 double DoubleOrNan(std::string_view word);
 
+/// Ticks since boot on the `cpu` line of /proc/stat: all, busy, and waiting for I/O (which may go back).
+struct CpuTicks {
+  uint64_t total = 0, busy = 0, wait = 0;
+};
+CpuTicks ParseCpuTicks(std::string_view line);
+
+/// Of the thermal zones 0 to 9 below `root`; not-a-number: there is none.
+double HottestCelsius(std::string_view root);
+
 }  // namespace dipper::hal

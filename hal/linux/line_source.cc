@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "hal/linux/unix_listener.h"
 
 namespace dipper::hal {
 namespace {
@@ -28,8 +28,6 @@ bool SetNonBlocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
-
-const sockaddr* Plain(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
 
 }  // namespace
 
@@ -71,41 +69,12 @@ Status LineSource::OpenPipe(int in, int out) {
   return Status::kOk;
 }
 
-Status LineSource::Listen(const std::string& path, uint32_t mode) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) return Status::kInvalidArgument;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  struct stat there {};
-  if (::lstat(path.c_str(), &there) == 0) {
-    if (!S_ISSOCK(there.st_mode)) return Status::kInvalidArgument;
-    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool served = probe >= 0 && ::connect(probe, Plain(address), sizeof address) == 0;
-    if (probe >= 0) ::close(probe);
-    if (served) return Status::kAlreadyExists;
-    ::unlink(path.c_str());
-  }
-  listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener_ < 0) return Status::kUnavailable;
-  // Never open to more users than asked for, not even between bind and chmod.
-  const mode_t before = ::umask(0777);
-  const bool bound = ::bind(listener_, Plain(address), sizeof address) == 0;
-  ::umask(before);
-  if (bound && ::chmod(path.c_str(), mode) == 0 && ::listen(listener_, static_cast<int>(kMaxClients)) == 0 &&
-      Watch(listener_, kListenerTag, EPOLLIN)) {
-    path_ = path;
-    return Status::kOk;
-  }
-  ::close(listener_);
-  listener_ = -1;
-  if (bound) ::unlink(path.c_str());
-  return Status::kUnavailable;
-}
-
 Status LineSource::OpenSocket(const std::string& path, uint32_t mode) {
   DIPPER_RETURN_IF_ERROR(OpenEvents());
   clients_.resize(kMaxClients);
-  return Listen(path, mode);
+  DIPPER_RETURN_IF_ERROR(ListenUnix(path, mode, static_cast<int>(kMaxClients), &listener_));
+  path_ = path;
+  return Watch(listener_, kListenerTag, EPOLLIN) ? Status::kOk : Status::kUnavailable;
 }
 
 void LineSource::Accept() {

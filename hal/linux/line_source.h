@@ -76,7 +76,6 @@ class LineSource final : public SampleSource {
 
   base::Status PollOnce(Record* record);
   base::Status OpenEvents();
-  base::Status Listen(const std::string& path, uint32_t mode);
   bool Watch(int fd, uint64_t tag, uint32_t what);
   void Rewatch(Client* client);
   bool Finished(Client* client);

@@ -22,7 +22,6 @@ LinuxSystemMetrics::LinuxSystemMetrics(std::string_view disk_path, std::string_v
 Status LinuxSystemMetrics::Read(SystemReading* reading) {
   *reading = SystemReading{};
   reading->cpu_ratio = std::nan("");
-  reading->temperature_celsius = std::nan("");
   reading->load_1m = std::nan("");
   char buffer[4096];
   bool any = false;
@@ -30,16 +29,13 @@ Status LinuxSystemMetrics::Read(SystemReading* reading) {
   if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/stat"), buffer, sizeof buffer);
       !text.empty()) {
     any = true;
-    uint64_t total = 0;
-    // user nice system idle iowait irq softirq steal
-    for (size_t i = 1; i <= 8; ++i) total += UintOr0(Word(text, i));
-    const uint64_t busy = total - UintOr0(Word(text, 4)) - UintOr0(Word(text, 5));
-    if (last_total_ticks_ != 0 && total > last_total_ticks_ && busy >= last_busy_ticks_) {
-      reading->cpu_ratio =
-          static_cast<double>(busy - last_busy_ticks_) / static_cast<double>(total - last_total_ticks_);
+    const CpuTicks ticks = ParseCpuTicks(text);
+    if (last_total_ticks_ != 0 && ticks.total > last_total_ticks_ && ticks.busy >= last_busy_ticks_) {
+      reading->cpu_ratio = static_cast<double>(ticks.busy - last_busy_ticks_) /
+                           static_cast<double>(ticks.total - last_total_ticks_);
     }
-    last_total_ticks_ = total;
-    last_busy_ticks_ = busy;
+    last_total_ticks_ = ticks.total;
+    last_busy_ticks_ = ticks.busy;
   }
   if (const auto text = ReadSmallFile(Path(root_.view(), "/proc/meminfo"), buffer, sizeof buffer);
       !text.empty()) {
@@ -70,14 +66,7 @@ Status LinuxSystemMetrics::Read(SystemReading* reading) {
     const double seconds = DoubleOrNan(Word(text, 0));
     if (seconds >= 0) reading->uptime_seconds = static_cast<uint64_t>(seconds);
   }
-  for (char zone = '0'; zone <= '9'; ++zone) {
-    char name[] = "/sys/class/thermal/thermal_zone0/temp";
-    name[sizeof name - 7] = zone;
-    const auto text = ReadSmallFile(Path(root_.view(), name), buffer, sizeof buffer);
-    if (text.empty()) break;
-    const double celsius = DoubleOrNan(Word(text, 0)) / 1000;
-    if (!(reading->temperature_celsius >= celsius)) reading->temperature_celsius = celsius;
-  }
+  reading->temperature_celsius = HottestCelsius(root_.view());
   struct statvfs disk {};
   if (::statvfs(Path(disk_path_.view(), "").text, &disk) == 0) {
     reading->disk_free_bytes = uint64_t{disk.f_bavail} * uint64_t{disk.f_frsize};

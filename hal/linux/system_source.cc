@@ -103,20 +103,15 @@ bool SystemSource::ReadCpu(double seconds) {
     const std::string_view name = Word(line, 0);
     if (name == "cpu") {
       any = true;
-      uint64_t total = 0;
-      // user nice system idle iowait irq softirq steal
-      for (size_t i = 1; i <= 8; ++i) total += UintOr0(Word(line, i));
-      const uint64_t wait = UintOr0(Word(line, 5)), busy = total - UintOr0(Word(line, 4)) - wait;
+      const CpuTicks now = ParseCpuTicks(line);
       // iowait may go back (proc(5)): then this sample has neither ratio.
-      if (last_total_ticks_ != 0 && total > last_total_ticks_ && busy >= last_busy_ticks_ &&
-          wait >= last_wait_ticks_) {
-        const auto passed = static_cast<double>(total - last_total_ticks_);
-        values_[kCpu] = Ratio(static_cast<double>(busy - last_busy_ticks_), passed);
-        values_[kIoWait] = Ratio(static_cast<double>(wait - last_wait_ticks_), passed);
+      if (last_ticks_.total != 0 && now.total > last_ticks_.total && now.busy >= last_ticks_.busy &&
+          now.wait >= last_ticks_.wait) {
+        const auto passed = static_cast<double>(now.total - last_ticks_.total);
+        values_[kCpu] = Ratio(static_cast<double>(now.busy - last_ticks_.busy), passed);
+        values_[kIoWait] = Ratio(static_cast<double>(now.wait - last_ticks_.wait), passed);
       }
-      last_total_ticks_ = total;
-      last_busy_ticks_ = busy;
-      last_wait_ticks_ = wait;
+      last_ticks_ = now;
     } else if (name == "intr") {
       values_[kInterrupts] = interrupts_.Rate(UintOr0(Word(line, 1)), seconds);
     } else if (name == "ctxt") {
@@ -182,17 +177,6 @@ void SystemSource::ReadNetwork(double seconds) {
   values_[kSent] = sent_.Rate(sent, seconds);
 }
 
-void SystemSource::ReadTemperature() {
-  for (char zone = '0'; zone <= '9'; ++zone) {
-    char name[] = "/sys/class/thermal/thermal_zone0/temp";
-    name[sizeof name - 7] = zone;
-    const std::string_view text = Read(name);
-    if (text.empty()) break;
-    const auto celsius = static_cast<float>(DoubleOrNan(Word(text, 0)) / 1000);
-    if (!(values_[kTemperature] >= celsius)) values_[kTemperature] = celsius;
-  }
-}
-
 Status SystemSource::Poll(Record* record) {
   *record = Record{};
   record->time_ns = clock_.WallNs();
@@ -214,7 +198,7 @@ Status SystemSource::Poll(Record* record) {
   ReadPressure(seconds);
   ReadDisks(seconds);
   ReadNetwork(seconds);
-  ReadTemperature();
+  values_[kTemperature] = static_cast<float>(HottestCelsius(root_.view()));
   record->sequence = next_sequence_++;
   if (!any) return Status::kUnavailable;
   record->encoding = RecordEncoding::kFloats;

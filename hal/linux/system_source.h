@@ -9,6 +9,7 @@
 #include "agent/base/fixed.h"
 #include "hal/api/clock.h"
 #include "hal/api/sample_source.h"
+#include "hal/linux/kernel_text.h"
 
 namespace dipper::hal {
 
@@ -61,7 +62,6 @@ class SystemSource final : public SampleSource {
   void ReadPressure(double seconds);
   void ReadDisks(double seconds);
   void ReadNetwork(double seconds);
-  void ReadTemperature();
   std::string_view Read(std::string_view path);
 
   Clock& clock_;
@@ -71,7 +71,7 @@ class SystemSource final : public SampleSource {
   bool header_given_ = false;
   int64_t next_due_ns_ = 0, last_ns_ = 0;
   uint64_t next_sequence_ = 0;
-  uint64_t last_total_ticks_ = 0, last_busy_ticks_ = 0, last_wait_ticks_ = 0;
+  CpuTicks last_ticks_;
   Counter switches_, interrupts_, disk_read_, disk_write_, received_, sent_;
   std::array<Counter, 3> stalled_;
   std::array<float, kSystemColumns.size()> values_{};
