@@ -1,0 +1,245 @@
+#include "agent/app/assembly.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "agent/app/group_keys.h"
+#include "agent/store/model_places.h"
+
+namespace dipper::app {
+namespace {
+
+using base::Status;
+
+bool ReadWhole(const std::string& path, uint64_t max_bytes, std::vector<uint8_t>* bytes) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return false;
+  bytes->assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  return bytes->size() <= max_bytes;
+}
+// Where the note of who is running lies: beside the boot file, or in /run when boot is a device.
+std::string NotePath(const Config& config) {
+  const std::string& boot = config.storage.boot;
+  const bool device = boot.rfind("/dev/", 0) == 0 || boot.find("PARTLABEL=") != std::string::npos;
+  return device ? "/run/dipper-" + config.device.id + ".note" : boot + ".note";
+}
+}  // namespace
+
+std::string SystemText() {
+  utsname name{};
+  if (::uname(&name) != 0) return "Linux";
+  return std::string(name.sysname) + " " + name.release + " " + name.machine;
+}
+bool Assembly::OpenTrust(std::string* message) {
+  std::vector<uint8_t> root;
+  if (!ReadWhole(config.trust.root, store::RootStore::kMaxRootBytes, &root)) {
+    *message =
+        "trust.root: cannot read a trust root from " + config.trust.root + "; make one with: dipper root new";
+    return false;
+  }
+  if (const Status status = trust.Open(root); !Ok(status)) {
+    *message = std::string("the trust root cannot be used (") + base::StatusName(status) + "): is " +
+               config.trust.root + " a root made by dipper root new, and boot not damaged?";
+    return false;
+  }
+  return true;
+}
+
+bool Assembly::ForgetModels(std::string* message) {
+  for (const std::string& name : config.storage.forget_models) {
+    const Status status = store::ForgetModel(devices.boot, counters, name);
+    if (Ok(status)) Say("forgot model " + name + ": its place in boot is free");
+    if (Ok(status) || status == Status::kNotFound) continue;  // an earlier start has done it
+    *message = "storage.forget_models: cannot forget " + name + ", boot cannot be written";
+    return false;
+  }
+  return true;
+}
+
+bool Assembly::FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message) {
+  std::vector<store::PlaceRequest> requests;
+  for (size_t i = 0; i < config.models.size(); ++i) {
+    ModelDevices& model = devices.models[i];
+    const bool open = model.trouble.empty();
+    requests.push_back({.name = config.models[i].id,
+                        .slot_a = open ? &model.slot_a : nullptr,
+                        .slot_b = open ? &model.slot_b : nullptr});
+  }
+  const Status status =
+      store::AssignPlaces(devices.boot, counters, requests, std::span(*places).first(requests.size()));
+  if (status == Status::kUnavailable)
+    Say("boot cannot be written: the models' names are not in it; going on");
+  if (Ok(status) || status == Status::kUnavailable) return true;
+  if (status != Status::kResourceExhausted) {
+    *message = std::string("storage.boot cannot be used (") + base::StatusName(status) + ")";
+    return false;
+  }
+  std::string held;
+  for (uint32_t place = 0; place < store::kMaxModels; ++place) {
+    if (counters.name(place).empty()) continue;
+    held += (held.empty() ? "" : ", ") + std::string(counters.name(place));
+  }
+  *message = "storage.boot has no free place for every model of the configuration";
+  if (!held.empty()) *message += "; it holds " + held;
+  *message += ": name those that are gone for good in storage.forget_models, or give boot more room";
+  return false;
+}
+
+void Assembly::ReportLastEnd(const LastEnd& last) {
+  telemetry::Event reset{.kind = schema::EventKind::Reset, .reason = schema::Reason::Unknown};
+  std::string text;
+  switch (last.kind) {
+    case LastEnd::kUnknown:
+    case LastEnd::kPlanned:
+      return;
+    case LastEnd::kCrashed:
+      reset.reason = schema::Reason::Crash;
+      reset.package.digest = last.package;
+      text = "the previous run crashed by signal " + std::to_string(last.signal) +
+             (last.in_model ? " inside model " + last.model + ", package " +
+                                  std::string(base::ToHex(last.package).brief())
+                            : " outside every model");
+      break;
+    case LastEnd::kKilled:
+      text = "the previous run was killed";
+      break;
+    case LastEnd::kMachine:
+      reset.reason = schema::Reason::PowerLoss;
+      text = "the machine restarted without stopping the agent: power, reset or kernel";
+      break;
+  }
+  Say(text);
+  reset.detail = text;
+  reporter.Send(reset, {});
+}
+
+/// A model that cannot run leaves the others alone.
+void Assembly::OutOfService(uint32_t number, schema::EventKind kind, const std::string& why) {
+  Say(why);
+  Say("model " + config.models[number].id + " does not run; the others go on");
+  const std::string detail = why.substr(0, telemetry::kMaxTextBytes);
+  reporter.Send(telemetry::Event{.kind = kind, .detail = detail}, config.models[number].id);
+}
+
+std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
+                                                const LastEnd& last, std::string* why) {
+  const std::string& id = config.models[number].id;
+  *why = devices.models[number].trouble;
+  if (!why->empty()) return nullptr;
+  if (const std::string owner = OwnerOfSlots(devices.models[number], id); !owner.empty()) {
+    *why = "model " + id + ": its slots hold a package of model " + owner +
+           "; were the paths exchanged, or the id changed? Nothing was written";
+    return nullptr;
+  }
+  auto unit = std::make_unique<ModelUnit>(shared, number, place);
+  store::LastRun run;
+  run.own_failure = last.in_model && last.model == id;
+  run.another = last.in_model && last.model != id;
+  if (run.own_failure) {
+    run.digest = last.package;
+    run.reason = schema::Reason::Crash;
+  }
+  if (!unit->Start(run, why)) unit.reset();
+  return unit;
+}
+
+bool Assembly::StartModels(const LastEnd& last, std::string* message) {
+  std::array<uint32_t, kMaxModels> places{};
+  if (!ForgetModels(message) || !FindPlaces(&places, message)) return false;
+  const SharedParts shared{.config = config,
+                           .devices = devices,
+                           .transport = mqtt,
+                           .turns = turns,
+                           .reporter = reporter,
+                           .marker = note,
+                           .trust = trust,
+                           .group_keys = group_keys};
+  for (uint32_t number = 0; number < config.models.size(); ++number) {
+    std::string why;
+    auto unit = StartModel(shared, number, places[number], last, &why);
+    if (unit != nullptr) {
+      models.push_back(std::move(unit));
+    } else if (config.models.size() == 1) {
+      *message = why;
+    } else {
+      const bool too_old = why.find(kNewerAgent) != std::string::npos;
+      OutOfService(number, too_old ? schema::EventKind::AgentTooOld : schema::EventKind::StorageError, why);
+      *message = "no model of the configuration can run";
+    }
+  }
+  return !models.empty();
+}
+
+/// It begins where the model that has seen least goes on; the others skip what they know.
+bool Assembly::StartSource(std::string* message) {
+  uint64_t first_row = UINT64_MAX;
+  for (const auto& model : models) {
+    if (const uint64_t row = model->FirstRow(); row > 0) first_row = std::min(first_row, row);
+  }
+  return OpenSource(config, first_row == UINT64_MAX ? 0 : first_row, &devices, message);
+}
+
+/// An agent does without its socket, but not beside another one that answers there.
+bool Assembly::StartControl(std::string* message) {
+  if (!config.control.enabled) return true;
+  const ControlSocket::Opened opened = control.Open(config.control.socket, message);
+  if (opened == ControlSocket::Opened::kFailed) {
+    Say("no control socket: " + *message + "; going on without status, install and undo on this device");
+  }
+  return opened != ControlSocket::Opened::kInUse;
+}
+
+bool Assembly::Start(std::string* message) {
+  if (!Ok(note.Open(NotePath(config)))) {
+    Say("cannot write " + NotePath(config) + ": a crash will not be blamed on any model; going on");
+  }
+  if (!StartControl(message) || !OpenTrust(message) ||
+      !LoadGroupKeys(config.trust.group_keys, &group_keys, message)) {
+    return false;
+  }
+  // Losing `data` loses no model and no trust state, so it stops nothing.
+  for (const Status status : {log.Open(), backlog.Open()}) {
+    if (!Ok(status))
+      Say(std::string("the data partition is not usable (") + base::StatusName(status) + "); going on");
+  }
+  const std::string boot(devices.identity.boot_id.view());
+  const LastEnd last = note.PreviousEnd(boot);
+  reporter.Send(telemetry::Event{.kind = schema::EventKind::Started, .detail = kVersionText}, {});
+  ReportLastEnd(last);
+  // Before the models start: a challenger's self-test at its start is its own too.
+  std::vector<std::string> ids;
+  for (const ModelConfig& model : config.models) ids.push_back(model.id);
+  note.Begin(boot, ids);
+  note.InstallCrashHandler();
+  if (!StartModels(last, message) || !StartSource(message)) {
+    note.End();
+    return false;
+  }
+  for (const auto& model : models) {
+    agent.Add(model->runner());
+    // Only a file has rows that the model has seen already.
+    const bool resumes = config.source.kind == "csv_replay" && config.source.resume;
+    model->runner().OnStarted(resumes ? model->FirstRow() : 0);
+  }
+  const std::string device =
+      std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet;
+  if (config.models.size() == 1) {
+    Say(device + ", " + models[0]->ServingText());
+    return true;
+  }
+  for (const auto& model : models) Say(model->ServingText());
+  Say(device + ", " + std::to_string(models.size()) + " of " + std::to_string(config.models.size()) +
+      " models run");
+  return true;
+}
+
+uint64_t Assembly::UpdateEvents() const {
+  uint64_t events = 0;
+  for (const auto& model : models) events += model->events();
+  return events;
+}
+
+}  // namespace dipper::app
