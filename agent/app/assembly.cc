@@ -1,3 +1,5 @@
+// Opens trust, storage, models, the source and the control socket, each with a message of its own when it
+// fails.
 #include "agent/app/assembly.h"
 
 #include <sys/utsname.h>

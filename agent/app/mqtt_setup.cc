@@ -1,3 +1,4 @@
+// Address, credentials and will of the connection, from the configuration.
 #include "agent/app/mqtt_setup.h"
 
 #include <array>
