@@ -10,17 +10,22 @@ ControlModel AgentControl::ControlModelAt(size_t index) {
           .updater = &model.updater(),
           .slot_a = &devices.slot_a,
           .slot_b = &devices.slot_b,
-          .factory = devices.has_factory ? &devices.factory : nullptr};
+          .factory = devices.has_factory ? &devices.factory : nullptr,
+          .recorder = model.recorder()};
 }
 
 ControlReadings AgentControl::ReadForControl() {
-  const SourceConfig& source = at_.config.source;
+  std::string sources;
+  for (const SourceConfig& source : at_.config.sources) {
+    if (!sources.empty()) sources += ", ";
+    sources += source.kind + (source.path.empty() ? "" : " " + source.path);
+  }
   return {.device = at_.config.device.id,
           .fleet = at_.config.device.fleet,
           .broker = at_.config.mqtt.url,
           .link_error = at_.mqtt.last_error(),
           .connected = at_.mqtt.connected(),
-          .source = source.kind + (source.path.empty() ? "" : " " + source.path),
+          .source = sources,
           .clock_synchronized = at_.devices.clock.WallSynchronized(),
           .wall_ns = at_.devices.clock.WallNs(),
           .trusted_time_s = at_.counters.trusted_time_s(),

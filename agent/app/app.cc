@@ -8,6 +8,8 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
+#include <sstream>
+#include <string>
 
 #include "agent/app/assembly.h"
 #include "agent/app/mqtt_setup.h"
@@ -20,22 +22,68 @@ namespace {
 // back.
 constexpr int64_t kSettleNs = 3'000'000'000;
 
+// The session's thread may try a name that nobody resolves for half a minute.
+constexpr int64_t kLinkSilenceNs = 180'000'000'000;
+
+// A turn that was so late says more of the machine (asleep, stopped) than of the session's thread.
+constexpr int64_t kLateTurnNs = 5'000'000'000;
+
 volatile std::sig_atomic_t g_stop = 0;
 
 void OnStopSignal(int) { g_stop = 1; }
 
-void Loop(Assembly& app) {
+// Tells the guard who answers, the session's thread among them.
+class Watch {
+ public:
+  explicit Watch(Assembly& app)
+      : app_(app),
+        last_ns_(app.devices.clock.MonotonicNs()),
+        link_(app.agent.answers().Add("link", kLinkSilenceNs, last_ns_)) {}
+
+  void Turn() {
+    const int64_t now_ns = app_.devices.clock.MonotonicNs();
+    const uint64_t beats = app_.mqtt.beats();
+    if (beats != beats_ || now_ns - last_ns_ > kLateTurnNs) app_.agent.answers().Answered(link_, now_ns);
+    beats_ = beats;
+    last_ns_ = now_ns;
+    const std::string told = app_.guard.Turn(now_ns, app_.agent.answers().Silent(now_ns));
+    if (!told.empty()) Say(told);
+  }
+
+ private:
+  Assembly& app_;
+  int64_t last_ns_;
+  uint32_t link_;
+  uint64_t beats_ = 0;
+};
+
+// ppoll delivers no signal while a descriptor is ready, and the source's always is when it is faster than the
+// models.
+bool StopPending() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+// False: not by a stop signal, but because memory cannot be trusted any more.
+bool Loop(Assembly& app) {
   link::MqttSession& mqtt = app.mqtt;
   hal::Clock& clock = app.devices.clock;
   bool was_connected = false;
   std::string last_error;
   uint64_t update_events = 0;
   int64_t trim_ns = clock.MonotonicNs() + kSettleNs;  // 0: nothing to give back
-  while (g_stop == 0) {
+  Watch watch(app);
+  app.service.Ready();
+  app.service.Status(app.StatusLine());
+  while (g_stop == 0 && !StopPending()) {
     const int64_t due_ns = std::min(app.agent.Step(), app.control.Poll());
+    watch.Turn();
+    if (!app.CheckMemory(clock.MonotonicNs())) return false;
     const int64_t now_ns = clock.MonotonicNs();
     if (app.UpdateEvents() != update_events || mqtt.connected() != was_connected) {
       update_events = app.UpdateEvents();
+      app.service.Status(app.StatusLine());
       trim_ns = now_ns + kSettleNs;
     } else if (trim_ns != 0 && now_ns >= trim_ns) {
       TrimMemory();
@@ -62,6 +110,7 @@ void Loop(Assembly& app) {
     // Interrupted by a stop signal or woken by the wire: both are looked at in the next turn.
     (void)::ppoll(events, std::size(events), &timeout, &open_signals);
   }
+  return true;
 }
 
 void CatchStopSignals() {
@@ -93,6 +142,8 @@ int Run(const Config& config) {
     if (!good) message = "the system gave no random bytes for a session id";
     session = base::Load<uint64_t>(random.data());
   }
+  std::istringstream notices(devices->notice);
+  for (std::string line; std::getline(notices, line);) Say(line);
   good = good && MakeMqttConfig(config, devices->identity, session, &mqtt, &message);
   std::unique_ptr<Assembly> app;
   if (good) {
@@ -101,11 +152,14 @@ int Run(const Config& config) {
   }
   if (!good) {
     Say(message);
+    if (app) (void)app->guard.Stop();
     return 1;
   }
-  Loop(*app);
+  if (!Loop(*app)) return 1;
+  app->service.Stopping();
   app->agent.Stop();
   app->note.End();
+  if (const std::string told = app->guard.Stop(); !told.empty()) Say(told);
   Say("stopped");
   return 0;
 }

@@ -22,6 +22,8 @@ bool ReadWhole(const std::string& path, uint64_t max_bytes, std::vector<uint8_t>
   bytes->assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   return bytes->size() <= max_bytes;
 }
+constexpr int64_t kCheckNs = 1'000'000'000;
+
 // Where the note of who is running lies: beside the boot file, or in /run when boot is a device.
 std::string NotePath(const Config& config) {
   const std::string& boot = config.storage.boot;
@@ -72,9 +74,9 @@ bool Assembly::FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string*
   }
   const Status status =
       store::AssignPlaces(devices.boot, counters, requests, std::span(*places).first(requests.size()));
-  if (status == Status::kUnavailable)
-    Say("boot cannot be written: the models' names are not in it; going on");
-  if (Ok(status) || status == Status::kUnavailable) return true;
+  const bool unwritable = status == Status::kUnavailable || status == Status::kPermissionDenied;
+  if (unwritable) Say("boot cannot be written: the models' names are not in it; going on");
+  if (Ok(status) || unwritable) return true;
   if (status != Status::kResourceExhausted) {
     *message = std::string("storage.boot cannot be used (") + base::StatusName(status) + ")";
     return false;
@@ -92,6 +94,7 @@ bool Assembly::FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string*
 
 void Assembly::ReportLastEnd(const LastEnd& last) {
   telemetry::Event reset{.kind = schema::EventKind::Reset, .reason = schema::Reason::Unknown};
+  if (last.kind == LastEnd::kPlanned) agent.SetLastEnd(schema::Reason::None);
   std::string text;
   switch (last.kind) {
     case LastEnd::kUnknown:
@@ -105,16 +108,30 @@ void Assembly::ReportLastEnd(const LastEnd& last) {
                                   std::string(base::ToHex(last.package).brief())
                             : " outside every model");
       break;
+    case LastEnd::kWatchdog:
+      reset.reason = schema::Reason::Watchdog;
+      reset.package.digest = last.package;
+      text = "a watchdog ended the previous run: ";
+      if (last.in_model) {
+        text +=
+            "model " + last.model + ", package " + std::string(base::ToHex(last.package).brief()) + " hung";
+      } else {
+        text += last.silent.empty() ? "it hung outside every model" : last.silent + " did not answer";
+      }
+      break;
     case LastEnd::kKilled:
       text = "the previous run was killed";
       break;
     case LastEnd::kMachine:
       reset.reason = schema::Reason::PowerLoss;
-      text = "the machine restarted without stopping the agent: power, reset or kernel";
+      text = "the machine restarted without stopping the agent: ";
+      text += guard.ResetTheMachine() ? "its watchdog reset it" : "power, reset or kernel";
+      if (guard.ResetTheMachine()) reset.reason = schema::Reason::Watchdog;
       break;
   }
   Say(text);
   reset.detail = text;
+  agent.SetLastEnd(reset.reason);
   reporter.Send(reset, {});
 }
 
@@ -142,7 +159,7 @@ std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint3
   run.another = last.in_model && last.model != id;
   if (run.own_failure) {
     run.digest = last.package;
-    run.reason = schema::Reason::Crash;
+    run.reason = last.kind == LastEnd::kWatchdog ? schema::Reason::Watchdog : schema::Reason::Crash;
   }
   if (!unit->Start(run, why)) unit.reset();
   return unit;
@@ -151,6 +168,8 @@ std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint3
 bool Assembly::StartModels(const LastEnd& last, std::string* message) {
   std::array<uint32_t, kMaxModels> places{};
   if (!ForgetModels(message) || !FindPlaces(&places, message)) return false;
+  if (const std::string problem = RecorderProblem(config, devices.data.geometry()); !problem.empty())
+    Say(problem);
   const SharedParts shared{.config = config,
                            .devices = devices,
                            .transport = mqtt,
@@ -158,7 +177,8 @@ bool Assembly::StartModels(const LastEnd& last, std::string* message) {
                            .reporter = reporter,
                            .marker = note,
                            .trust = trust,
-                           .group_keys = group_keys};
+                           .group_keys = group_keys,
+                           .session = session};
   for (uint32_t number = 0; number < config.models.size(); ++number) {
     std::string why;
     auto unit = StartModel(shared, number, places[number], last, &why);
@@ -194,7 +214,35 @@ bool Assembly::StartControl(std::string* message) {
   return opened != ControlSocket::Opened::kInUse;
 }
 
+/// What the device has seen signed was signed in the past: a clock behind that is wrong, and certificates
+/// would look as if they were not valid yet.
+void Assembly::SetClockForward() {
+  const package::TrustedTime trusted = trust.Now();
+  const int64_t behind_s = trusted.unix_seconds - devices.clock.WallNs() / 1'000'000'000;
+  if (trusted.synchronized || behind_s <= 0) return;
+  const Status status = devices.clock.SetWall(trusted.unix_seconds * 1'000'000'000);
+  const std::string what =
+      "the clock was " + std::to_string(behind_s) + " s behind the last time that was signed";
+  Say(what + (Ok(status) ? "; set forward to it"
+                         : "; the agent may not set it (CAP_SYS_TIME), so that the broker's certificate may "
+                           "look not yet valid"));
+  if (Ok(status)) reporter.Send(telemetry::Event{.kind = schema::EventKind::ClockSet, .detail = what}, {});
+}
+
+/// First of all: it also says whether the machine's last restart was its doing.
+void Assembly::OpenWatchdog() {
+  const WatchdogConfig& wanted = config.watchdog;
+  std::string trouble;
+  // Not a reason to leave the device without an agent.
+  if (!wanted.device.empty() &&
+      !guard.OpenWatchdog(wanted.device, static_cast<uint32_t>(wanted.timeout_s), &trouble)) {
+    Say(trouble + "; going on without it");
+  }
+}
+
 bool Assembly::Start(std::string* message) {
+  OpenWatchdog();
+  self_check.WatchProgram();
   if (!Ok(note.Open(NotePath(config)))) {
     Say("cannot write " + NotePath(config) + ": a crash will not be blamed on any model; going on");
   }
@@ -207,6 +255,9 @@ bool Assembly::Start(std::string* message) {
     if (!Ok(status))
       Say(std::string("the data partition is not usable (") + base::StatusName(status) + "); going on");
   }
+  outbox.budget().Restore(backlog.tally().day, backlog.tally().bytes);
+  SetClockForward();
+  mqtt.Connect();
   const std::string boot(devices.identity.boot_id.view());
   const LastEnd last = note.PreviousEnd(boot);
   reporter.Send(telemetry::Event{.kind = schema::EventKind::Started, .detail = kVersionText}, {});
@@ -215,7 +266,7 @@ bool Assembly::Start(std::string* message) {
   std::vector<std::string> ids;
   for (const ModelConfig& model : config.models) ids.push_back(model.id);
   note.Begin(boot, ids);
-  note.InstallCrashHandler();
+  note.InstallCrashHandler(guard.hung_ns());
   if (!StartModels(last, message) || !StartSource(message)) {
     note.End();
     return false;
@@ -223,7 +274,7 @@ bool Assembly::Start(std::string* message) {
   for (const auto& model : models) {
     agent.Add(model->runner());
     // Only a file has rows that the model has seen already.
-    const bool resumes = config.source.kind == "csv_replay" && config.source.resume;
+    const bool resumes = devices.resumes(config);
     model->runner().OnStarted(resumes ? model->FirstRow() : 0);
   }
   const std::string device =
@@ -236,6 +287,22 @@ bool Assembly::Start(std::string* message) {
   Say(device + ", " + std::to_string(models.size()) + " of " + std::to_string(config.models.size()) +
       " models run");
   return true;
+}
+
+std::string Assembly::StatusLine() {
+  std::string text;
+  for (const auto& model : models) text += (text.empty() ? "" : "; ") + model->ServingText();
+  return text + (mqtt.connected() ? ", connected to " : ", not connected to ") + config.mqtt.url;
+}
+
+bool Assembly::CheckMemory(int64_t now_ns) {
+  if (now_ns < next_check_ns_) return true;
+  next_check_ns_ = now_ns + kCheckNs;
+  if (self_check.Step()) return true;
+  Say(self_check.trouble() +
+      ": ending without a checkpoint; a machine that does this again needs a new memory");
+  reporter.Send(telemetry::Event{.kind = schema::EventKind::MemoryFault, .detail = self_check.trouble()}, {});
+  return false;
 }
 
 uint64_t Assembly::UpdateEvents() const {

@@ -12,8 +12,11 @@
 #include "agent/app/backlog_ring.h"
 #include "agent/app/control_server.h"
 #include "agent/app/devices.h"
+#include "agent/app/guard.h"
 #include "agent/app/model_unit.h"
 #include "agent/app/run_note.h"
+#include "agent/app/self_check.h"
+#include "agent/app/service_notify.h"
 #include "agent/app/version.h"
 #include "agent/link/mqtt_session.h"
 #include "agent/runtime/agent.h"
@@ -28,7 +31,10 @@ struct Assembly {
   const Config& config;
   Devices& devices;
   uint64_t session;
+  ServiceNotify service;
   RunNote note;
+  Guard guard{service, note};
+  SelfCheck self_check;
   store::RootStore roots{devices.boot};
   store::Counters counters{devices.boot};
   update::Trust trust{roots, counters, devices.clock, kBuildTimeSeconds};
@@ -55,7 +61,8 @@ struct Assembly {
         session(session_id),
         mqtt(mqtt_config),
         outbox({.backlog_bytes_per_s = static_cast<uint64_t>(c.mqtt.backlog_bytes_per_s),
-                .json_mirror = c.mqtt.json_mirror},
+                .json_mirror = c.mqtt.json_mirror,
+                .max_bytes_per_day = c.telemetry.max_bytes_per_day},
                topics, mqtt, ring),
         reporter({.fleet = c.device.fleet,
                   .groups = groups,
@@ -69,7 +76,10 @@ struct Assembly {
                .device = c.device.id,
                .groups = groups,
                .telemetry_interval_ns = c.telemetry.interval_ms * 1000000,
-               .healthy_after_ns = c.health.healthy_after_s * 1000000000},
+               .healthy_after_ns = c.health.healthy_after_s * 1000000000,
+               .home_assistant = c.mqtt.home_assistant,
+               .hardware = d.identity.hardware.view(),
+               .agent_version = kVersionText},
               {.clock = d.clock,
                .source = *d.source,
                .system = *d.system,
@@ -79,10 +89,17 @@ struct Assembly {
                .backlog = backlog,
                .log = log,
                .trust = trust,
-               .turns = turns}) {}
+               .turns = turns,
+               .inlets = d.inlets,
+               .labels = d.labels ? &*d.labels : nullptr}) {}
 
   /// Repairs, chooses and loads. False: `*message` says why there is no agent to run.
   bool Start(std::string* message);
+  /// One line of how it goes, for `systemctl status`.
+  std::string StatusLine();
+  /// A piece of memory that must not change, once a second. False: it did; told, and nothing that this
+  /// process would still write can be trusted.
+  bool CheckMemory(int64_t now_ns);
   /// Update steps of all models so far.
   uint64_t UpdateEvents() const;
 
@@ -97,6 +114,9 @@ struct Assembly {
   void OutOfService(uint32_t number, schema::EventKind kind, const std::string& why);
   bool StartSource(std::string* message);
   bool StartControl(std::string* message);
+  void SetClockForward();
+  void OpenWatchdog();
+  int64_t next_check_ns_ = 0;
 };
 
 }  // namespace dipper::app

@@ -18,8 +18,10 @@
 #include <vector>
 
 #include "agent/app/config.h"
+#include "agent/app/control_export.h"
 #include "agent/app/control_offline.h"
 #include "agent/app/control_protocol.h"
+#include "agent/app/control_reset.h"
 #include "agent/app/control_socket.h"
 #include "agent/app/control_text.h"
 #include "agent/base/number.h"
@@ -37,7 +39,7 @@ struct CommandName {
   ControlVerb verb;
   std::string_view usage;
 };
-constexpr std::array<CommandName, 7> kCommands = {{
+constexpr std::array<CommandName, 9> kCommands = {{
     {"status", ControlVerb::kStatus, "[--model ID] [--json]"},
     {"slots", ControlVerb::kSlots, "[--model ID] [--json]"},
     {"log", ControlVerb::kLog, "[-n COUNT] [--follow] [--model ID] [--json]"},
@@ -45,6 +47,8 @@ constexpr std::array<CommandName, 7> kCommands = {{
     {"confirm", ControlVerb::kConfirm, "[--model ID] [--json]"},
     {"fall-back", ControlVerb::kFallBack, "[--model ID] [--json]"},
     {"undo", ControlVerb::kUndo, "[--model ID] [--json]"},
+    {"factory-reset", ControlVerb::kFactoryReset, "--yes [--model ID] [--json]"},
+    {"recording", ControlVerb::kRecording, "[export FILE] [--model ID] [--json]"},
 }};
 
 const CommandName* Find(std::string_view name) {
@@ -75,19 +79,17 @@ struct Options {
 
 /// An exit code when nothing is left to do.
 std::optional<int> ParseOptions(int argc, char** argv, Options* options) {
-  static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
-                                    {"socket", required_argument, nullptr, 's'},
-                                    {"model", required_argument, nullptr, 'm'},
-                                    {"json", no_argument, nullptr, 'j'},
-                                    {"count", required_argument, nullptr, 'n'},
-                                    {"follow", no_argument, nullptr, 'f'},
-                                    {"wait", no_argument, nullptr, 'w'},
-                                    {"help", no_argument, nullptr, 'h'},
-                                    {nullptr, 0, nullptr, 0}};
+  static const option kOptions[] = {
+      {"config", required_argument, nullptr, 'c'}, {"socket", required_argument, nullptr, 's'},
+      {"model", required_argument, nullptr, 'm'},  {"json", no_argument, nullptr, 'j'},
+      {"count", required_argument, nullptr, 'n'},  {"follow", no_argument, nullptr, 'f'},
+      {"wait", no_argument, nullptr, 'w'},         {"yes", no_argument, nullptr, 'y'},
+      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0}};
   ControlRequest& request = options->request;
   request.verb = options->command->verb;
   const bool log = request.verb == ControlVerb::kLog;
   const bool install = request.verb == ControlVerb::kInstall;
+  const bool reset = request.verb == ControlVerb::kFactoryReset;
   bool good = true;
   for (int choice = 0; good && (choice = ::getopt_long(argc, argv, "c:m:n:fh", kOptions, nullptr)) != -1;) {
     if (choice == 'c') options->config = optarg;
@@ -96,6 +98,7 @@ std::optional<int> ParseOptions(int argc, char** argv, Options* options) {
     if (choice == 'j') request.json = true;
     if (choice == 'f') request.follow = true;
     if (choice == 'w') request.wait = true;
+    if (choice == 'y') request.yes = true;
     if (choice == 'n') {
       const auto count = base::ParseUint(optarg);
       good = count.ok() && *count <= kMaxLogCount;
@@ -106,19 +109,24 @@ std::optional<int> ParseOptions(int argc, char** argv, Options* options) {
       PrintUsage(*options->command, stdout);
       return kExitOk;
     }
-    good = good && choice != '?' && (log || (choice != 'n' && choice != 'f')) && (install || choice != 'w');
+    good = good && choice != '?' && (log || (choice != 'n' && choice != 'f')) && (install || choice != 'w') &&
+           (reset || choice != 'y');
   }
   if (good && !request.model.empty() && !package::IsId(request.model)) {
     Complain("--model takes a model's id: letters, digits, '-' and '_'");
     return kExitUsage;
   }
-  good = good && argc - optind == (install ? 1 : 0);
+  request.write = request.verb == ControlVerb::kRecording && argc - optind == 2 &&
+                  std::string_view(argv[optind]) == "export";
+  good = good && argc - optind == (install ? 1 : (request.write ? 2 : 0));
   if (!good) {
     PrintUsage(*options->command, stderr);
     return kExitUsage;
   }
-  if (install) options->file = argv[optind];
-  return std::nullopt;
+  if (install || request.write) options->file = argv[argc - 1];
+  if (!reset || request.yes) return std::nullopt;
+  Complain(std::string(kResetWarning));
+  return kExitNotConfirmed;
 }
 
 /// The package to send along; -1: told why not.
@@ -217,7 +225,7 @@ int ReadReply(int socket) {
 }
 
 int Ask(int socket, const ControlRequest& request, int file) {
-  const bool patient = request.follow || request.verb == ControlVerb::kInstall;
+  const bool patient = request.follow || request.write || request.verb == ControlVerb::kInstall;
   const timeval silence{.tv_sec = patient ? 0 : kSilenceSeconds, .tv_usec = 0};
   if (::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence) != 0) return kExitFailed;
   // Who is refused has been told why, and may not be able to send: the answer says it.
@@ -259,7 +267,8 @@ std::string OwnerOf(const std::string& path) {
   return owner != nullptr ? owner->pw_name : "user " + std::to_string(about.st_uid);
 }
 
-int Unreachable(const Options& options, const Config* config, const std::string& path, int error) {
+int Unreachable(const Options& options, const Config* config, const std::string& path, int error,
+                const ExportFile& exported) {
   const bool reads = options.request.verb == ControlVerb::kStatus ||
                      options.request.verb == ControlVerb::kSlots || options.request.verb == ControlVerb::kLog;
   if (error == EACCES || error == EPERM) {
@@ -268,7 +277,27 @@ int Unreachable(const Options& options, const Config* config, const std::string&
     return kExitFailed;
   }
   const bool nobody = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
+  if (nobody && options.request.write && config != nullptr) {
+    Complain("no agent answers at " + path + ": this is what its data partition holds");
+    std::string message;
+    bool not_found = false;
+    if (ExportOffline(*config, options.request.model, exported.fd(), &not_found, &message)) return kExitOk;
+    Complain(message);
+    return not_found ? kExitNotFound : kExitFailed;
+  }
   if (nobody && reads && config != nullptr) return Offline(options, *config, path);
+  if (nobody && options.request.verb == ControlVerb::kFactoryReset && config != nullptr) {
+    Complain("no agent answers at " + path + ": resetting its partitions");
+    const ResetOutcome outcome = ResetOffline(*config, options.request.model);
+    if (options.request.json && !outcome.model.empty()) {
+      Print(OutcomeJson("factory_reset", outcome.model, outcome.exit_code == kExitOk, outcome.reason,
+                        outcome.message));
+    } else if (outcome.exit_code == kExitOk) {
+      Print("model " + outcome.model + ": " + outcome.message);
+    }
+    if (outcome.exit_code != kExitOk) Complain(outcome.message);
+    return outcome.exit_code;
+  }
   Complain("no agent answers at " + path + " (" + std::strerror(error) +
            "): is it running? systemctl status dipper-agent, or start it: dipper-agent --config FILE");
   return kExitUnreachable;
@@ -285,13 +314,16 @@ int RunControlClient(int argc, char** argv) {
   Config config;
   const bool by_socket = !options.socket.empty();
   if (!by_socket) {
-    std::vector<std::string> problems;
-    config = LoadConfig(options.config, &problems);
-    for (const std::string& problem : problems) Complain(problem);
-    if (!problems.empty()) return kExitUsage;
+    // An operator's shell has none of the credentials that systemd gives the agent, and needs none.
+    const ConfigReading reading =
+        ReadConfig({.path = options.config, .environment = ProcessEnvironment(), .check_only = true});
+    for (const std::string& problem : reading.problems) Complain(problem);
+    if (!reading.problems.empty()) return kExitUsage;
+    config = reading.config;
     options.socket = config.control.socket;
     if (!config.control.enabled) {
-      return Unreachable(options, &config, "nowhere, since control.enabled is false", ENOENT);
+      ExportFile unused;
+      return Unreachable(options, &config, "nowhere, since control.enabled is false", ENOENT, unused);
     }
   }
   if (const std::string problem = CheckSocketPath(options.socket); !problem.empty()) {
@@ -299,14 +331,27 @@ int RunControlClient(int argc, char** argv) {
     return kExitUsage;
   }
   int file = -1;
+  ExportFile exported;
+  if (options.request.write) {
+    if (const std::string problem = exported.Open(options.file); !problem.empty()) {
+      Complain(problem);
+      return kExitFailed;
+    }
+  }
   if (options.command->verb == ControlVerb::kInstall) {
     file = OpenPackage(options.file);
     if (file < 0) return kExitNotFound;
   }
   const int socket = Connect(options.socket);
   const int error = errno;
-  const int code = socket >= 0 ? Ask(socket, options.request, file)
-                               : Unreachable(options, by_socket ? nullptr : &config, options.socket, error);
+  int code = socket >= 0
+                 ? Ask(socket, options.request, options.request.write ? exported.fd() : file)
+                 : Unreachable(options, by_socket ? nullptr : &config, options.socket, error, exported);
+  if (code == kExitOk && options.request.write) {
+    const std::string problem = exported.Finish();
+    if (!problem.empty()) Complain(problem);
+    code = problem.empty() ? kExitOk : kExitFailed;
+  }
   if (socket >= 0) ::close(socket);
   if (file >= 0) ::close(file);
   return code;

@@ -1,5 +1,6 @@
-// The operator's commands of dipper-agent: status, slots, log, install, confirm, fall-back, undo. They ask
-// the running agent through its control socket; the first three read the partitions when no agent answers.
+// The operator's commands of dipper-agent: status, slots, log, install, confirm, fall-back, undo,
+// factory-reset. They ask the running agent through its control socket; when no agent answers the first three
+// read the partitions, and the last one works on them.
 #pragma once
 
 namespace dipper::app {

@@ -10,8 +10,8 @@
 namespace dipper::app {
 namespace {
 
-constexpr std::array<std::string_view, 7> kVerbs = {"status",  "slots",     "log", "install",
-                                                    "confirm", "fall_back", "undo"};
+constexpr std::array<std::string_view, 9> kVerbs = {
+    "status", "slots", "log", "install", "confirm", "fall_back", "undo", "factory_reset", "recording"};
 
 std::string_view TakeWord(std::string_view* line) {
   const size_t end = std::min(line->find(' '), line->size());
@@ -37,6 +37,10 @@ std::string ParseOption(std::string_view key, std::string_view value, ControlReq
     good = ParseFlag(value, &request->follow);
   } else if (key == "wait") {
     good = ParseFlag(value, &request->wait);
+  } else if (key == "yes") {
+    good = ParseFlag(value, &request->yes);
+  } else if (key == "write") {
+    good = ParseFlag(value, &request->write);
   } else if (key == "count") {
     const auto count = base::ParseUint(value);
     good = count.ok() && *count <= kMaxLogCount;
@@ -59,6 +63,8 @@ std::string RequestLine(const ControlRequest& request) {
     line += " count=" + std::to_string(request.count) + (request.follow ? " follow=1" : " follow=0");
   }
   if (request.verb == ControlVerb::kInstall) line += request.wait ? " wait=1" : " wait=0";
+  if (request.verb == ControlVerb::kFactoryReset) line += request.yes ? " yes=1" : " yes=0";
+  if (request.verb == ControlVerb::kRecording) line += request.write ? " write=1" : " write=0";
   return line + "\n";
 }
 

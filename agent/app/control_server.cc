@@ -51,6 +51,8 @@ int64_t ControlServer::Poll() {
     if (reader.client != 0) ContinueLog(&reader);
   }
   if (job_.file != nullptr) ContinueInstall(now_ns);
+  if (export_.client != 0) ContinueExport();
+  if (export_.client != 0) return now_ns;
   if (job_.file != nullptr && target_.ControlModelAt(job_.model).updater->installing()) return now_ns;
   return socket_.busy() || job_.file != nullptr ? now_ns + kWatchNs : INT64_MAX;
 }
@@ -83,9 +85,13 @@ void ControlServer::Answer(ControlClient* client, const ControlRequest& request)
     case ControlVerb::kInstall:
       StartInstall(client, request);
       return;
+    case ControlVerb::kRecording:
+      ShowRecording(client, request);
+      return;
     case ControlVerb::kConfirm:
     case ControlVerb::kFallBack:
     case ControlVerb::kUndo:
+    case ControlVerb::kFactoryReset:
       Operate(client, request);
       return;
   }
@@ -145,6 +151,10 @@ void ControlServer::ContinueLog(Reader* reader) {
 void ControlServer::Operate(ControlClient* client, const ControlRequest& request) {
   size_t index = 0;
   if (!FindModel(client, request, &index)) return;
+  if (request.verb == ControlVerb::kFactoryReset && !request.yes) {
+    End(client, kExitNotConfirmed, std::string(kResetWarning));
+    return;
+  }
   const ControlModel model = target_.ControlModelAt(index);
   Reason reason = Reason::None;
   std::string done;
@@ -156,6 +166,10 @@ void ControlServer::Operate(ControlClient* client, const ControlRequest& request
     case ControlVerb::kFallBack:
       reason = model.updater->FallBack();
       done = "the trial is over; the champion goes on with what it has learned";
+      break;
+    case ControlVerb::kFactoryReset:
+      reason = model.updater->FactoryReset();
+      done = ResetText(model.updater->champion() != nullptr);
       break;
     default:
       reason = model.updater->Undo();
@@ -211,7 +225,8 @@ void ControlServer::Outcome(ControlClient* client, const ControlRequest& request
                             bool good, Reason reason, const std::string& message) {
   std::string text = message;
   if (reason != Reason::None && !good) {
-    const Advice advice = AdviceOn(reason);
+    const Advice advice =
+        request.verb == ControlVerb::kFactoryReset ? AdviceOnReset(reason) : AdviceOn(reason);
     text = std::string(VerbText(request.verb)) + " of model " + std::string(model) + ": " +
            std::string(telemetry::WordOf(reason).view()) + ": " + std::string(advice.meaning);
     if (!advice.to_do.empty()) text += "; " + std::string(advice.to_do);

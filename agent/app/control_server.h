@@ -1,6 +1,6 @@
-// ControlServer: answers status, slots, log, install, confirm, fall-back and undo of operators on this
-// device, in small steps from the agent's loop. Not thread-safe. Heap: as answers need; nothing while nobody
-// asks.
+// ControlServer: answers status, slots, log, install, confirm, fall-back, undo and factory-reset of
+// operators on this device, in small steps from the agent's loop. Not thread-safe. Heap: as answers need;
+// nothing while nobody asks.
 #pragma once
 
 #include <memory>
@@ -50,6 +50,15 @@ class ControlServer {
     uint64_t next = 0;  ///< Sequence.
   };
 
+  /// A recording that is being written to a client's file.
+  struct Export {
+    uint64_t client = 0;  ///< 0: none.
+    int file = -1;
+    ControlRequest request;
+    size_t model = 0;
+    uint64_t bytes = 0, done = 0;
+  };
+
   void Serve(ControlClient* client);
   void Answer(ControlClient* client, const ControlRequest& request);
   void ShowViews(ControlClient* client, const ControlRequest& request);
@@ -61,6 +70,10 @@ class ControlServer {
   void BeginJob(int64_t now_ns);
   void FollowJob();
   void EndJob(schema::Reason reason, bool good, const std::string& message);
+  void ShowRecording(ControlClient* client, const ControlRequest& request);
+  void StartExport(ControlClient* client, const ControlRequest& request, size_t model);
+  void ContinueExport();
+  void EndExport(int exit_code, const std::string& message);
   bool FindModel(ControlClient* client, const ControlRequest& request, size_t* index);
   std::string ModelNames();
 
@@ -73,6 +86,7 @@ class ControlServer {
   hal::Clock& clock_;
   ControlSocket socket_;
   Job job_;
+  Export export_;
   std::array<Reader, kMaxControlClients> readers_{};
 };
 

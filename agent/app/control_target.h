@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "agent/runtime/recorder.h"
 #include "agent/store/event_log.h"
 #include "agent/update/updater.h"
 #include "hal/api/partition.h"
@@ -19,7 +20,8 @@ struct ControlModel {
   update::Updater* updater = nullptr;
   hal::Partition* slot_a = nullptr;
   hal::Partition* slot_b = nullptr;
-  hal::Partition* factory = nullptr;  ///< Null: there is none.
+  hal::Partition* factory = nullptr;      ///< Null: there is none.
+  runtime::Recorder* recorder = nullptr;  ///< Null: nothing is recorded.
 };
 
 /// Readings of the running agent.

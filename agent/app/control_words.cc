@@ -94,7 +94,7 @@ Advice FailedBecause(Reason reason) {
       return {"blocks of the package do not come", "publish the package again, then offer it again"};
     case Reason::StorageError:
       return {"a partition could not be read or written, or bytes changed on it",
-              "look at the medium (dmesg), then offer or install it again"};
+              "is the disk full or read-only? Look at it (df, dmesg), then offer or install it again"};
     case Reason::PowerLoss:
       return {"the run before ended in the middle; the step is done once more", ""};
     case Reason::PlannedStop:
@@ -147,6 +147,8 @@ Advice AdviceOn(Reason reason) {
       return {"that package is not denied", ""};
     case Reason::Busy:
       return {"another update is under way", "wait for its end; status shows it"};
+    case Reason::NotAllowed:
+      return {"this device's configuration does not allow it", "see the keys below privacy in agent.toml"};
     case Reason::ShownNotWorse:
       return {"the health gate has shown it to be not worse", ""};
     case Reason::PolicyAtDeadline:
@@ -157,6 +159,32 @@ Advice AdviceOn(Reason reason) {
       return static_cast<uint16_t>(reason) < static_cast<uint16_t>(Reason::SelfTest) ? RejectedBecause(reason)
                                                                                      : FailedBecause(reason);
   }
+}
+
+Advice AdviceOnReset(Reason reason) {
+  switch (reason) {
+    case Reason::RefusedFloor:
+      return {"the factory model is below the floor, the highest security version confirmed so far",
+              "nothing was erased; install a package at or above the floor"};
+    case Reason::RefusedDenied:
+      return {"the factory model is denied: it failed here by its own fault",
+              "nothing was erased; allow it with a signed override_denied, or install another package"};
+    case Reason::NoPrevious:
+      return {"the factory partition holds no whole package of this model",
+              "nothing was erased; burn it anew, or take model.factory out of the configuration"};
+    case Reason::StorageError:
+      return {"the medium did not take it; what has begun goes on with the next start of the agent",
+              "look at the medium (dmesg), then restart the agent"};
+    case Reason::Busy:
+      return {"a confirm is being written", "try again"};
+    default:
+      return AdviceOn(reason);
+  }
+}
+
+std::string_view ResetText(bool serves) {
+  return serves ? "reset: the factory model serves, as it was made"
+                : "reset: nothing serves, for there is no factory model; install or offer one";
 }
 
 std::string_view MeaningOf(UpdateState state) {

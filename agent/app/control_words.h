@@ -15,6 +15,10 @@ struct Advice {
 
 /// One sentence each, without a full stop. Every reason of the schema has one.
 Advice AdviceOn(schema::Reason reason);
+/// The same for a factory reset that was refused or failed.
+Advice AdviceOnReset(schema::Reason reason);
+/// What a factory reset has done. @param serves  The factory model does.
+std::string_view ResetText(bool serves);
 /// What happens next by itself in that state.
 std::string_view MeaningOf(schema::UpdateState state);
 

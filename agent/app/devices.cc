@@ -1,11 +1,15 @@
 // Opening partitions and sources, and saying what is wrong with them.
 #include "agent/app/devices.h"
 
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+
+#include "agent/app/source_parts.h"
+#include "agent/telemetry/topics.h"
 
 namespace dipper::app {
 namespace {
@@ -33,7 +37,7 @@ std::string Why(Status status, const hal::PartitionFile& partition) {
 }
 
 bool OpenPartition(const char* what, const std::string& path, uint64_t create_bytes, uint64_t min_bytes,
-                   hal::PartitionFile* partition, std::string* message) {
+                   hal::PartitionFile* partition, std::string* message, std::string* notice) {
   const bool by_name =
       path.rfind(kByName, 0) == 0 || path.find(std::string("/") + std::string(kByName)) != std::string::npos;
   const std::string target = by_name ? path.substr(path.find(kByName) + kByName.size()) : path;
@@ -45,18 +49,27 @@ bool OpenPartition(const char* what, const std::string& path, uint64_t create_by
                                           .by_name = by_name,
                                           .create_bytes = by_name ? 0 : create_bytes,
                                           .min_bytes = min_bytes};
-  const Status status = partition->Open(options);
+  Status status = partition->Open(options);
+  if (!Ok(status) && partition->last_error() == EROFS) {
+    // After an error of the disk the kernel mounts it so. The model on it can still serve and learn.
+    status = partition->Open({.path = options.path,
+                              .by_name = by_name,
+                              .read_only = true,
+                              .create_bytes = 0,
+                              .min_bytes = min_bytes});
+    if (Ok(status)) *notice += path + " is read-only: what is learned is lost at the next stop\n";
+  }
   if (Ok(status)) return true;
   *message = std::string("cannot open ") + what + " partition " + path + ": " + Why(status, *partition);
   return false;
 }
 
-bool OpenModel(const ModelConfig& config, uint64_t create_bytes, ModelDevices* devices) {
+bool OpenModel(const ModelConfig& config, uint64_t create_bytes, ModelDevices* devices, std::string* notice) {
   const std::string of = "of model \"" + config.id + "\"";
   if (!OpenPartition(("slot A " + of).c_str(), config.slot_a, create_bytes, 64 * 1024, &devices->slot_a,
-                     &devices->trouble) ||
+                     &devices->trouble, notice) ||
       !OpenPartition(("slot B " + of).c_str(), config.slot_b, create_bytes, 64 * 1024, &devices->slot_b,
-                     &devices->trouble)) {
+                     &devices->trouble, notice)) {
     return false;
   }
   if (config.factory.empty()) return true;
@@ -70,21 +83,102 @@ bool OpenModel(const ModelConfig& config, uint64_t create_bytes, ModelDevices* d
   return Ok(status);
 }
 
-// The source, unopened: the agent is built around it before its model says where to begin.
-void MakeSource(const Config& config, Devices* devices) {
-  const SourceConfig& source = config.source;
-  auto& kind = devices->source_kind;
+hal::SampleSource* AsSource(SourceDevice& device) {
+  return std::visit(
+      [](auto& kind) -> hal::SampleSource* {
+        if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, std::monostate>) {
+          return nullptr;
+        } else {
+          return &kind;
+        }
+      },
+      device);
+}
+
+/// Topics of every model of this device, each for its model alone.
+std::vector<runtime::MqttTopic> ModelTopics(const Config& config, telemetry::TopicKind kind) {
+  const telemetry::DeviceTopics topics(config.device.fleet, config.device.id);
+  std::vector<runtime::MqttTopic> all;
+  for (uint32_t number = 0; number < config.models.size(); ++number)
+    all.push_back({std::string(topics.Of(kind, config.models[number].id).view()), number});
+  return all;
+}
+
+runtime::MqttSourceConfig MakeMqttSource(const Config& config, const SourceConfig& source) {
+  runtime::MqttSourceConfig mqtt;
+  for (const std::string& topic : source.topics) mqtt.topics.push_back({topic, hal::kEverybody});
+  if (source.topics.empty()) mqtt.topics = ModelTopics(config, telemetry::TopicKind::kSample);
+  mqtt.fields = MqttFields(source);
+  mqtt.qos = source.qos == 0 ? telemetry::Qos::kAtMostOnce : telemetry::Qos::kAtLeastOnce;
+  mqtt.answer = source.answer;
+  mqtt.queue_bytes = static_cast<uint32_t>(source.queue_bytes);
+  return mqtt;
+}
+
+// A source, unopened: the agent is built around it before its model says where to begin.
+void MakeSource(const Config& config, const SourceConfig& source, Devices* devices) {
+  SourceDevice& device = *devices->sources.emplace_back(std::make_unique<SourceDevice>());
   if (source.kind == "csv_replay") {
-    devices->source = &kind.emplace<hal::CsvReplay>(devices->clock, source.rate_hz);
+    device.emplace<hal::CsvReplay>(devices->clock, source.rate_hz);
   } else if (source.kind == "system") {
     const std::string folder = std::filesystem::path(config.storage.data).parent_path().string();
-    devices->source =
-        &kind.emplace<hal::SystemSource>(devices->clock, source.rate_hz, folder.empty() ? "." : folder);
+    device.emplace<hal::SystemSource>(devices->clock, source.rate_hz, folder.empty() ? "." : folder);
   } else if (source.kind == "iio") {
-    devices->source = &kind.emplace<hal::IioSource>(devices->clock);
+    device.emplace<hal::IioSource>(devices->clock);
+  } else if (source.kind == "mqtt") {
+    devices->inlets.push_back(
+        &device.emplace<runtime::MqttSource>(devices->clock, MakeMqttSource(config, source)));
   } else {
-    devices->source = &kind.emplace<hal::LineSource>(devices->clock);
+    device.emplace<hal::LineSource>(devices->clock);
   }
+}
+
+void MakeJoin(const Config& config, Devices* devices) {
+  runtime::JoinConfig join{.slowest = config.join.tick == "slowest",
+                           .skip_missing = config.join.missing == "sample"};
+  std::vector<runtime::JoinPart> parts;
+  for (size_t i = 0; i < config.sources.size(); ++i) {
+    const SourceConfig& source = config.sources[i];
+    if (source.name == config.join.primary) join.primary = i;
+    parts.push_back({.source = AsSource(*devices->sources[i]),
+                     .name = source.name,
+                     .columns = JoinColumns(source),
+                     .max_age_ns = source.max_age_ms * 1'000'000});
+  }
+  devices->source = &devices->join.emplace(devices->clock, join, std::move(parts));
+}
+
+void MakeSources(const Config& config, Devices* devices) {
+  for (const SourceConfig& source : config.sources) MakeSource(config, source, devices);
+  devices->source = AsSource(*devices->sources[0]);
+  if (config.sources.size() > 1) MakeJoin(config, devices);
+  if (!config.labels.mqtt) return;
+  // Labels are few and worth waiting for, so the broker keeps them while the device is away.
+  runtime::MqttSourceConfig labels;
+  labels.topics = ModelTopics(config, telemetry::TopicKind::kLabel);
+  labels.kind = hal::RecordKind::kLabel;
+  labels.qos = telemetry::Qos::kAtLeastOnce;
+  devices->inlets.push_back(&devices->labels.emplace(devices->clock, std::move(labels)));
+}
+
+/// One descriptor for all of them.
+bool WatchSources(Devices* devices) {
+  std::vector<int> descriptors;
+  for (const auto& device : devices->sources) {
+    if (const auto* lines = std::get_if<hal::LineSource>(device.get()); lines != nullptr)
+      descriptors.push_back(lines->event_fd());
+  }
+  if (descriptors.size() == 1) devices->source_events = descriptors[0];
+  if (descriptors.size() < 2) return true;
+  devices->source_events = ::epoll_create1(EPOLL_CLOEXEC);
+  devices->owns_events = devices->source_events >= 0;
+  bool good = devices->owns_events;
+  for (const int fd : descriptors) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    good = good && ::epoll_ctl(devices->source_events, EPOLL_CTL_ADD, fd, &event) == 0;
+  }
+  return good;
 }
 
 bool OpenLines(const SourceConfig& source, hal::LineSource* lines, std::string* message) {
@@ -109,7 +203,7 @@ bool OpenLines(const SourceConfig& source, hal::LineSource* lines, std::string* 
 }
 
 bool OpenCsv(const SourceConfig& source, uint64_t first_row, hal::CsvReplay* csv, std::string* message) {
-  switch (csv->Open(source.path.c_str(), source.resume ? first_row : 0)) {
+  switch (csv->Open(source.path.c_str(), first_row)) {
     case Status::kOk:
       return true;
     case Status::kNotFound:
@@ -130,15 +224,18 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
   const StorageConfig& storage = config.storage;
   const uint64_t boot_bytes = storage.create ? storage.boot_bytes : 0;
   const uint64_t data_bytes = storage.create ? storage.data_bytes : 0;
-  if (!OpenPartition("boot", storage.boot, boot_bytes, 32 * 1024, &devices->boot, message) ||
-      !OpenPartition("data", storage.data, data_bytes, 64 * 1024, &devices->data, message)) {
+  if (!OpenPartition("boot", storage.boot, boot_bytes, 32 * 1024, &devices->boot, message,
+                     &devices->notice) ||
+      !OpenPartition("data", storage.data, data_bytes, 64 * 1024, &devices->data, message,
+                     &devices->notice)) {
     return false;
   }
   size_t good = 0;
   for (size_t i = 0; i < config.models.size(); ++i) {
     const ModelConfig& model = config.models[i];
-    good +=
-        OpenModel(model, storage.create ? model.slot_bytes : 0, &devices->models[i]) ? size_t{1} : size_t{0};
+    good += OpenModel(model, storage.create ? model.slot_bytes : 0, &devices->models[i], &devices->notice)
+                ? size_t{1}
+                : size_t{0};
   }
   if (good == 0) {
     *message = devices->models[0].trouble;
@@ -151,26 +248,40 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
   }
   const std::string folder = std::filesystem::path(storage.data).parent_path().string();
   devices->system.emplace(folder.empty() ? "." : folder);
-  MakeSource(config, devices);
+  MakeSources(config, devices);
   return true;
 }
 
-int Devices::source_fd() const {
-  const auto* lines = std::get_if<hal::LineSource>(&source_kind);
-  return lines != nullptr ? lines->event_fd() : -1;
+Devices::~Devices() {
+  if (owns_events) ::close(source_events);
+}
+
+bool Devices::resumes(const Config& config) const {
+  return !join && config.sources[0].kind == "csv_replay" && config.sources[0].resume;
 }
 
 bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message) {
-  const SourceConfig& source = config.source;
-  auto& kind = devices->source_kind;
-  if (auto* csv = std::get_if<hal::CsvReplay>(&kind)) return OpenCsv(source, first_row, csv, message);
-  if (auto* lines = std::get_if<hal::LineSource>(&kind)) return OpenLines(source, lines, message);
-  auto* iio = std::get_if<hal::IioSource>(&kind);
-  return iio == nullptr || iio->Open({.device = source.device,
-                                      .channels = source.channels,
-                                      .rate_hz = source.rate_hz,
-                                      .buffer_samples = static_cast<uint32_t>(source.buffer_samples)},
-                                     message);
+  bool good = true;
+  for (size_t i = 0; good && i < config.sources.size(); ++i) {
+    const SourceConfig& source = config.sources[i];
+    SourceDevice* kind = devices->sources[i].get();
+    if (auto* csv = std::get_if<hal::CsvReplay>(kind)) {
+      good = OpenCsv(source, devices->resumes(config) ? first_row : 0, csv, message);
+    } else if (auto* lines = std::get_if<hal::LineSource>(kind)) {
+      good = OpenLines(source, lines, message);
+    } else if (auto* iio = std::get_if<hal::IioSource>(kind)) {
+      good = iio->Open({.device = source.device,
+                        .channels = source.channels,
+                        .rate_hz = source.rate_hz,
+                        .buffer_samples = static_cast<uint32_t>(source.buffer_samples)},
+                       message);
+    }
+  }
+  if (good && !WatchSources(devices)) {
+    *message = std::string("the sources cannot be watched: ") + std::strerror(errno);
+    good = false;
+  }
+  return good;
 }
 
 }  // namespace dipper::app

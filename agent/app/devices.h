@@ -2,11 +2,15 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "agent/app/config.h"
+#include "agent/runtime/join.h"
+#include "agent/runtime/mqtt_source.h"
 #include "hal/linux/clock.h"
 #include "hal/linux/csv_replay.h"
 #include "hal/linux/iio_source.h"
@@ -26,20 +30,36 @@ struct ModelDevices {
   std::string trouble;  ///< Why they cannot be used; empty: they can.
 };
 
+/// One configured source of samples: the kind that it is.
+using SourceDevice = std::variant<std::monostate, hal::CsvReplay, hal::LineSource, hal::SystemSource,
+                                  hal::IioSource, runtime::MqttSource>;
+
 struct Devices {
+  Devices() = default;
+  ~Devices();
+  Devices(const Devices&) = delete;
+  Devices& operator=(const Devices&) = delete;
+
   hal::LinuxClock clock;
   hal::LinuxEntropy entropy;
   hal::DeviceIdentity identity;
   hal::PartitionFile boot;
   hal::PartitionFile data;
   std::array<ModelDevices, kMaxModels> models;  ///< In the order of the configuration.
+  std::string notice;                           ///< Lines about what is open and not as it should be.
   std::optional<hal::LinuxSystemMetrics> system;
-  /// The one kind that the configuration names, and what it is to the loop.
-  std::variant<std::monostate, hal::CsvReplay, hal::LineSource, hal::SystemSource, hal::IioSource>
-      source_kind;
-  hal::SampleSource* source = nullptr;
-  /// Readable when the source may have something; -1: it knows when by itself.
-  int source_fd() const;
+  std::vector<std::unique_ptr<SourceDevice>> sources;  ///< In the order of the configuration.
+  std::optional<runtime::Join> join;                   ///< Of several.
+  std::optional<runtime::MqttSource> labels;           ///< Late labels over MQTT.
+  std::vector<runtime::MqttSource*> inlets;            ///< All that messages go to.
+  hal::SampleSource* source = nullptr;                 ///< What they are to the loop.
+  /// Readable when a source may have something; -1: they know when by themselves.
+  int source_fd() const { return source_events; }
+  /// Whether a restart goes on with the row after the last one that a model has seen.
+  bool resumes(const Config& config) const;
+
+  int source_events = -1;
+  bool owns_events = false;
 };
 
 /// Opens partitions, identity and readings. False: `*message` says what, why and what to do; nothing was
@@ -47,7 +67,8 @@ struct Devices {
 /// are that model's trouble only, unless no model's can be.
 bool OpenDevices(const Config& config, Devices* devices, std::string* message);
 
-/// Opens the sample source, which gives `first_row` first (if the configuration says to resume). Same result.
+/// Opens the sample sources; a single file gives `first_row` first (if the configuration says to resume).
+/// Same result.
 bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message);
 
 }  // namespace dipper::app

@@ -46,17 +46,23 @@ std::string Octal(mode_t mode) {
 
 /// Empty: read. The permissions are those of the file that is read, not of a name.
 std::string ReadKeyFile(const std::string& path, KeyText* key) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (file < 0) return std::string("cannot be read (") + std::strerror(errno) + ")";
+  // Without O_NONBLOCK a pipe would hold the start until somebody writes into it.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (file < 0) {
+    const bool missing = errno == ENOENT || errno == ENOTDIR;
+    return std::string("cannot be read (") + std::strerror(errno) + "); " +
+           (missing ? "put the key there or take it off the list"
+                    : "give the agent's user the right to read it (chown, or chmod 0640 with its group)");
+  }
   struct stat status {};
   std::string problem;
   if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    problem = "is not a regular file";
+    problem = "is not a regular file; name the key's file";
   } else if ((status.st_mode & kForbiddenBits) != 0) {
     problem = "has mode " + Octal(status.st_mode) +
               ": others could read or change the group's key; run: chmod 0600 " + path;
   } else if (!key->Read(file)) {
-    problem = std::string("cannot be read (") + std::strerror(errno) + ")";
+    problem = std::string("cannot be read (") + std::strerror(errno) + "); is it the key's file?";
   }
   ::close(file);
   return problem;

@@ -17,13 +17,14 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: dipper-agent --config FILE [--check-config]\n"
+    "usage: dipper-agent --config FILE [--check-config|--print-config]\n"
     "       dipper-agent status|slots|log|install|confirm|fall-back|undo [--help]\n"
     "\n"
     "Learns on this device from its own streams, reports over MQTT, and takes signed model packages.\n"
     "\n"
     "  --config FILE    agent.toml (docs/reference/agent-config.md)\n"
     "  --check-config   print every problem of FILE with its line, change nothing, and end\n"
+    "  --print-config   print every value in force, each with its source, and end\n"
     "  --version        print the version and end\n"
     "  --help           print this and end\n"
     "\n"
@@ -35,9 +36,17 @@ constexpr const char* kUsage =
     "  confirm          make the model on trial the champion now\n"
     "  fall-back        drop the model on trial\n"
     "  undo             go back to the previous confirmed model\n"
+    "  recording        the flight recorder; export FILE writes what it holds, for dipper replay\n"
     "\n"
     "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the "
     "model.\n";
+
+void PrintProblems(const dipper::app::ConfigReading& reading, const std::string& path) {
+  for (const std::string& problem : reading.problems)
+    std::fprintf(stderr, "dipper-agent: %s\n", problem.c_str());
+  std::fprintf(stderr, "dipper-agent: %zu problem(s) in %s; nothing was started\n", reading.problems.size(),
+               path.c_str());
+}
 
 }  // namespace
 
@@ -51,13 +60,12 @@ int main(int argc, char** argv) {
   if (argc > 1 && dipper::app::IsControlCommand(argv[1])) {
     return dipper::app::RunControlClient(argc - 1, argv + 1);
   }
-  static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
-                                    {"check-config", no_argument, nullptr, 'k'},
-                                    {"version", no_argument, nullptr, 'v'},
-                                    {"help", no_argument, nullptr, 'h'},
-                                    {nullptr, 0, nullptr, 0}};
+  static const option kOptions[] = {
+      {"config", required_argument, nullptr, 'c'}, {"check-config", no_argument, nullptr, 'k'},
+      {"print-config", no_argument, nullptr, 'p'}, {"version", no_argument, nullptr, 'v'},
+      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0}};
   std::string config_path;
-  bool check_only = false;
+  bool check_only = false, print_only = false;
   for (int choice = 0; (choice = ::getopt_long(argc, argv, "c:h", kOptions, nullptr)) != -1;) {
     switch (choice) {
       case 'c':
@@ -65,6 +73,9 @@ int main(int argc, char** argv) {
         break;
       case 'k':
         check_only = true;
+        break;
+      case 'p':
+        print_only = true;
         break;
       case 'v':
         std::printf("dipper-agent %s\n", dipper::app::kVersionText);
@@ -83,17 +94,24 @@ int main(int argc, char** argv) {
     return 2;
   }
 
-  std::vector<std::string> problems;
-  const dipper::app::Config config = dipper::app::LoadConfig(config_path, &problems);
-  if (!problems.empty()) {
-    for (const std::string& problem : problems) std::fprintf(stderr, "dipper-agent: %s\n", problem.c_str());
-    std::fprintf(stderr, "dipper-agent: %zu problem(s) in %s; nothing was started\n", problems.size(),
-                 config_path.c_str());
+  const dipper::app::ConfigReading reading =
+      dipper::app::ReadConfig({.path = config_path,
+                               .environment = dipper::app::ProcessEnvironment(),
+                               .check_only = check_only || print_only});
+  if (!reading.problems.empty()) {
+    PrintProblems(reading, config_path);
     return 2;
   }
+  if (print_only) {
+    std::fputs(dipper::app::PrintConfig(reading).c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+  }
   if (check_only) {
-    std::printf("%s: good\n", config_path.c_str());
+    std::string beside;
+    for (const std::string& file : reading.files) beside += file == config_path ? "" : ", " + file;
+    std::printf("%s: good%s%s\n", config_path.c_str(), beside.empty() ? "" : ", with",
+                beside.empty() ? "" : beside.c_str() + 1);
     return 0;
   }
-  return dipper::app::Run(config);
+  return dipper::app::Run(reading.config);
 }

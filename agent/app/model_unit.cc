@@ -41,6 +41,14 @@ update::UpdaterConfig MakeUpdaterConfig(const SharedParts& shared, const ModelCo
   return updater;
 }
 
+/// Column that says whether a sample is an anomaly, of whichever source has one.
+std::string_view TruthOf(const Config& config) {
+  for (const SourceConfig& source : config.sources) {
+    if (!source.truth.empty()) return source.truth;
+  }
+  return {};
+}
+
 /// Model of the package in one slot, unsigned; empty: none that can be read. Damage names nobody.
 std::string OwnerOfSlot(hal::Partition& partition) {
   auto slot = std::make_unique<store::Slot>();
@@ -67,9 +75,61 @@ std::string OwnerOfSlot(hal::Partition& partition) {
   return std::string(manifest.model());
 }
 
+/// Null: nothing is recorded; RecorderProblem says why.
+std::unique_ptr<store::RecorderRing> MakeRing(const SharedParts& shared, uint32_t number) {
+  const auto area = RecorderAreaOf(shared.config, shared.devices.data.geometry(), number);
+  if (!area.ok()) return nullptr;
+  return std::make_unique<store::RecorderRing>(shared.devices.data, *area, shared.config.models[number].id);
+}
+
+std::unique_ptr<runtime::Recorder> MakeRecorder(const SharedParts& shared, store::RecorderRing* ring) {
+  if (ring == nullptr) return nullptr;
+  return std::make_unique<runtime::Recorder>(
+      runtime::RecorderConfig{.agent_version = kVersionText,
+                              .session = shared.session,
+                              .bytes_per_day = shared.config.recorder.bytes_per_day},
+      *ring, shared.devices.clock);
+}
+
+/// Null: nothing may leave the device.
+std::unique_ptr<runtime::SnapshotSender> MakeSnapshot(const SharedParts& shared, uint32_t number,
+                                                      uint32_t place, runtime::Recorder* recorder) {
+  const SnapshotConfig& allowed = shared.config.snapshot;
+  if (!allowed.upload && !allowed.upload_recording) return nullptr;
+  const ModelConfig& model = shared.config.models[number];
+  return std::make_unique<runtime::SnapshotSender>(
+      runtime::SnapshotConfig{.fleet = shared.config.device.fleet,
+                              .device = shared.config.device.id,
+                              .model = model.id,
+                              .agent_version = kVersionText,
+                              .session = shared.session,
+                              .place = static_cast<uint8_t>(place),
+                              .allow_image = allowed.upload,
+                              .allow_recording = allowed.upload_recording,
+                              .bytes_per_s = static_cast<uint64_t>(allowed.bytes_per_s),
+                              .max_image_bytes = base::AlignUp(model.max_image_bytes, 16)},
+      shared.devices.clock, shared.transport, shared.reporter, recorder);
+}
+
 }  // namespace
 
 void Say(const std::string& text) { std::fprintf(stderr, "dipper-agent: %s\n", text.c_str()); }
+
+base::Result<store::RecorderArea> RecorderAreaOf(const Config& config, const hal::Geometry& data,
+                                                 uint32_t number) {
+  if (config.recorder.bytes == 0) return Status::kNotFound;
+  return store::PlaceRecorder(data, config.recorder.bytes, static_cast<uint32_t>(config.recorder.segments),
+                              number, static_cast<uint32_t>(config.models.size()));
+}
+
+std::string RecorderProblem(const Config& config, const hal::Geometry& data) {
+  const auto area = RecorderAreaOf(config, data, 0);
+  if (area.ok() || area.status() == Status::kNotFound) return {};
+  return "recorder.bytes: " + std::to_string(config.recorder.bytes) + " bytes in " +
+         std::to_string(config.recorder.segments) + " segments for " + std::to_string(config.models.size()) +
+         " model(s) do not fit: data leaves " + std::to_string(store::RecorderRoom(data)) +
+         " bytes for it, and a segment needs at least 16384; nothing is recorded";
+}
 
 std::string OwnerOfSlots(ModelDevices& devices, const std::string& expected) {
   for (hal::Partition* slot : {&devices.slot_a, &devices.slot_b}) {
@@ -86,17 +146,27 @@ ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
       prefix_(shared.config.models.size() > 1 ? "model " + config_.id + ": " : ""),
       first_image_(config_.max_image_bytes),
       second_image_(config_.max_image_bytes),
+      recorder_ring_(MakeRing(shared, number)),
+      recorder_(MakeRecorder(shared, recorder_ring_.get())),
+      snapshot_(MakeSnapshot(shared, number, place, recorder_.get())),
+      uncertain_features_(shared.config.privacy.uncertain_features.begin(),
+                          shared.config.privacy.uncertain_features.end()),
       runner_({.id = config_.id,
                .number = number,
                .place = static_cast<uint8_t>(place),
-               .truth = shared.config.source.truth,
+               .truth = TruthOf(shared.config),
                .publish_predictions = shared.config.mqtt.publish_predictions,
+               .labels_per_s = shared.config.labels.max_per_s,
+               .uncertain_features = uncertain_features_,
+               .uncertain_samples = static_cast<size_t>(shared.config.privacy.uncertain_samples),
                .max_image_bytes = config_.max_image_bytes,
                .slot_bytes = devices_.slot_a.geometry().size_bytes},
               {.clock = shared.devices.clock,
                .transport = shared.transport,
                .reporter = shared.reporter,
-               .marker = shared.marker}),
+               .marker = shared.marker,
+               .recorder = recorder_.get(),
+               .snapshot = snapshot_.get()}),
       updater_(MakeUpdaterConfig(shared, config_, place), {first_image_.bytes(), second_image_.bytes()},
                {.store = {.boot = &shared.devices.boot,
                           .slot_a = &devices_.slot_a,
@@ -109,6 +179,9 @@ ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
 }
 
 bool ModelUnit::Start(const store::LastRun& last, std::string* message) {
+  if (recorder_ != nullptr && !Ok(recorder_->Start(updater_))) {
+    Say(prefix_ + "the data partition cannot be read for the recorder; nothing is recorded");
+  }
   const Status status = updater_.Start(last);
   if (Ok(status)) return true;
   *message =

@@ -31,6 +31,7 @@ struct SharedParts {
   runtime::RunMarker& marker;
   update::Trust& trust;
   const package::GroupKeys& group_keys;
+  uint64_t session = 0;
 };
 
 class ModelUnit final : private update::UpdateObserver {
@@ -44,6 +45,8 @@ class ModelUnit final : private update::UpdateObserver {
   ModelDevices& devices() { return devices_; }
   update::Updater& updater() { return updater_; }
   runtime::ModelRunner& runner() { return runner_; }
+  /// Null: nothing is recorded.
+  runtime::Recorder* recorder() { return recorder_.get(); }
   /// Update steps so far: what they needed can be given back some time later.
   uint64_t events() const { return events_; }
 
@@ -84,9 +87,19 @@ class ModelUnit final : private update::UpdateObserver {
   std::string prefix_;  ///< Of lines on stderr: which model, when there are several.
   uint64_t events_ = 0;
   ImageMemory first_image_, second_image_;
+  std::unique_ptr<store::RecorderRing> recorder_ring_;
+  std::unique_ptr<runtime::Recorder> recorder_;
+  std::unique_ptr<runtime::SnapshotSender> snapshot_;
+  std::vector<std::string_view> uncertain_features_;
   runtime::ModelRunner runner_;
   update::Updater updater_;
 };
+
+/// Where model `number` records. kNotFound: nothing is recorded. kResourceExhausted: there is no room.
+base::Result<store::RecorderArea> RecorderAreaOf(const Config& config, const hal::Geometry& data,
+                                                 uint32_t number);
+/// Why there is no room, for a line on stderr; empty: there is, or nothing is to be recorded.
+std::string RecorderProblem(const Config& config, const hal::Geometry& data);
 
 /// The model that the packages in these slots were made for; empty: there is none, or it cannot be read.
 /// Slots of two models that were exchanged in the configuration must not look like damaged ones.

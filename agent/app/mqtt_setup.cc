@@ -2,21 +2,12 @@
 #include "agent/app/mqtt_setup.h"
 
 #include <array>
-#include <fstream>
 
+#include "agent/link/credential_files.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::app {
-namespace {
-
-// First line of a file: passwords are kept in files of their own.
-bool ReadSecret(const std::string& path, std::string* secret) {
-  std::ifstream file(path);
-  return file && std::getline(file, *secret) && !secret->empty();
-}
-}  // namespace
-
 bool MakeMqttConfig(const Config& config, const hal::DeviceIdentity& identity, uint64_t session,
                     link::MqttConfig* mqtt, std::string* message) {
   const MqttConfig& from = config.mqtt;
@@ -28,7 +19,9 @@ bool MakeMqttConfig(const Config& config, const hal::DeviceIdentity& identity, u
   mqtt->key_file = from.key_file;
   mqtt->version = from.version == 5 ? link::MqttVersion::k5 : link::MqttVersion::k311;
   mqtt->keepalive_s = static_cast<uint16_t>(from.keepalive_s);
-  if (!from.password_file.empty() && !ReadSecret(from.password_file, &mqtt->password)) {
+  // Read now only to say at once what is wrong: the session reads it anew for every connection.
+  mqtt->password_file = from.password_file;
+  if (std::string secret; !from.password_file.empty() && !link::ReadSecret(from.password_file, &secret)) {
     *message = "mqtt.password_file: cannot read a password from the first line of " + from.password_file;
     return false;
   }
@@ -40,6 +33,8 @@ bool MakeMqttConfig(const Config& config, const hal::DeviceIdentity& identity, u
   std::array<uint8_t, telemetry::kStateBufferBytes> buffer;
   const auto will = telemetry::EncodeState({.boot = identity.boot_id.view(), .session = session}, buffer);
   DIPPER_CHECK(will.ok());
+  // TLS waits until the clock is known not to be decades behind.
+  mqtt->wait_for_connect = true;
   mqtt->will_topic = std::string(topics.Of(telemetry::TopicKind::kState).view());
   mqtt->will_payload.assign(will->begin(), will->end());
   *message = link::CheckMqttConfig(*mqtt);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 
 #include "agent/app/config.h"
 
@@ -16,29 +17,65 @@ namespace {
 
 constexpr size_t kBootIdBytes = 64;
 constexpr size_t kModelIdBytes = 64;
+constexpr size_t kPartBytes = 64;
+constexpr int64_t kMillisecondNs = 1'000'000;
 
 }  // namespace
 
 struct RunNote::Page {
   char magic[8];
-  volatile uint32_t crashed;  // the signal; 0: none
-  volatile uint32_t running;  // number + 1 of the model whose code runs; 0: none's
-  volatile uint32_t alive;    // from Begin to End
-  uint32_t unused;
-  base::Digest package;  // of `running`
+  volatile uint32_t crashed;   // the signal; 0: none
+  volatile uint32_t running;   // number + 1 of the model whose code runs; 0: none's
+  volatile uint32_t alive;     // from Begin to End
+  volatile uint32_t watchdog;  // a watchdog ended it
+  base::Digest package;        // of `running`
   char boot[kBootIdBytes];
   char models[kMaxModels][kModelIdBytes];
+  char silent[kPartBytes];    // part that does not answer; empty: all do
+  volatile uint32_t turn_ms;  // of CLOCK_BOOTTIME, wrapping: read in a signal handler, so one word
 };
 
 namespace {
 
 constexpr char kMagic[8] = {'D', 'I', 'P', 'N', 'O', 'T', 'E', '2'};
 
-// The handler can reach nothing but globals.
-volatile uint32_t* g_crashed = nullptr;
+uint32_t Milliseconds(int64_t ns) { return static_cast<uint32_t>(ns / kMillisecondNs); }
 
-extern "C" void OnFault(int signal) {
-  if (g_crashed != nullptr) *g_crashed = static_cast<uint32_t>(signal);
+// The handler can reach nothing but globals.
+struct Marks {
+  volatile uint32_t* crashed = nullptr;
+  volatile uint32_t* watchdog = nullptr;
+  volatile uint32_t* running = nullptr;
+  volatile uint32_t* turn_ms = nullptr;
+  const char* silent = nullptr;
+  void* page = nullptr;
+  size_t page_bytes = 0;
+  uint32_t hung_ms = 0;
+};
+Marks g_marks;
+
+// Async-signal-safe.
+uint32_t NowMs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return Milliseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
+}
+
+bool Hung() { return NowMs() - *g_marks.turn_ms > g_marks.hung_ms; }
+
+extern "C" void OnFault(int signal, siginfo_t* about, void*) {
+  if (g_marks.page != nullptr) {
+    const bool from_outside = signal == SIGABRT && about->si_code <= 0 && about->si_pid != ::getpid();
+    if (from_outside || signal == SIGALRM) {
+      const bool hung = Hung();
+      if (hung || g_marks.silent[0] != 0) *g_marks.watchdog = 1;
+      // The loop turns, so whatever it was just doing is not to blame.
+      if (!hung) *g_marks.running = 0;
+    }
+    *g_marks.crashed = static_cast<uint32_t>(signal);
+    // The machine may be reset soon: the note must outlive that, too.
+    if (signal == SIGALRM) ::msync(g_marks.page, g_marks.page_bytes, MS_SYNC);
+  }
   ::signal(signal, SIG_DFL);
   ::raise(signal);
 }
@@ -58,7 +95,7 @@ std::string TextOf(const char (&from)[N]) {
 
 RunNote::~RunNote() {
   if (page_ == nullptr) return;
-  g_crashed = nullptr;
+  g_marks = {};
   ::munmap(page_, sizeof(Page));
 }
 
@@ -83,7 +120,8 @@ LastEnd RunNote::PreviousEnd(const std::string& boot) const {
   LastEnd end;
   if (page_ == nullptr || page_->boot[0] == 0) return end;
   if (page_->crashed != 0) {
-    end.kind = LastEnd::kCrashed;
+    end.kind = page_->watchdog != 0 ? LastEnd::kWatchdog : LastEnd::kCrashed;
+    if (page_->watchdog != 0) end.silent = TextOf(page_->silent);
     end.signal = static_cast<int>(page_->crashed);
     end.in_model = page_->running >= 1 && page_->running <= kMaxModels;
     if (end.in_model) {
@@ -101,8 +139,11 @@ LastEnd RunNote::PreviousEnd(const std::string& boot) const {
 void RunNote::Begin(const std::string& boot, const std::vector<std::string>& models) {
   if (page_ == nullptr) return;
   page_->crashed = 0;
+  page_->watchdog = 0;
   page_->running = 0;
   page_->package = {};
+  PutText({}, page_->silent);
+  page_->turn_ms = NowMs();
   PutText(boot, page_->boot);
   for (size_t i = 0; i < kMaxModels; ++i) PutText(i < models.size() ? models[i] : "", page_->models[i]);
   page_->alive = 1;
@@ -124,13 +165,31 @@ void RunNote::Leave() {
   if (begun_) page_->running = 0;
 }
 
-void RunNote::InstallCrashHandler() {
+void RunNote::Turn(int64_t now_ns) {
+  if (begun_) page_->turn_ms = Milliseconds(now_ns);
+}
+
+void RunNote::Silent(std::string_view part) {
+  if (begun_) PutText(std::string(part.substr(0, kPartBytes - 1)), page_->silent);
+}
+
+void RunNote::InstallCrashHandler(int64_t hung_ns) {
   if (page_ == nullptr) return;
-  g_crashed = &page_->crashed;
+  g_marks = {.crashed = &page_->crashed,
+             .watchdog = &page_->watchdog,
+             .running = &page_->running,
+             .turn_ms = &page_->turn_ms,
+             .silent = page_->silent,
+             .page = page_,
+             .page_bytes = sizeof(Page),
+             .hung_ms = Milliseconds(hung_ns)};
   struct sigaction action {};
-  action.sa_handler = OnFault;
+  action.sa_sigaction = OnFault;
+  action.sa_flags = SA_SIGINFO;
   sigemptyset(&action.sa_mask);
-  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) ::sigaction(signal, &action, nullptr);
+  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM}) {
+    ::sigaction(signal, &action, nullptr);
+  }
 }
 
 }  // namespace dipper::app

@@ -1,7 +1,7 @@
 // MqttSession: one MQTT connection over Eclipse Paho, kept up by itself. The only folder that knows Paho.
 //
 // One thread calls the Transport side; it never waits for the network and never calls Paho. A thread of the
-// session connects, waits between attempts (1 to 64 s, doubling, with jitter) and hands messages to Paho;
+// session connects, waits between attempts (1 to 64 s, doubling, spread) and hands messages to Paho;
 // Paho's own threads only put events into a bounded queue. Paho's offline buffer and its automatic reconnect
 // are not used.
 #pragma once
@@ -22,6 +22,8 @@ struct MqttConfig {
   std::string client_id;
   std::string username;
   std::string password;
+  /// Its first line is the password, read anew for every connection; empty: `password` is.
+  std::string password_file;
   std::string
       ca_file;  ///< mqtts: who may sign the broker's certificate. Required; the host name is always checked.
   std::string cert_file;  ///< Client certificate and key, both or none.
@@ -40,6 +42,10 @@ struct MqttConfig {
   uint32_t max_in_flight = 16;
   uint32_t min_backoff_ms = 1000;
   uint32_t max_backoff_ms = 64000;
+  /// How often the files above are looked at: a new certificate or password is used at once, by a planned
+  /// reconnect, if it is whole and fits together.
+  uint32_t look_at_files_ms = 10000;
+  bool wait_for_connect = false;  ///< Nothing is connected before Connect().
 };
 
 /// What is wrong with a configuration, as a message that says what to do; empty: nothing.
@@ -59,6 +65,9 @@ class MqttSession final : public telemetry::Transport {
   MqttSession(const MqttSession&) = delete;
   MqttSession& operator=(const MqttSession&) = delete;
 
+  /// From now on it may connect; for sessions that wait for it.
+  void Connect();
+
   bool connected() override;
   base::Status Publish(std::string_view topic, base::ByteView payload, telemetry::Qos qos, bool retain,
                        uint32_t* token) override;
@@ -67,9 +76,13 @@ class MqttSession final : public telemetry::Transport {
   base::Status Poll(telemetry::TransportEvent* event) override;
   telemetry::TransportStats stats() override;
 
-  /// Why the last attempt or connection failed, in English; empty while connected or before the first
-  /// failure.
+  /// Why the last attempt or connection failed, in English, or why changed certificates are not used; empty
+  /// while connected or before the first failure.
   std::string last_error();
+
+  /// Rises at least every second while the session's own thread lives and no call into the network hangs for
+  /// good: a name that nobody resolves takes it half a minute.
+  uint64_t beats();
 
   /// File descriptor that is readable while an event waits: lets the main loop sleep in poll(2). Owned by the
   /// session.

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "agent/link/credential_files.h"
+
 namespace dipper::link {
 
 mqtt::create_options MakeCreateOptions(const MqttConfig& config) {
@@ -25,7 +27,10 @@ mqtt::connect_options MakeConnectOptions(const MqttConfig& config, const BrokerA
   options.set_keep_alive_interval(config.keepalive_s);
   options.set_connect_timeout(static_cast<int>(config.connect_timeout_s));
   if (!config.username.empty()) options.set_user_name(config.username);
-  if (!config.password.empty()) options.set_password(config.password);
+  std::string password = config.password;
+  // Without one the broker's refusal says what is wrong; the file is looked at again for the next attempt.
+  if (!config.password_file.empty()) (void)ReadSecret(config.password_file, &password);
+  if (!password.empty()) options.set_password(password);
   if (!config.will_topic.empty()) {
     options.set_will(mqtt::will_options(config.will_topic, config.will_payload.data(),
                                         config.will_payload.size(), 1, true));

@@ -14,9 +14,9 @@ constexpr int64_t kSecondNs = 1000000000;
 constexpr int64_t kLongestSleepNs = 100000000;  // the outbox wants a turn every 100 ms
 constexpr int64_t kSilenceNs = 30 * kSecondNs;  // after that a component counts as not answering
 constexpr int64_t kSyncIntervalNs =
-    2 * kSecondNs;                        // event log and backlog reach the medium at least that often
-constexpr uint32_t kRecordsPerTurn = 64;  // so that a burst does not starve the wire
+    2 * kSecondNs;  // event log and backlog reach the medium at least that often
 constexpr uint32_t kEventsPerTurn = 128;
+constexpr int64_t kReminderNs = 10 * kSecondNs;  // of storage that cannot be written
 
 }  // namespace
 
@@ -30,15 +30,21 @@ Agent::Agent(const AgentConfig& config, const AgentParts& parts)
   next_metrics_ns_ = started_ns_ + config.telemetry_interval_ns;
 }
 
-void Agent::Add(ModelRunner& model) { DIPPER_CHECK(Ok(models_.PushBack(&model))); }
+void Agent::Add(ModelRunner& model) {
+  DIPPER_CHECK(Ok(models_.PushBack(&model)));
+  const uint32_t who = answers().Add(model.id(), kSilenceNs, at_.clock.MonotonicNs());
+  DIPPER_CHECK(Ok(answers_of_models_.PushBack(who)));
+}
 
 int64_t Agent::Step() {
   const int64_t now_ns = at_.clock.MonotonicNs();
+  TickBudget(now_ns);
   DrainTransport();
   for (ModelRunner* model : models_) model->Poll(now_ns);
   at_.turns.Poll(now_ns);
   health_.Answered(Component::kUpdate, now_ns);
   FeedRecords(now_ns);
+  for (uint32_t who : answers_of_models_) answers().Answered(who, now_ns);
   SendDueStates();
   if (now_ns >= next_metrics_ns_) {
     SendMetrics(now_ns);
@@ -52,6 +58,7 @@ int64_t Agent::Step() {
   int64_t due = std::min(now_ns + kLongestSleepNs, next_metrics_ns_);
   // 0: the source does not know; whoever waits watches its descriptor.
   const int64_t next = source_ended_ ? 0 : at_.source.NextDueNs();
+  if (at_.labels != nullptr && at_.labels->NextDueNs() != 0) due = std::min(due, at_.labels->NextDueNs());
   return next == 0 ? due : std::min(due, next);
 }
 
@@ -60,6 +67,7 @@ void Agent::Stop() {
   at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::Stopped}, {});
   if (!at_.reporter.SendOnline(false)) online_due_ = false;  // the will says it then
   at_.outbox.FlushToBacklog();
+  at_.backlog.SetTally(at_.outbox.budget().day(), at_.outbox.budget().spent());
   // Nothing more can be done about a medium that fails on the way out.
   if (!Ok(at_.backlog.Flush()) || !Ok(at_.log.Sync())) return;
 }
@@ -69,6 +77,7 @@ void Agent::DrainTransport() {
   for (uint32_t i = 0; i < kEventsPerTurn && Ok(at_.transport.Poll(&event)); ++i) {
     at_.outbox.OnEvent(event);
     at_.turns.OnEvent(event);
+    for (ModelRunner* model : models_) model->OnTransportEvent(event);
     if (event.kind == telemetry::TransportEvent::Kind::kConnected) OnConnected();
     if (event.kind == telemetry::TransportEvent::Kind::kMessage) OnMessage(event);
   }
@@ -78,18 +87,24 @@ void Agent::OnConnected() {
   for (ModelRunner* model : models_) model->OnConnected();
   online_due_ = birth_due_ = true;
   subscribe_due_ = true;
+  subscribed_ = 0;
   at_.turns.OnConnected();
   SendDueStates();
 }
 
 void Agent::SubscribeWanted() {
   if (!subscribe_due_ || !at_.transport.connected()) return;
-  // All filters again: brokers send retained messages anew for each, and offers and roots that are known cost
-  // nothing.
+  // All filters again, whatever the broker has kept: it sends retained messages anew for each, and offers and
+  // roots that are known cost nothing. There may be more than the wire takes at once: the rest follows.
   bool good = true;
+  size_t number = 0;
+  const auto subscribe_at = [&](std::string_view filter, telemetry::Qos qos) {
+    if (++number <= subscribed_ || !good) return;
+    good = filter.empty() || Ok(at_.transport.Subscribe(filter, qos));
+    if (good) subscribed_ = number;
+  };
   const auto subscribe = [&](const telemetry::Topic& filter) {
-    if (!filter.empty())
-      good = Ok(at_.transport.Subscribe(filter.view(), telemetry::Qos::kAtLeastOnce)) && good;
+    subscribe_at(filter.view(), telemetry::Qos::kAtLeastOnce);
   };
   const bool named = std::any_of(models_.begin(), models_.end(), [](const ModelRunner* model) {
     return model->id() != telemetry::kMainModel;
@@ -103,6 +118,9 @@ void Agent::SubscribeWanted() {
   subscribe_node(config_.device);
   subscribe_node(telemetry::kEverybody);
   for (std::string_view group : config_.groups) subscribe_node(group);
+  for (const MqttSource* inlet : at_.inlets) {
+    for (const MqttTopic& topic : inlet->topics()) subscribe_at(topic.filter, inlet->qos());
+  }
   subscribe_due_ = !good;
 }
 
@@ -122,7 +140,10 @@ ModelRunner* Agent::WhoWants(const base::Digest& package) {
 
 void Agent::OnMessage(const telemetry::TransportEvent& message) {
   const auto topic = telemetry::ParseTopic(message.topic);
-  if (!topic.ok() || topic->fleet != config_.fleet) return;
+  if (!topic.ok() || topic->fleet != config_.fleet) {
+    TakeMessage(message);
+    return;
+  }
   switch (topic->kind) {
     case telemetry::TopicKind::kOffer:
       // An empty one is a cleared offer. Its document says which model it is for; the topic only keeps offers
@@ -149,40 +170,36 @@ void Agent::OnMessage(const telemetry::TransportEvent& message) {
       OnCommand(message.payload);
       return;
     default:
+      TakeMessage(message);
       return;
   }
-}
-
-void Agent::FeedRecords(int64_t now_ns) {
-  for (uint32_t i = 0; i < kRecordsPerTurn && !source_ended_; ++i) {
-    hal::Record record;
-    const Status status = at_.source.Poll(&record);
-    if (status == Status::kOutOfRange) {
-      source_ended_ = true;
-      at_.reporter.Send(
-          telemetry::Event{.kind = schema::EventKind::DataError, .detail = "the source has ended"}, {});
-      break;
-    }
-    if (status == Status::kNotFound) break;
-    if (!Ok(status)) continue;
-    for (ModelRunner* model : models_) {
-      model->OnRecord(record, now_ns);
-      if (!model->answer().empty()) at_.source.Answer(record.origin, model->answer());
-    }
-  }
-  // A source that has nothing due, or has ended, has answered too.
-  health_.Answered(Component::kSource, now_ns);
-  health_.Answered(Component::kModel, now_ns);
 }
 
 void Agent::SyncStorage(int64_t now_ns) {
   if (now_ns < next_sync_ns_) return;
   next_sync_ns_ = now_ns + kSyncIntervalNs;
   const uint64_t written = at_.log.newest() + at_.backlog.next_sequence() + at_.backlog.oldest();
-  if (written == synced_ || (Ok(at_.backlog.Flush()) && Ok(at_.log.Sync()))) {
-    synced_ = written;
-    health_.Answered(Component::kStorage, now_ns);
+  const bool good = written == synced_ || (Ok(at_.backlog.Flush()) && Ok(at_.log.Sync()));
+  if (good) synced_ = written;
+  sync_failures_ += good ? 0 : 1;
+  ReportStorage(now_ns);
+  // A full disk has answered; the healthy time waits until it works, the watchdog does not.
+  health_.Answered(Component::kStorage, now_ns, good && !data_watch_.trouble());
+}
+
+/// While it lasts, each reminder is also the attempt to write that shows the end of the trouble.
+void Agent::ReportStorage(int64_t now_ns) {
+  const auto news = data_watch_.Look(at_.reporter.log_failures() + sync_failures_, at_.log.newest());
+  if (news == StorageWatch::News::kRecovered) {
+    at_.reporter.Send(
+        telemetry::Event{.kind = schema::EventKind::StorageRecovered, .count = data_watch_.failed()}, {});
   }
+  if (!data_watch_.trouble() || (news == StorageWatch::News::kNothing && now_ns < next_reminder_ns_)) return;
+  next_reminder_ns_ = now_ns + kReminderNs;
+  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::StorageError,
+                                     .count = data_watch_.failed(),
+                                     .detail = "data cannot be written; learning goes on in memory"},
+                    {});
 }
 
 }  // namespace dipper::runtime

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "agent/base/fixed.h"
@@ -13,7 +14,9 @@
 #include "agent/runtime/health.h"
 #include "agent/runtime/metric_batch.h"
 #include "agent/runtime/model_runner.h"
+#include "agent/runtime/mqtt_source.h"
 #include "agent/runtime/reporter.h"
+#include "agent/runtime/storage_watch.h"
 #include "agent/store/backlog.h"
 #include "agent/telemetry/transport.h"
 #include "agent/update/trust.h"
@@ -29,6 +32,9 @@ struct AgentConfig {
   std::span<const std::string_view> groups;
   int64_t telemetry_interval_ns = 0;
   int64_t healthy_after_ns = 0;
+  std::string_view home_assistant{};  ///< Prefix of its discovery topics; empty: it is told nothing.
+  std::string_view hardware{};        ///< For it, as the next.
+  std::string_view agent_version{};
 };
 
 /// What the agent works with; all of it outlives the agent.
@@ -43,6 +49,9 @@ struct AgentParts {
   store::EventLog& log;
   update::Trust& trust;
   BlockTurns& turns;
+  /// Sources whose records come as messages; `source` or `labels` gives their records.
+  std::span<MqttSource* const> inlets{};
+  hal::SampleSource* labels = nullptr;  ///< Late labels beside `source`; null: none.
 };
 
 class Agent {
@@ -58,6 +67,12 @@ class Agent {
   /// @returns monotonic time at which the next turn is due at the latest.
   int64_t Step();
 
+  /// How the run before this one ended; None: as planned. Unknown without a call.
+  void SetLastEnd(schema::Reason reason) { last_end_ = static_cast<double>(reason); }
+
+  /// Who answers and who does not; whoever owns another part of the process adds it.
+  Answers& answers() { return health_.answers(); }
+
   /// Planned stop: checkpoints, tries given back, backlog saved, "offline" said if there is a connection.
   void Stop();
 
@@ -71,28 +86,50 @@ class Agent {
   ModelRunner* WhoWants(const base::Digest& package);
   void SubscribeWanted();
   void SendDueStates();
+  // agent_sources.cc
   void FeedRecords(int64_t now_ns);
+  bool FeedRecord(hal::SampleSource& source, int64_t now_ns);
+  void TakeMessage(const telemetry::TransportEvent& message);
+  hal::SourceTotals SourceTotals() const;
+  void ReportSources(int64_t now_ns);
   void SendMetrics(int64_t now_ns);
   void AddDeviceMetrics(MetricBatch* batch);
+  void AddLinkMetrics(MetricBatch* batch);
   void ReportDrops(int64_t now_ns);
+  void ReportCap();
+  void TickBudget(int64_t now_ns);
   void SyncStorage(int64_t now_ns);
+  void ReportStorage(int64_t now_ns);
   bool SendBirth();
+  void SendDiscovery();
 
   AgentConfig config_;
   AgentParts at_;
   telemetry::DeviceTopics topics_;
   base::FixedVector<ModelRunner*, store::kMaxModels> models_;
+  base::FixedVector<uint32_t, store::kMaxModels> answers_of_models_;
   Health health_;
-  EventLimit drop_limit_;
+  EventLimit drop_limit_, source_limit_;
+  hal::SourceTotals sources_told_;
   int64_t started_ns_ = 0;
   int64_t next_metrics_ns_ = 0;
   int64_t next_sync_ns_ = 0;
+  StorageWatch data_watch_;
+  uint64_t sync_failures_ = 0;
+  int64_t next_reminder_ns_ = 0;
   uint64_t synced_ = 0;  // sum of the log's and backlog's positions at the last sync
   uint64_t drops_told_ = 0;
+  double last_end_ = std::numeric_limits<double>::quiet_NaN();
+  int64_t next_tick_ns_ = 0, next_tally_ns_ = 0;
+  uint64_t capped_told_ = 0;
+  uint64_t cap_day_ = UINT64_MAX;  ///< The day of which the cap was told,
+  bool cap_told_hard_ = false;     ///< and whether also that its bytes are spent.
   bool online_due_ = false;
   bool birth_due_ = false;
+  size_t discovered_ = SIZE_MAX;  ///< Entities told to Home Assistant since the last birth.
   bool source_ended_ = false;
   bool subscribe_due_ = false;
+  size_t subscribed_ = 0;  ///< Filters of this connection that were asked for.
 };
 
 }  // namespace dipper::runtime

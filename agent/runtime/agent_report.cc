@@ -1,5 +1,7 @@
 // What the device says for all of its models: answers to commands, its birth, its own metrics.
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 #include "agent/runtime/agent.h"
 
@@ -10,6 +12,8 @@ using telemetry::MetricId;
 namespace {
 
 constexpr size_t kMaxBirthFeatures = 64;  // of one model; what a birth buffer is sure to hold of one
+constexpr int64_t kTickNs = 1'000'000'000;
+constexpr int64_t kTallyNs = 900'000'000'000;  // each costs the flash a write
 constexpr std::string_view kNoSuchModel = "no such model runs here; the birth message lists those that do";
 
 }  // namespace
@@ -29,6 +33,7 @@ void Agent::OnCommand(base::ByteView document) {
   } else if (ticket.lookup == store::CommandLookup::kNew) {
     response.reason = about != nullptr ? about->Run(ticket.facts) : schema::Reason::WrongTarget;
     if (about == nullptr) response.detail = kNoSuchModel;
+    if (response.reason == schema::Reason::NotAllowed) response.detail = ModelRunner::kNotAllowed;
     if (!Ok(at_.trust.FinishCommand(ticket.facts.number, response.reason))) {
       response.status = schema::CommandStatus::Failed;
       response.reason = schema::Reason::StorageError;
@@ -69,8 +74,12 @@ void Agent::SendDueStates() {
   SubscribeWanted();
   if (online_due_) online_due_ = !at_.reporter.SendOnline(true);
   for (ModelRunner* model : models_) birth_due_ = model->TakeBirthDue() || birth_due_;
-  if (birth_due_) birth_due_ = !SendBirth();
+  if (birth_due_) {
+    birth_due_ = !SendBirth();
+    discovered_ = birth_due_ ? discovered_ : 0;
+  }
   for (ModelRunner* model : models_) model->SendDueStates();
+  SendDiscovery();
 }
 
 /// As many features of each model as fit.
@@ -101,8 +110,26 @@ void Agent::AddDeviceMetrics(MetricBatch* batch) {
     batch->Count(MetricId::kProcessRssBytes, reading.process_rss_bytes);
   }
   batch->Flag(MetricId::kSystemClockSynchronized, at_.clock.WallSynchronized());
+  const hal::Clock::Discipline clock = at_.clock.WallDiscipline();
+  batch->Add(MetricId::kSystemClockOffsetSeconds, clock.offset_seconds);
+  batch->Add(MetricId::kSystemClockErrorSeconds, clock.error_seconds);
+  batch->Add(MetricId::kSystemResetReason, last_end_);
   batch->Add(MetricId::kProcessUptimeSeconds,
              static_cast<double>(at_.clock.MonotonicNs() - started_ns_) * 1e-9);
+  batch->Count(MetricId::kStorageFailuresTotal, at_.reporter.log_failures() + sync_failures_);
+  AddLinkMetrics(batch);
+  const hal::SourceTotals sources = SourceTotals();
+  batch->Count(MetricId::kSourceDroppedTotal, sources.dropped);
+  batch->Count(MetricId::kSourceUnreadableTotal, sources.unreadable);
+  batch->Count(MetricId::kSourceIgnoredTotal, sources.ignored);
+  batch->Count(MetricId::kSourceAnswersDroppedTotal, sources.answers_dropped);
+  batch->Count(MetricId::kJoinSupersededTotal, sources.superseded);
+  batch->Count(MetricId::kJoinStaleTotal, sources.stale);
+  batch->Count(MetricId::kJoinLateTotal, sources.late);
+  batch->Count(MetricId::kJoinSkippedTotal, sources.skipped);
+}
+
+void Agent::AddLinkMetrics(MetricBatch* batch) {
   const telemetry::TransportStats link = at_.transport.stats();
   batch->Count(MetricId::kLinkConnectsTotal, link.connects);
   batch->Count(MetricId::kLinkFailedConnectsTotal, link.failed_connects);
@@ -121,6 +148,10 @@ void Agent::AddDeviceMetrics(MetricBatch* batch) {
   const double age =
       outbox.oldest_time_ns == 0 ? 0 : static_cast<double>(batch->wall_ns() - outbox.oldest_time_ns) * 1e-9;
   batch->Add(MetricId::kBacklogOldestAgeSeconds, std::max(age, 0.0));
+  const telemetry::ByteBudget& budget = at_.outbox.budget();
+  batch->Count(MetricId::kTelemetryDayBytes, budget.spent());
+  batch->Add(MetricId::kTelemetryDayProjectedBytes, budget.projected());
+  batch->Count(MetricId::kTelemetryCappedTotal, outbox.capped);
 }
 
 /// What was lost is told when there is a connection again: told before, it would be lost with the rest.
@@ -135,13 +166,49 @@ void Agent::ReportDrops(int64_t now_ns) {
   at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::Drop, .count = count}, {});
 }
 
+/// Once a day when measurements begin to be left out, and once when its bytes are spent.
+void Agent::ReportCap() {
+  const telemetry::ByteBudget& budget = at_.outbox.budget();
+  const uint64_t capped = at_.outbox.counters().capped;
+  const bool hard = !budget.MayTell();
+  if (capped == capped_told_ && !hard) return;
+  const bool new_day = cap_day_ != budget.day();
+  if (!new_day && (cap_told_hard_ || !hard)) return;
+  cap_day_ = budget.day();
+  cap_told_hard_ = hard;
+  std::array<char, 160> detail{};
+  const int length = std::snprintf(
+      detail.data(), detail.size(), "%llu of telemetry.max_bytes_per_day = %llu are spent; %s",
+      static_cast<unsigned long long>(budget.spent()), static_cast<unsigned long long>(budget.max_bytes()),
+      hard ? "until midnight UTC only events of updates are sent, others wait"
+           : "measurements come as seldom as the rest of the day asks for");
+  at_.reporter.Send(telemetry::Event{.kind = schema::EventKind::TelemetryCapped,
+                                     .count = capped - capped_told_,
+                                     .detail = {detail.data(), static_cast<size_t>(length)}},
+                    {});
+  capped_told_ = capped;
+}
+
+/// A restart goes on with the day's count; it may lose as much as came since.
+void Agent::TickBudget(int64_t now_ns) {
+  if (now_ns < next_tick_ns_) return;
+  next_tick_ns_ = now_ns + kTickNs;
+  at_.outbox.budget().Tick(at_.clock.WallNs(), now_ns, at_.clock.WallSynchronized());
+  if (next_tally_ns_ == 0) next_tally_ns_ = now_ns + kTallyNs;
+  if (now_ns < next_tally_ns_) return;
+  next_tally_ns_ = now_ns + kTallyNs;
+  at_.backlog.SetTally(at_.outbox.budget().day(), at_.outbox.budget().spent());
+}
+
 void Agent::SendMetrics(int64_t now_ns) {
   const int64_t wall_ns = at_.clock.WallNs();
   ReportDrops(now_ns);
+  ReportSources(now_ns);
   MetricBatch batch(wall_ns);
   AddDeviceMetrics(&batch);
   at_.reporter.Send(batch.readings(), {});
   for (ModelRunner* model : models_) model->SendMetrics(wall_ns);
+  ReportCap();
 }
 
 }  // namespace dipper::runtime

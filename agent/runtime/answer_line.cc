@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/runtime/uncertainty.h"
 #include "agent/telemetry/json_writer.h"
 
 namespace dipper::runtime {
@@ -24,8 +25,6 @@ void PutClass(JsonWriter& json, const learn::Spec& spec, const learn::Output& ou
   if (best >= output.probabilities.size()) return;
   json.Key("probability");
   json.Number(output.probabilities[best]);
-  json.Key("uncertainty");
-  json.Number(1 - output.probabilities[best]);
 }
 
 void PutValue(JsonWriter& json, const learn::Output& output) {
@@ -36,13 +35,15 @@ void PutValue(JsonWriter& json, const learn::Output& output) {
   json.Number(output.low);
   json.Key("high");
   json.Number(output.high);
-  json.Key("uncertainty");
-  json.Number((output.high - output.low) / 2);
 }
 
 void PutOutput(JsonWriter& json, const learn::Spec& spec, const learn::Output& output) {
   if (spec.task() == schema::Task::Classification) PutClass(json, spec, output);
   if (spec.task() == schema::Task::Regression) PutValue(json, output);
+  if (const auto uncertainty = UncertaintyOf(spec.task(), output)) {
+    json.Key("uncertainty");
+    json.Number(*uncertainty);
+  }
   if (output.has_score) {
     json.Key("score");
     json.Number(output.anomaly_score);

@@ -12,13 +12,18 @@ namespace dipper::runtime {
 
 class MetricBatch {
  public:
-  static constexpr size_t kMaxReadings = 96;  ///< More than the catalogue has for a device or a model.
+  /// More than the catalogue has for a device or a model with drift of kMaxDriftFeatures.
+  static constexpr size_t kMaxReadings = 192;
 
   explicit MetricBatch(int64_t wall_ns) : wall_ns_(wall_ns) {}
 
   /// Not-a-number says that the value cannot be told.
   void Add(telemetry::MetricId id, double value) {
     DIPPER_CHECK(Ok(readings_.PushBack(telemetry::MakeMetric(id, value, wall_ns_))));
+  }
+  void AddOf(uint32_t index, telemetry::MetricId id, double value) {
+    DIPPER_CHECK(
+        Ok(readings_.PushBack(telemetry::MakeMetric(id, value, wall_ns_, static_cast<uint16_t>(index)))));
   }
   void Count(telemetry::MetricId id, uint64_t value) { Add(id, static_cast<double>(value)); }
   void Flag(telemetry::MetricId id, bool value) { Add(id, value ? 1 : 0); }

@@ -7,6 +7,8 @@
 
 namespace dipper::runtime {
 
+inline constexpr uint32_t kMaxDriftFeatures = 32;  ///< Drift of each of the first ones is told.
+
 /// Samples, losses, intervals, race, drift and anomalies. Classification and regression have losses of their
 /// own, a model without labels has none; intervals and race weights come only from models that have them.
 /// What is not known yet is not-a-number. Cost: Model::ReadMetrics.

@@ -69,6 +69,7 @@ constexpr std::string_view kSafeModeText = "no model is left to serve";
 }  // namespace
 
 void ModelRunner::OnUpdateEvent(const update::UpdateEvent& event) {
+  if (at_.recorder != nullptr) at_.recorder->OnUpdateStep(event);
   if (event.to != event.from) {
     confirms_ += event.to == schema::UpdateState::Confirmed ? 1 : 0;
     fall_backs_ += event.to == schema::UpdateState::FellBack ? 1 : 0;
@@ -112,6 +113,7 @@ void ModelRunner::OnCheckpoint(const update::Checkpointed& saved) {
 }
 
 void ModelRunner::OnRestored(const update::Restored& loaded) {
+  if (at_.recorder != nullptr) at_.recorder->OnChampionLoaded();
   if (loaded.source == store::ImageSource::kNewestCheckpoint ||
       loaded.source == store::ImageSource::kOlderCheckpoint) {
     saved_[0] = {loaded.package, at_.clock.MonotonicNs()};
@@ -147,7 +149,22 @@ void ModelRunner::ReportFrozen() {
                     .version = status.champion_version.view()}});
 }
 
+/// Checkpoints lie on the model's own partitions, which may be writable or not whatever `data` is.
+void ModelRunner::ReportStorage(const update::UpdateStatus& status) {
+  const auto news = checkpoint_watch_.Look(status.checkpoint_failures, status.checkpoints);
+  if (news == StorageWatch::News::kTrouble) {
+    Send({.kind = schema::EventKind::StorageError,
+          .package = {.digest = status.champion},
+          .detail = "a checkpoint was not written: storage, or a model unfit to keep; learning goes on"});
+  } else if (news == StorageWatch::News::kRecovered) {
+    Send({.kind = schema::EventKind::StorageRecovered,
+          .package = {.digest = status.champion},
+          .count = checkpoint_watch_.failed()});
+  }
+}
+
 base::Digest ModelRunner::OnCommandDone(std::string_view command, uint64_t number, schema::Reason reason) {
+  if (at_.recorder != nullptr) at_.recorder->OnCommand(command, number, reason);
   base::Digest image;
   if (learn::Model* champion = updater_->champion(); champion != nullptr) {
     image = served_image_ = champion->ImageDigest();
@@ -163,6 +180,7 @@ base::Digest ModelRunner::OnCommandDone(std::string_view command, uint64_t numbe
 
 void ModelRunner::SendDueStates() {
   if (update_due_) update_due_ = !SendUpdateStatus();
+  if (uncertain_asked_ != 0 && SendUncertain()) uncertain_asked_ = 0;
 }
 
 telemetry::ModelInfo ModelRunner::Describe(std::span<telemetry::FeatureInfo> features) {
@@ -231,10 +249,14 @@ void ModelRunner::AddChampionMetrics(MetricBatch* batch) {
   batch->Add(MetricId::kLatencyP99Seconds, static_cast<double>(latency_.QuantileNs(0.99)) * 1e-9);
   batch->Add(MetricId::kLatencyMaxSeconds, static_cast<double>(latency_.MaxNs()) * 1e-9);
   if (scored_) batch->Add(MetricId::kAnomalyAuc, scorer_->Auc());
+  batch->Count(MetricId::kLabelsLimitedTotal, feed_.counters().limited_labels);
+  batch->Count(MetricId::kAnomalySeverity, static_cast<uint64_t>(alarm_.severity()));
+  batch->Count(MetricId::kAnomaliesLeftOutTotal, alarm_.left_out_total());
 }
 
 void ModelRunner::SendMetrics(int64_t wall_ns) {
   const update::UpdateStatus status = updater_->Status();
+  ReportStorage(status);
   // Progress of a transfer or a trial is worth telling between its steps.
   update_due_ = update_due_ || status.state == schema::UpdateState::Transferring ||
                 status.state == schema::UpdateState::Trial;
@@ -258,6 +280,8 @@ void ModelRunner::AddUpdateMetrics(const update::UpdateStatus& status, MetricBat
   batch->Count(MetricId::kFloorVersion, status.floor.version);
   batch->Count(MetricId::kRung, static_cast<uint64_t>(status.rung));
   batch->Count(MetricId::kCheckpointsTotal, status.checkpoints);
+  batch->Count(MetricId::kCheckpointFailuresTotal, status.checkpoint_failures);
+  batch->Count(MetricId::kUndoSlot, static_cast<uint64_t>(status.undo_target));
   batch->Count(MetricId::kConfirmsTotal, confirms_);
   batch->Count(MetricId::kFallBacksTotal, fall_backs_);
   batch->Count(MetricId::kRejectsTotal, rejects_);

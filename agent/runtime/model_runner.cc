@@ -14,14 +14,21 @@ bool Finite(const FeedAnswer& answer) { return !answer.observed || learn::IsFini
 }  // namespace
 
 ModelRunner::ModelRunner(const ModelRunnerConfig& config, const ModelRunnerParts& parts)
-    : config_(config), at_(parts), feed_(config.truth, config.number, parts.marker) {
+    : config_(config),
+      at_(parts),
+      feed_(config.truth, config.number, config.labels_per_s, parts.marker),
+      uncertain_(config.uncertain_samples) {
+  feed_.SetRecorder(parts.recorder);
   if (!config.truth.empty()) scorer_ = std::make_unique<AnomalyScorer>();
 }
 
 void ModelRunner::OnStarted(uint64_t first_row) {
   first_row_ = first_row;
   started_ = true;
-  if (updater_->store().record().rung == store::Rung::kNone) {
+  const store::BootRecord& record = updater_->store().record();
+  // A floor says that there was a model once: a new device has none and is not in trouble.
+  const bool lost = updater_->champion() == nullptr && record.floor != base::SecurityVersion{};
+  if (lost || record.rung == store::Rung::kNone) {
     Send({.kind = schema::EventKind::SafeMode, .detail = "no model is left to serve"});
   }
   ReportFrozen();
@@ -29,6 +36,8 @@ void ModelRunner::OnStarted(uint64_t first_row) {
 
 void ModelRunner::Poll(int64_t now_ns) {
   updater_->Poll(now_ns);
+  if (at_.recorder != nullptr) at_.recorder->Poll(now_ns);
+  if (at_.snapshot != nullptr) at_.snapshot->Poll(now_ns);
   ReportFrozen();
 }
 
@@ -39,6 +48,7 @@ void ModelRunner::OnHealthyPeriod() {
 }
 
 void ModelRunner::Stop() {
+  if (at_.recorder != nullptr) at_.recorder->Stop();
   if (Ok(updater_->PlannedStop())) return;
   Send({.kind = schema::EventKind::StorageError, .detail = "stop was not recorded"});
 }
@@ -61,85 +71,59 @@ void ModelRunner::BindModels() {
   const update::UpdateStatus status = updater_->Status();
   feed_.SetModels({updater_->champion(), updater_->champion_spec(), status.champion},
                   {updater_->challenger(), updater_->challenger_spec(), status.challenger});
+  BindUncertain();
+  BindAlarm();
 }
 
 void ModelRunner::OnRecord(const hal::Record& record, int64_t now_ns) {
   answer_ = {};
+  if (record.audience != hal::kEverybody && record.audience != config_.number) return;
   if (record.kind == hal::RecordKind::kSample && record.sequence < first_row_) return;
   BindModels();
-  const bool timed = fed_++ % kTimedOneIn == 0;
+  // Until a sample was timed: where each sample is followed by its label, one record in 64 could be labels
+  // for ever.
+  timing_due_ = fed_++ % kTimedOneIn == 0 || timing_due_;
+  const bool timed = timing_due_;
   const int64_t before_ns = timed ? at_.clock.MonotonicNs() : 0;
   FeedResult result;
   const bool each_timed = timed || updater_->WantsLatency();
   uint64_t left_out = 0;
-  if (!Ok(feed_.OnRecord(record, &result, each_timed ? &at_.clock : nullptr)) &&
+  if (!Ok(feed_.OnRecord(record, now_ns, &result, each_timed ? &at_.clock : nullptr)) &&
       data_error_limit_.Spend(now_ns, &left_out)) {
     Send({.kind = schema::EventKind::DataError,
           .count = left_out,
           .detail = "no column of the source is a feature"});
   }
+  if (at_.recorder != nullptr)
+    at_.recorder->OnSkipped(feed_.counters().skipped, feed_.counters().unusable_labels);
   if (timed) latency_.Add(at_.clock.MonotonicNs() - before_ns);
+  if (result.is_sample) timing_due_ = false;
   // Before anything follows from the sample: the answer is of the model that gave it.
   if (record.origin != 0 && record.kind == hal::RecordKind::kSample)
     answer_ = EncodeAnswer(config_.id, feed_.champion(), result, answer_buffer_);
-  if (result.is_sample || result.is_label) OnSample(result, now_ns);
+  if (result.is_sample || result.is_label) OnSample(result, record.wants_prediction, now_ns);
 }
 
-void ModelRunner::OnSample(const FeedResult& result, int64_t now_ns) {
+void ModelRunner::OnSample(const FeedResult& result, bool wanted, int64_t now_ns) {
   // Reported first: the updater may put another model in the champion's place.
   if (Finite(result.champion)) {
-    ReportAnomaly(result);
+    ReportAnomaly(result, now_ns);
     ReportDrift(result, now_ns);
     if (scorer_ && result.has_truth && result.champion.observed && result.champion.output.has_score) {
       scorer_->Add(result.champion.output.anomaly_score, result.truth);
       scored_ = true;
     }
-    SendPrediction(result);
+    SendPrediction(result, wanted);
+    KeepUncertain(result);
   } else {
     updater_->OnChampionFailed();
   }
   if (!Finite(result.challenger)) updater_->OnChallengerFailed(schema::Reason::NotFinite);
-  if (result.challenger.took_ns >= 0) updater_->OnChallengerLatency(result.challenger.took_ns);
-  if (result.challenger.learned) updater_->OnOutcomes(result.champion.outcome, result.challenger.outcome);
-}
-
-void ModelRunner::SendPrediction(const FeedResult& result) {
-  if (!config_.publish_predictions || !result.champion.observed || !at_.transport.connected()) return;
-  const learn::Output& out = result.champion.output;
-  // A prediction that finds the wire full is not worth keeping.
-  (void)at_.reporter.SendNow(telemetry::Prediction{.id = result.id,
-                                                   .cold = out.cold,
-                                                   .value = out.value,
-                                                   .class_index = out.class_index,
-                                                   .probabilities = out.probabilities,
-                                                   .has_score = out.has_score,
-                                                   .anomaly_score = out.anomaly_score,
-                                                   .anomaly_active = out.anomaly_active,
-                                                   .has_interval = out.has_interval,
-                                                   .unbounded = out.unbounded,
-                                                   .low = out.low,
-                                                   .high = out.high,
-                                                   .class_set = out.class_set},
-                             config_.id);
-}
-
-void ModelRunner::ReportAnomaly(const FeedResult& result) {
-  const learn::Output& out = result.champion.output;
-  if (!result.champion.observed || !(out.anomaly_raised || out.anomaly_cleared)) return;
-  const learn::Spec& spec = *updater_->champion_spec();
-  const learn::Layout& layout = spec.plan().layout;
-  telemetry::Event event{
-      .kind = out.anomaly_raised ? schema::EventKind::AnomalyRaised : schema::EventKind::AnomalyCleared,
-      .sample_id = result.id,
-      .score = out.anomaly_score,
-      .threshold = out.anomaly_raised ? layout.anomaly.raise : layout.anomaly.clear};
-  // A forecast's residual is of one feature; an unsupervised score is of the whole sample.
-  telemetry::Contribution share{.share = 1.0};
-  if (spec.target_kind() == schema::TargetKind::FeatureAhead) {
-    share.feature = spec.feature_name(layout.target.feature);
-    event.contributions = {&share, 1};
+  if (result.challenger.took_ns >= 0) {
+    if (at_.recorder != nullptr) at_.recorder->OnTiming(result.challenger.took_ns);
+    updater_->OnChallengerLatency(result.challenger.took_ns);
   }
-  Send(event);
+  if (result.challenger.learned) updater_->OnOutcomes(result.champion.outcome, result.challenger.outcome);
 }
 
 void ModelRunner::ReportDrift(const FeedResult& result, int64_t now_ns) {
@@ -166,13 +150,25 @@ void ModelRunner::ReportDrift(const FeedResult& result, int64_t now_ns) {
   }
 }
 
+/// Written down before it changes the image: a replay changes it at the same record.
+schema::Reason ModelRunner::Freeze(bool frozen) {
+  if (at_.recorder != nullptr) at_.recorder->OnFreeze(frozen);
+  return updater_->Freeze(frozen);
+}
+
 schema::Reason ModelRunner::Run(const package::CommandFacts& command) {
   const std::string_view name = command.name.view();
   if (name == "fall_back") return updater_->FallBack();
   if (name == "undo") return updater_->Undo();
-  if (name == "freeze") return updater_->Freeze(true);
-  if (name == "unfreeze") return updater_->Freeze(false);
+  if (name == "snapshot") {
+    return at_.snapshot != nullptr ? at_.snapshot->Begin(command.argument("what"), *updater_)
+                                   : schema::Reason::NotAllowed;
+  }
+  if (name == "freeze") return Freeze(true);
+  if (name == "unfreeze") return Freeze(false);
   if (name == "checkpoint") return updater_->Checkpoint();
+  if (name == "predictions") return AskPredictions(command);
+  if (name == "uncertain_samples") return AskUncertain(command);
   if (name == "override_denied") {
     const auto digest = base::DigestFromHex(command.argument("package"));
     return digest.ok() ? updater_->OverrideDenied(*digest) : schema::Reason::BadFormat;

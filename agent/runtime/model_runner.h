@@ -10,14 +10,20 @@
 #include <span>
 #include <utility>
 
+#include "agent/runtime/alarm.h"
 #include "agent/runtime/anomaly_scorer.h"
 #include "agent/runtime/answer_line.h"
 #include "agent/runtime/drift_filter.h"
 #include "agent/runtime/event_limit.h"
 #include "agent/runtime/latency.h"
 #include "agent/runtime/metric_batch.h"
+#include "agent/runtime/recorder.h"
 #include "agent/runtime/reporter.h"
 #include "agent/runtime/sample_feed.h"
+#include "agent/runtime/snapshot.h"
+#include "agent/runtime/storage_watch.h"
+#include "agent/runtime/uncertain_queue.h"
+#include "agent/telemetry/home_assistant.h"
 #include "agent/telemetry/transport.h"
 #include "agent/update/updater.h"
 
@@ -29,6 +35,11 @@ struct ModelRunnerConfig {
   uint8_t place = 0;       ///< In boot and the event log.
   std::string_view truth;  ///< Column for scoring alarms, "" for none; outlives the runner.
   bool publish_predictions = false;
+  double labels_per_s = 10;  ///< Most labels a second from the network.
+  /// Features whose values may leave the device with the least certain samples, and how many samples wait
+  /// for it; 0: none ever leaves. The names outlive the runner.
+  std::span<const std::string_view> uncertain_features{};
+  size_t uncertain_samples = 0;
   uint64_t max_image_bytes = 0;
   uint64_t slot_bytes = 0;
 };
@@ -39,6 +50,8 @@ struct ModelRunnerParts {
   telemetry::Transport& transport;
   Reporter& reporter;
   RunMarker& marker;
+  Recorder* recorder = nullptr;        ///< Null: nothing is recorded.
+  SnapshotSender* snapshot = nullptr;  ///< Null: nothing may be fetched.
 };
 
 class ModelRunner final : public update::UpdateObserver {
@@ -59,23 +72,33 @@ class ModelRunner final : public update::UpdateObserver {
   void Poll(int64_t now_ns);
   /// A header, a sample or a label of the model's source.
   void OnRecord(const hal::Record& record, int64_t now_ns);
+  /// Predictions that were asked for and found the wire full.
+  uint64_t predictions_dropped() const { return predictions_dropped_; }
   /// To the last record, if it has an origin; empty: none. Valid until the next record.
   std::string_view answer() const { return answer_; }
   /// All components answered for the healthy time: once a start, again after it could not be stored.
   void OnHealthyPeriod();
   void OnConnected();
+  /// Every event of the wire.
+  void OnTransportEvent(const telemetry::TransportEvent& event) {
+    if (at_.snapshot != nullptr) at_.snapshot->OnEvent(event);
+  }
   /// What is retained and has changed, as far as the wire takes it.
   void SendDueStates();
   bool TakeBirthDue() { return std::exchange(birth_due_, false); }
   void SendMetrics(int64_t wall_ns);
   /// Of this model in the birth; `features`: room for as many as may be told.
   telemetry::ModelInfo Describe(std::span<telemetry::FeatureInfo> features);
+  telemetry::HomeAssistantModel HomeAssistantParts();
   void Stop();
 
   // ---- what comes for this model
   void OnOffer(base::ByteView document);
   /// A verified command. None, or why it was refused.
   schema::Reason Run(const package::CommandFacts& command);
+  /// Why a command was refused with NotAllowed.
+  static constexpr std::string_view kNotAllowed =
+      "privacy.uncertain_samples is 0 in this device's configuration";
   /// After a command: the champion's image, for the answer; zero without one.
   base::Digest OnCommandDone(std::string_view command, uint64_t number, schema::Reason reason);
   void OnManifest(const base::Digest& package, base::ByteView head) { updater_->OnManifest(package, head); }
@@ -85,7 +108,10 @@ class ModelRunner final : public update::UpdateObserver {
 
   // ---- from the updater
   void OnUpdateEvent(const update::UpdateEvent& event) override;
-  void OnModelsChanged() override { models_changed_ = true; }
+  void OnModelsChanged() override {
+    models_changed_ = true;
+    if (at_.recorder != nullptr) at_.recorder->OnModelsChanged();
+  }
   void OnModelCode(const base::Digest& package) override { at_.marker.Enter(config_.number, package); }
   void OnModelCodeEnd() override { at_.marker.Leave(); }
   void OnCheckpoint(const update::Checkpointed& saved) override;
@@ -95,11 +121,21 @@ class ModelRunner final : public update::UpdateObserver {
  private:
   void Send(const telemetry::Event& event) { at_.reporter.Send(event, config_.id, config_.place); }
   void BindModels();
-  void OnSample(const FeedResult& result, int64_t now_ns);
-  void ReportAnomaly(const FeedResult& result);
+  schema::Reason Freeze(bool frozen);
+  void OnSample(const FeedResult& result, bool wanted, int64_t now_ns);
   void ReportDrift(const FeedResult& result, int64_t now_ns);
   void ReportFrozen();
-  void SendPrediction(const FeedResult& result);
+  void ReportStorage(const update::UpdateStatus& status);
+  // model_alarms.cc
+  void BindAlarm();
+  void ReportAnomaly(const FeedResult& result, int64_t now_ns);
+  // model_wishes.cc: what the fleet asks to see of single samples.
+  void SendPrediction(const FeedResult& result, bool wanted);
+  schema::Reason AskPredictions(const package::CommandFacts& command);
+  schema::Reason AskUncertain(const package::CommandFacts& command);
+  void BindUncertain();
+  void KeepUncertain(const FeedResult& result);
+  bool SendUncertain();
   void AddChampionMetrics(MetricBatch* batch);
   void AddUpdateMetrics(const update::UpdateStatus& status, MetricBatch* batch);
   bool SendUpdateStatus();
@@ -110,11 +146,21 @@ class ModelRunner final : public update::UpdateObserver {
   SampleFeed feed_;
   std::unique_ptr<AnomalyScorer> scorer_;  ///< Null: the source knows no truth.
   DriftFilter drift_;
+  AlarmFilter alarm_;
+  base::Digest alarm_package_;  ///< Whose alarms they are.
+  bool alarm_bound_ = false;
   EventLimit checkpoint_limit_, data_error_limit_;
   LatencyHistogram latency_;
+  UncertainQueue uncertain_;
+  base::FixedVector<std::string_view, UncertainQueue::kMaxFeatures> uncertain_names_;
+  base::Digest uncertain_package_;  ///< Whose samples they are.
+  uint64_t uncertain_asked_ = 0;    ///< Number of the command that is not answered yet; 0: none.
+  uint64_t predictions_dropped_ = 0;
+  uint64_t predictions_asked_ = 0;                        ///< So many more are to be published.
   uint64_t confirms_ = 0, fall_backs_ = 0, rejects_ = 0;  ///< In this run.
   uint64_t first_row_ = 0;
   uint64_t fed_ = 0;
+  bool timing_due_ = false;
   std::array<uint8_t, kAnswerBytes> answer_buffer_;
   std::string_view answer_;
   /// Newest checkpoints of this run's champion and challenger, and when they were written or read.
@@ -126,6 +172,7 @@ class ModelRunner final : public update::UpdateObserver {
   bool models_changed_ = true;
   bool started_ = false;
   bool healthy_ = false;
+  StorageWatch checkpoint_watch_;
   bool frozen_ = false;  ///< As last told.
   bool birth_due_ = false;
   bool update_due_ = false;

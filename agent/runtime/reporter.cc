@@ -38,12 +38,12 @@ void Reporter::Send(telemetry::Event event, std::string_view model, uint8_t plac
   entry.reason = static_cast<uint16_t>(event.reason);
   entry.model = model.empty() ? uint8_t{0xFF} : place;
   if (encoded->size() <= store::kMaxEventPayload) entry.payload = *encoded;
-  if (!log_.Append(entry).ok()) ++encode_failures_;
+  if (!log_.Append(entry).ok()) ++log_failures_;
   if (!Ok(outbox_.Send(*encoded))) return;  // counted by the outbox as dropped
 }
 
 void Reporter::Send(std::span<const telemetry::MetricValue> values, std::string_view model) {
-  if (values.empty()) return;
+  if (values.empty() || !outbox_.MayMeasure()) return;
   const auto encoded = telemetry::Encode(
       telemetry::MetricsBatch{.envelope = MakeEnvelope(model, true), .values = values}, buffer_);
   if (!encoded.ok()) ++encode_failures_;
@@ -71,8 +71,14 @@ bool Reporter::SendNow(telemetry::CommandResponse response, std::string_view mod
 }
 
 bool Reporter::SendNow(telemetry::Prediction prediction, std::string_view model) {
+  if (!outbox_.MayMeasure()) return true;
   prediction.envelope = MakeEnvelope(model, false);
   return Deliver(telemetry::Encode(prediction, buffer_), telemetry::Qos::kAtMostOnce, false);
+}
+
+bool Reporter::SendNow(telemetry::UncertainSamples samples, std::string_view model) {
+  samples.envelope = MakeEnvelope(model, false);
+  return Deliver(telemetry::Encode(samples, buffer_), telemetry::Qos::kAtLeastOnce, false);
 }
 
 telemetry::Birth Reporter::MakeBirth(std::span<const telemetry::ModelInfo> models,

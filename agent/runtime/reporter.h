@@ -44,12 +44,15 @@ class Reporter {
   bool SendNow(telemetry::UpdateStatus status, std::string_view model);
   bool SendNow(telemetry::CommandResponse response, std::string_view model);
   bool SendNow(telemetry::Prediction prediction, std::string_view model);
+  bool SendNow(telemetry::UncertainSamples samples, std::string_view model);
   bool SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
   /// Whether a birth of these models can be encoded: many features with long names may be too much.
   bool BirthFits(std::span<const telemetry::ModelInfo> models);
   bool SendOnline(bool online);
 
   uint64_t encode_failures() const { return encode_failures_; }
+  /// Events that the log could not be given.
+  uint64_t log_failures() const { return log_failures_; }
 
  private:
   telemetry::Birth MakeBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
@@ -62,6 +65,7 @@ class Reporter {
   telemetry::Outbox& outbox_;
   store::EventLog& log_;
   uint64_t encode_failures_ = 0;
+  uint64_t log_failures_ = 0;
   alignas(16) std::array<uint8_t, telemetry::kBirthBufferBytes> buffer_;
 };
 

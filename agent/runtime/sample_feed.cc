@@ -1,7 +1,10 @@
 // Decoding per model (their features may differ) and the three verbs, champion first.
 #include "agent/runtime/sample_feed.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "agent/runtime/recorder.h"
 
 namespace dipper::runtime {
 
@@ -30,6 +33,10 @@ bool SampleFeed::Decode(Lane* lane, const hal::Record& record, Decoded* to) {
   const std::span<float> values(lane->values.data(), lane->decoder->feature_count());
   to->id = record.sequence;
   to->time_ns = record.time_ns;
+  if (record.kind == hal::RecordKind::kLabel) {
+    return record.encoding == hal::RecordEncoding::kJson &&
+           DecodeLabel(lane, base::AsText(record.payload), to);
+  }
   switch (record.encoding) {
     case hal::RecordEncoding::kJson:
       return DecodeJson(lane, base::AsText(record.payload), values, to);
@@ -41,54 +48,72 @@ bool SampleFeed::Decode(Lane* lane, const hal::Record& record, Decoded* to) {
   return false;
 }
 
+void SampleFeed::BindJson(Lane* lane) {
+  if (lane->json) return;
+  lane->json.emplace(lane->at.spec->table());
+  // A truth column that this model has as a feature is its input; it then has no truth.
+  if (!Ok(lane->json->Bind({.truth = truth_}))) (void)lane->json->Bind({});
+}
+
+bool SampleFeed::DecodeLabel(Lane* lane, std::string_view text, Decoded* to) {
+  BindJson(lane);
+  stream::JsonLabel label;
+  to->is_label = Ok(lane->json->DecodeLabel(text, &label));
+  if (!to->is_label) return false;
+  to->sample = {};
+  to->sample.label = label.label;
+  to->id = label.id;
+  to->weight = label.weight;
+  return true;
+}
+
 bool SampleFeed::DecodeJson(Lane* lane, std::string_view text, std::span<float> values, Decoded* to) {
-  if (!lane->json) {
-    lane->json.emplace(lane->at.spec->table());
-    // A truth column that this model has as a feature is its input; it then has no truth.
-    if (!Ok(lane->json->Bind({.truth = truth_}))) (void)lane->json->Bind({});
-  }
+  BindJson(lane);
   stream::JsonSample sample;
   if (!Ok(lane->json->DecodeSample(text, values, &sample))) return false;
   // An id and not one feature: a label that comes on its own, if it is one.
-  stream::JsonLabel label;
-  to->is_label = sample.has_id && sample.missing_cells == lane->json->feature_count() &&
-                 Ok(lane->json->DecodeLabel(text, &label));
-  if (to->is_label) {
-    to->sample.label = label.label;
-    to->id = label.id;
-    to->weight = label.weight;
+  if (sample.has_id && sample.missing_cells == lane->json->feature_count() && DecodeLabel(lane, text, to))
     return true;
-  }
   to->sample = sample;
   if (sample.has_id) to->id = sample.id;
   if (sample.has_time) to->time_ns = sample.time_ns;
   return true;
 }
 
-void SampleFeed::Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, FeedAnswer* answer) {
-  learn::Model& model = *lane->at.model;
-  const std::span<const float> values(lane->values.data(), lane->decoder->feature_count());
-  const int64_t before_ns = timer != nullptr ? timer->MonotonicNs() : 0;
-  marker_.Enter(number_, lane->at.package);
-  if (!decoded.is_label) {
-    answer->observed = Ok(model.Observe(decoded.id, decoded.time_ns, values, &answer->output));
+void StepModel(learn::Model& model, bool takes_labels, const ModelInput& input, FeedAnswer* answer) {
+  if (!input.is_label) {
+    answer->observed = Ok(model.Observe(input.id, input.time_ns, input.values, &answer->output));
     if (answer->observed && answer->output.outcome.valid) {
       answer->learned = true;
       answer->outcome = answer->output.outcome;
     }
   }
+  if ((answer->observed || input.is_label) && takes_labels && input.has_label) {
+    answer->learned = Ok(model.Learn(input.id, input.label, input.weight, &answer->outcome));
+  }
+}
+
+void SampleFeed::Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, FeedAnswer* answer) {
+  const ModelInput input{
+      .is_label = decoded.is_label,
+      .id = decoded.id,
+      .time_ns = decoded.time_ns,
+      .has_label = decoded.sample.label.state == stream::LabelState::kPresent,
+      .label = decoded.sample.label.value,
+      .weight = decoded.weight,
+      .values = std::span<const float>(lane->values.data(), lane->decoder->feature_count())};
+  if (recorder_ != nullptr) recorder_->OnInput(lane == &challenger_, input);
   // A forecast's labels come by themselves, inside Observe.
   const bool takes_labels = lane->at.spec->target_kind() != schema::TargetKind::FeatureAhead;
-  if ((answer->observed || decoded.is_label) && takes_labels &&
-      decoded.sample.label.state == stream::LabelState::kPresent) {
-    answer->learned =
-        Ok(model.Learn(decoded.id, decoded.sample.label.value, decoded.weight, &answer->outcome));
-  }
+  const int64_t before_ns = timer != nullptr ? timer->MonotonicNs() : 0;
+  marker_.Enter(number_, lane->at.package);
+  StepModel(*lane->at.model, takes_labels, input, answer);
   marker_.Leave();
   if (timer != nullptr && !decoded.is_label) answer->took_ns = timer->MonotonicNs() - before_ns;
 }
 
-Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result, hal::Clock* timer) {
+Status SampleFeed::OnRecord(const hal::Record& record, int64_t now_ns, FeedResult* result,
+                            hal::Clock* timer) {
   *result = FeedResult{};
   if (record.kind == hal::RecordKind::kHeader) {
     header_bytes_ = 0;
@@ -104,17 +129,27 @@ Status SampleFeed::OnRecord(const hal::Record& record, FeedResult* result, hal::
     const bool useless = champion_.at.model != nullptr && !champion_.bound;
     return useless ? Status::kFailedPrecondition : Status::kOk;
   }
-  if (record.kind != hal::RecordKind::kSample) {
-    ++counters_.skipped;
-    return Status::kOk;
-  }
   result->id = record.sequence;
+  std::optional<bool> may_label;  // asked once: both models learn the same labels
+  if (!record.from_network) may_label = true;
+  if (recorder_ != nullptr) recorder_->BeginRecord();
   for (Lane* lane : {&champion_, &challenger_}) {
     Decoded decoded;
     if (!Decode(lane, record, &decoded)) continue;
     result->id = decoded.id;
+    result->time_ns = decoded.time_ns;
     (decoded.is_label ? result->is_label : result->is_sample) = true;
     if (decoded.sample.label.state == stream::LabelState::kUnknown) ++counters_.unusable_labels;
+    if (decoded.sample.label.state == stream::LabelState::kPresent) {
+      if (!may_label) {
+        may_label = label_limit_.Spend(now_ns);
+        counters_.limited_labels += *may_label ? 0U : 1U;
+      }
+      result->labelled = *may_label;
+      if (!*may_label) decoded.sample.label = {};
+      // One label counts for one, whatever whoever may publish says.
+      if (record.from_network) decoded.weight = std::min(decoded.weight, 1.0);
+    }
     if (decoded.sample.truth.state == stream::LabelState::kPresent) {
       result->has_truth = true;
       result->truth = decoded.sample.truth.value != 0;

@@ -15,7 +15,8 @@ using base::Status;
 constexpr uint32_t kMagic = 0x474C4244;  // "DBLG"
 constexpr uint16_t kLayout = 1;
 constexpr uint32_t kHeaderBytes = 40;
-constexpr uint32_t kPositionBytes = kPagedHeadBytes + 24;
+constexpr uint32_t kFirstPositionBytes = kPagedHeadBytes + 24;  // before there was a tally
+constexpr uint32_t kPositionBytes = kFirstPositionBytes + 16;
 constexpr uint32_t kSaveEvery = 64;
 
 }  // namespace
@@ -60,6 +61,33 @@ base::Result<Backlog::Entry> Backlog::FindFrom(uint64_t sector, uint64_t window,
   return Status::kNotFound;
 }
 
+/// Where the entries begin that lead up to `last` in rising order without touching each other. No writer
+/// makes another order, so what stands before a contradiction is not believed: it could hide entries to come.
+Backlog::Entry Backlog::OldestBefore(const Entry& last) {
+  const uint64_t last_at = (last.sector + sectors_ - next_sector_) % sectors_;
+  Entry oldest;
+  uint64_t before = 0;
+  for (uint64_t at = 0; at < sectors_;) {
+    const auto entry = ReadHeader((next_sector_ + at) % sectors_);
+    if (!entry.ok() || entry->sequence < first_ || entry->sequence >= next_) {
+      ++at;
+      continue;
+    }
+    const uint64_t end = at + SectorsFor(entry->length);
+    if (at != last_at && end > last_at) {
+      oldest = {};
+      before = 0;
+      ++at;
+      continue;
+    }
+    if (entry->sequence <= before) oldest = {};
+    if (oldest.sequence == 0) oldest = *entry;
+    before = entry->sequence;
+    at = end;
+  }
+  return oldest;
+}
+
 Status Backlog::Open() {
   DIPPER_ASSIGN_OR_RETURN(const DataLayout layout, ComputeDataLayout(data_.geometry()));
   stride_ = std::max(kSectorBytes, data_.geometry().write_unit_bytes);
@@ -69,14 +97,19 @@ Status Backlog::Open() {
   const Status status = position_.Load(scratch_);
   if (!base::Ok(status) && status != Status::kNotFound) return status;
   first_ = next_ = 1;
-  if (base::Ok(status) && base::Load<uint32_t>(scratch_.data() + 8) >= kPositionBytes) {
+  if (base::Ok(status) && base::Load<uint32_t>(scratch_.data() + 8) >= kFirstPositionBytes) {
     base::ByteReader reader(base::ByteView(scratch_).subspan(kPagedHeadBytes));
     const auto first = reader.Get<uint64_t>();
     const auto next = reader.Get<uint64_t>();
+    const auto dropped = reader.Get<uint64_t>();
     if (first <= kMaxSequence && next <= kMaxSequence) {
       first_ = std::max<uint64_t>(first, 1);
       next_ = std::max(next, first_);
-      dropped_ = reader.Get<uint64_t>();
+      dropped_ = dropped;
+    }
+    if (base::Load<uint32_t>(scratch_.data() + 8) >= kPositionBytes) {
+      tally_.day = reader.Get<uint64_t>();
+      tally_.bytes = reader.Get<uint64_t>();
     }
   }
   Entry last;
@@ -87,9 +120,9 @@ Status Backlog::Open() {
   }
   next_sector_ = last.sequence == 0 ? 0 : After(last);
   next_ = std::max(next_, last.sequence + 1);
-  const auto oldest = FindFrom(next_sector_, sectors_, first_);
-  first_ = oldest.ok() ? oldest->sequence : next_;
-  first_sector_ = oldest.ok() ? oldest->sector : next_sector_;
+  const Entry oldest = OldestBefore(last);
+  first_ = oldest.sequence != 0 ? oldest.sequence : next_;
+  first_sector_ = oldest.sequence != 0 ? oldest.sector : next_sector_;
   open_ = true;
   return Status::kOk;
 }
@@ -218,6 +251,8 @@ Status Backlog::StorePosition() {
   writer.Put(first_);
   writer.Put(next_);
   writer.Put(dropped_);
+  writer.Put(tally_.day);
+  writer.Put(tally_.bytes);
   DIPPER_RETURN_IF_ERROR(position_.WriteOther(scratch_, kPositionBytes));
   dirty_ = false;
   unsaved_drops_ = 0;

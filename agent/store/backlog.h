@@ -48,6 +48,18 @@ class Backlog {
   base::Status Flush();
   base::Status Sync() { return data_.Sync(); }
 
+  /// Two numbers of the caller that are kept with the read position: a day and what it has cost. They reach
+  /// the medium with the next Flush. Zero before the first call.
+  struct Tally {
+    uint64_t day = 0;
+    uint64_t bytes = 0;
+  };
+  Tally tally() const { return tally_; }
+  void SetTally(uint64_t day, uint64_t bytes) {
+    tally_ = {day, bytes};
+    dirty_ = true;
+  }
+
   bool empty() const { return first_ == next_; }
   uint64_t entries() const { return next_ - first_; }
   uint64_t oldest() const {
@@ -74,6 +86,7 @@ class Backlog {
   uint64_t LiveSectors() const;
   base::Result<Entry> ReadHeader(uint64_t sector);
   base::Result<Entry> FindFrom(uint64_t sector, uint64_t window, uint64_t from);
+  Entry OldestBefore(const Entry& last);
   bool PayloadIntact(const Entry& entry, base::MutableBytes payload);
   base::Status MakeRoom(uint64_t needed);
   base::Status WriteEntry(const Entry& entry, base::ByteView payload);
@@ -89,6 +102,7 @@ class Backlog {
   uint64_t next_ = 1;
   uint64_t next_sector_ = 0;
   uint64_t dropped_ = 0;
+  Tally tally_;
   uint32_t unsaved_drops_ = 0;
   bool dirty_ = false;
   bool open_ = false;

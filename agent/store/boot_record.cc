@@ -24,6 +24,7 @@ bool InRange(const BootRecord& record) {
          record.trial_slot != SlotId::kFactory && record.tries_left <= kTriesPerTrial &&
          record.tries_given_back <= kMaxTriesGivenBack && record.own_failures <= kMaxOwnFailures &&
          record.unexplained_starts <= kMaxUnexplainedStarts + 1 && record.rung <= Rung::kNone &&
+         (record.rung != Rung::kNone || record.lkg_slot == SlotId::kNone) &&
          (record.lkg_slot == SlotId::kNone) == record.lkg_digest.IsZero() &&
          (record.trial_slot == SlotId::kNone) == record.trial_digest.IsZero() &&
          (!record.HasTrial() || record.trial_slot != record.lkg_slot);

@@ -148,7 +148,7 @@ Status Counters::SetName(uint32_t model, std::string_view name) {
   if (name == state_.models[model].name.view()) return Status::kOk;
   State next = state_;
   // A place without a name may hold what an agent without names has written for this very model.
-  if (!next.models[model].name.empty()) next.models[model] = {};
+  if (!next.models[model].name.empty() && !Mutated(Mutation::kNameKeepsNumbers)) next.models[model] = {};
   next.models[model].name.AssignTruncated(name);
   return Store(next);
 }

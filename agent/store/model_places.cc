@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/store/boot_record.h"
+#include "agent/store/mutation.h"
 #include "agent/store/slot.h"
 
 namespace dipper::store {
@@ -131,9 +132,10 @@ Status ForgetModel(hal::Partition& boot, Counters& counters, std::string_view na
   if (name.empty()) return Status::kNotFound;
   for (uint32_t place = 0; place < layout.models; ++place) {
     if (counters.name(place) != name) continue;
+    if (Mutated(Mutation::kForgetNameFirst)) DIPPER_RETURN_IF_ERROR(counters.SetName(place, {}));
     const CopyPairLayout record = layout.Record(place);
     DIPPER_RETURN_IF_ERROR(boot.Erase(record.offset, 2 * record.stride));
-    DIPPER_RETURN_IF_ERROR(boot.Sync());
+    if (!Mutated(Mutation::kForgetNotSynced)) DIPPER_RETURN_IF_ERROR(boot.Sync());
     return counters.SetName(place, {});
   }
   return Status::kNotFound;

@@ -38,9 +38,9 @@ class ModelStore {
   SlotId StageTarget();
   uint64_t PackageCapacity() const;  ///< Of the smaller slot.
   /// Empties the target's header, marks and checkpoints behind a barrier; from here to the next confirm there
-  /// is no undo target. Then WriteStage may come in any order. kFailedPrecondition: no healthy mark yet, or a
-  /// trial is pending. kPermissionDenied: denied or below the floor. kAlreadyExists: it is the LKG.
-  /// kResourceExhausted: larger than the slot takes. kUnavailable: I/O.
+  /// is no undo target. Then WriteStage may come in any order. kFailedPrecondition: no healthy mark yet, a
+  /// trial is pending, or a factory reset is unfinished. kPermissionDenied: denied or below the floor.
+  /// kAlreadyExists: it is the LKG. kResourceExhausted: larger than the slot takes. kUnavailable: I/O.
   base::Status BeginStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes);
   /// Continues a stage that a restart interrupted, from a transfer persisted in Counters (which is only
   /// written after BeginStage). Same errors; kFailedPrecondition also: `slot` is no longer the target, begin
@@ -161,7 +161,7 @@ class ModelStore {
   Candidate BestMarked(SlotId except, SlotId also_except, base::SecurityVersion floor);
   bool FactoryEligible(const BootRecord& next, SlotFacts* facts);
   base::Status CountStart(const LastRun& last);
-  schema::Reason JudgeTrial(bool own_failure, schema::Reason reason);
+  schema::Reason JudgeTrial(const BootRecord& at, bool own_failure, schema::Reason reason);
   bool MustStepDown(const BootRecord& next) const;
   void StepDown(BootRecord* next, schema::Reason reason);
   void LeaveSlot(BootRecord* next, schema::Reason reason);
@@ -171,6 +171,7 @@ class ModelStore {
   void Note(base::Status status);
   // model_store_trial.cc: stage, trial, confirm, undo
   base::Status CheckStage(const base::Digest& digest, base::SecurityVersion version, uint64_t package_bytes);
+  base::Status EmptyStageSlot();
   void GiveBack(BootRecord* next);
   schema::Reason FindUndo(Candidate* target);
 

@@ -74,6 +74,9 @@ base::Result<schema::Reason> ModelStore::FactoryReset(StartDecision* decision) {
 /// Erases both slots, each then with a mark that names no package of its own, so that the floor and the end
 /// of what was confirmed before outlive the loss of both records; then the record without the flag. The slot
 /// with the newest mark comes last: until the other one is marked, the floor is nowhere else but in records.
+/// That record needs no duplicate: a start that is left with the other copy alone erases what is empty
+/// already, and the next stage, start or healthy mark makes the copies agree before anything new is in a
+/// slot.
 Status ModelStore::FinishReset() {
   const bool none = record_.lkg_digest.IsZero();
   const ConfirmMark mark{none ? NoPackage() : record_.lkg_digest, record_.floor, record_.sequence};
@@ -85,8 +88,7 @@ Status ModelStore::FinishReset() {
   }
   BootRecord next = record_;
   next.reset_pending = false;
-  DIPPER_RETURN_IF_ERROR(WriteRecord(next));
-  return EnsureDuplicated();
+  return WriteRecord(next);
 }
 
 }  // namespace dipper::store

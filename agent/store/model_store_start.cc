@@ -123,16 +123,17 @@ Status ModelStore::Recover(bool found) {
   record_ = next;
   record_.sequence = records_.sequence();
   DIPPER_RETURN_IF_ERROR(WriteRecord(next));
-  return Mutated(Mutation::kRecoverNotDuplicated) ? Status::kOk : EnsureDuplicated();
+  return EnsureDuplicated();
 }
 
-/// Rule 3 for a pending trial: None when it may run, otherwise why it ends.
-schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
-  const auto facts = VerifySlot(record_.trial_slot);
-  const bool whole = facts.ok() && facts->digest == record_.trial_digest;
-  if (Mutated(Mutation::kTrialUnverified) && record_.tries_left > 0) return schema::Reason::None;
-  const bool allowed = whole && facts->version >= record_.floor && !record_.IsDenied(record_.trial_digest);
-  if (allowed && record_.tries_left > 0) {
+/// Rule 3 for the trial pending in `at`, a record that may not be written yet: None when it may run,
+/// otherwise why it ends.
+schema::Reason ModelStore::JudgeTrial(const BootRecord& at, bool own_failure, schema::Reason reason) {
+  const auto facts = VerifySlot(at.trial_slot);
+  const bool whole = facts.ok() && facts->digest == at.trial_digest;
+  if (Mutated(Mutation::kTrialUnverified) && at.tries_left > 0) return schema::Reason::None;
+  const bool allowed = whole && facts->version >= at.floor && !at.IsDenied(at.trial_digest);
+  if (allowed && at.tries_left > 0) {
     trial_version_ = facts->version;
     return schema::Reason::None;
   }
@@ -141,7 +142,7 @@ schema::Reason ModelStore::JudgeTrial(bool own_failure, schema::Reason reason) {
   if (allowed) return schema::Reason::OutOfTries;
   // The bytes were right when they were staged; what is wrong now is the medium's.
   if (!whole) return schema::Reason::StorageError;
-  return facts->version < record_.floor ? schema::Reason::BelowFloor : schema::Reason::Denied;
+  return facts->version < at.floor ? schema::Reason::BelowFloor : schema::Reason::Denied;
 }
 
 /// Rules 3, 7 and 8: charges the previous run's end to whom the note names, takes a try of the pending trial
@@ -157,13 +158,13 @@ Status ModelStore::CountStart(const LastRun& last) {
   }
   // Ended by another model of the device: as a planned stop, neither a start nor a try is used up.
   if (last.another && next.HasTrial()) {
-    GiveBack(&next);
-  } else if (last.another && next.unexplained_starts > 0) {
+    if (!Mutated(Mutation::kAnotherTakesTry)) GiveBack(&next);
+  } else if (last.another && next.unexplained_starts > 0 && !Mutated(Mutation::kAnotherCountsStart)) {
     --next.unexplained_starts;
   }
   bool run_trial = false;
   if (next.HasTrial()) {
-    const schema::Reason end = JudgeTrial(trial_failed, last.reason);
+    const schema::Reason end = JudgeTrial(next, trial_failed, last.reason);
     run_trial = end == schema::Reason::None;
     if (run_trial) {
       if (!Mutated(Mutation::kTryNotTaken)) --next.tries_left;
@@ -182,9 +183,10 @@ Status ModelStore::CountStart(const LastRun& last) {
                            !Mutated(Mutation::kStartNotCounted) &&
                            next.unexplained_starts <= kMaxUnexplainedStarts;
   if (count_start) ++next.unexplained_starts;
-  // The count would be the duplicate that this mutation leaves out.
-  if (decision_.recovered && Mutated(Mutation::kRecoverNotDuplicated)) return Status::kOk;
-  if (next == record_) return Status::kOk;
+  if (next == record_) {  // Counted in the place of the one that another model ended.
+    start_counted_ = count_start;
+    return Status::kOk;
+  }
   const bool new_rung = next.rung != record_.rung && !Mutated(Mutation::kRungNotDuplicated);
   const bool duplicate =
       decision_.trial_ended || next.lkg_slot != record_.lkg_slot || new_rung || next.denied != record_.denied;

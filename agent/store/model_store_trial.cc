@@ -20,6 +20,8 @@ Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion 
                               uint64_t package_bytes) {
   if (!started_ || !(healthy_ || Mutated(Mutation::kStageBeforeHealthy))) return Status::kFailedPrecondition;
   if (record_.HasTrial() && !Mutated(Mutation::kStageInTrial)) return Status::kFailedPrecondition;
+  if (record_.reset_pending)
+    return Status::kFailedPrecondition;  // what is staged would be erased with the rest
   if (digest.IsZero() || package_bytes == 0) return Status::kInvalidArgument;
   if (digest == record_.lkg_digest) return Status::kAlreadyExists;
   if (IsDenied(digest) && !Mutated(Mutation::kStageDenied)) return Status::kPermissionDenied;
@@ -27,17 +29,22 @@ Status ModelStore::CheckStage(const base::Digest& digest, base::SecurityVersion 
   return package_bytes > PackageCapacity() ? Status::kResourceExhausted : Status::kOk;
 }
 
-Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion version,
-                              uint64_t package_bytes) {
-  stage_open_ = false;
-  DIPPER_RETURN_IF_ERROR(CheckStage(digest, version, package_bytes));
+Status ModelStore::EmptyStageSlot() {
   // While a copy still names the former LKG, losing the other one would lead into the slot that is about to
   // go.
   if (!Mutated(Mutation::kStageWithoutDuplicate)) DIPPER_RETURN_IF_ERROR(FinishLkg());
   stage_slot_ = StageTarget();
   Slot& slot = *SlotOf(stage_slot_);
   DIPPER_RETURN_IF_ERROR(slot.EraseForStage());
-  if (!Mutated(Mutation::kStageEraseNotSynced)) DIPPER_RETURN_IF_ERROR(slot.partition().Sync());
+  return Mutated(Mutation::kStageEraseNotSynced) ? Status::kOk : slot.partition().Sync();
+}
+
+Status ModelStore::BeginStage(const base::Digest& digest, base::SecurityVersion version,
+                              uint64_t package_bytes) {
+  stage_open_ = false;
+  DIPPER_RETURN_IF_ERROR(CheckStage(digest, version, package_bytes));
+  // A medium that is full or read-only is no fault of the package.
+  if (!base::Ok(EmptyStageSlot())) return Status::kUnavailable;
   stage_ = {digest, package_bytes};
   stage_version_ = version;
   stage_open_ = true;
@@ -110,7 +117,7 @@ Status ModelStore::CommitStage() {
 Status ModelStore::BeginTrial() {
   if (!started_ || !record_.HasTrial()) return Status::kNotFound;
   if (trial_running_) return Status::kFailedPrecondition;
-  const schema::Reason end = JudgeTrial(false, schema::Reason::None);
+  const schema::Reason end = JudgeTrial(record_, false, schema::Reason::None);
   if (end != schema::Reason::None) {
     DIPPER_RETURN_IF_ERROR(EndTrial(end));
     return end == schema::Reason::OutOfTries ? Status::kResourceExhausted : Status::kDataLoss;

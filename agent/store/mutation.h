@@ -59,7 +59,6 @@ enum class Mutation : uint8_t {
   kFloorFromMarksOnly,
   kFloorFromRecordsOnly,
   kOldestMark,
-  kRecoverNotDuplicated,
   kRecoverDropsTrial,
   kUnknownLayoutIsAbsent,
   // Rule 6: undo
@@ -89,6 +88,8 @@ enum class Mutation : uint8_t {
   kRungResetFirst,
   kRungStays,
   kRungNotDuplicated,
+  kAnotherCountsStart,
+  kAnotherTakesTry,
   // Rule 8: denial
   kBlameTheTrial,
   kDenyAnyEnd,
@@ -108,7 +109,11 @@ enum class Mutation : uint8_t {
   kNumbersMayFall,
   kRootNotSynced,
   kRootNotDuplicated,
-  kLast = kRootNotDuplicated,
+  // Several models
+  kForgetNotSynced,
+  kForgetNameFirst,
+  kNameKeepsNumbers,
+  kLast = kNameKeepsNumbers,
 };
 
 #if defined(DIPPER_TEST_FAULTS)

@@ -20,6 +20,9 @@ enum class MetricId : uint16_t {
   kSystemDiskFreeBytes = 6,
   kSystemUptimeSeconds = 7,
   kSystemClockSynchronized = 8,
+  kSystemResetReason = 9,
+  kSystemClockOffsetSeconds = 10,
+  kSystemClockErrorSeconds = 11,
   kProcessCpuSecondsTotal = 16,
   kProcessRssBytes = 17,
   kProcessUptimeSeconds = 18,
@@ -32,12 +35,25 @@ enum class MetricId : uint16_t {
   kLinkReceivedBytesTotal = 37,
   kLinkReceivedDroppedTotal = 38,
   kLinkInFlight = 39,
+  kTelemetryDayBytes = 40,
+  kTelemetryDayProjectedBytes = 41,
+  kTelemetryCappedTotal = 42,
   kBacklogEntries = 48,
   kBacklogStoredTotal = 49,
   kBacklogSentTotal = 50,
   kBacklogDroppedTotal = 51,
   kBacklogOldestAgeSeconds = 52,
   kTelemetryRefusedTotal = 53,
+  // sources
+  kSourceDroppedTotal = 54,
+  kSourceUnreadableTotal = 55,
+  kSourceIgnoredTotal = 56,
+  kSourceAnswersDroppedTotal = 57,
+  kJoinSupersededTotal = 58,
+  kJoinStaleTotal = 59,
+  kJoinLateTotal = 60,
+  kJoinSkippedTotal = 61,
+  kStorageFailuresTotal = 62,
   // learner (per model)
   kSamplesTotal = 64,
   kSamplesSkippedTotal = 65,
@@ -53,6 +69,8 @@ enum class MetricId : uint16_t {
   kCheckpointAgeSeconds = 75,
   kCheckpointsTotal = 76,
   kLastSampleId = 77,
+  kLabelsLimitedTotal = 78,
+  kCheckpointFailuresTotal = 79,
   // prequential (per model)
   kAccuracyRatio = 96,
   kKappa = 97,
@@ -86,7 +104,7 @@ enum class MetricId : uint16_t {
   kRaceWeight5 = 125,
   kRaceWeight6 = 126,
   kRaceWeight7 = 127,
-  // drift and anomaly (per model; `index` is the feature or detector)
+  // drift and anomaly (per model; `index` is the feature)
   kDriftStatistic = 128,
   kDriftWarningsTotal = 129,
   kDriftAlarmsTotal = 130,
@@ -94,6 +112,11 @@ enum class MetricId : uint16_t {
   kAnomalyActive = 132,
   kAnomaliesTotal = 133,
   kAnomalyAuc = 134,
+  kAnomalySeverity = 135,
+  kAnomaliesLeftOutTotal = 136,
+  kDriftFeatureStatistic = 137,
+  kDriftFeatureWarningsTotal = 138,
+  kDriftFeatureAlarmsTotal = 139,
   // update (per model)
   kUpdateState = 160,
   kUpdateReason = 161,
@@ -112,6 +135,7 @@ enum class MetricId : uint16_t {
   kTransferBytesTotal = 174,
   kTransferReusedBlocksTotal = 175,
   kTransferReusedBytesTotal = 176,
+  kUndoSlot = 177,
 };
 
 struct MetricRow {

@@ -14,13 +14,14 @@ struct Identifier {
   MessageKind kind;
   const char* text;
 };
-constexpr std::array<Identifier, 6> kIdentifiers = {{
+constexpr std::array<Identifier, 7> kIdentifiers = {{
     {MessageKind::kMetrics, "DMET"},
     {MessageKind::kEvent, "DEVT"},
     {MessageKind::kUpdate, "DUPD"},
     {MessageKind::kBirth, "DBTH"},
     {MessageKind::kPrediction, "DPRD"},
     {MessageKind::kResponse, "DRSP"},
+    {MessageKind::kUncertain, "DUNC"},
 }};
 
 bool TextOk(const flatbuffers::String* text) { return text == nullptr || text->size() <= kMaxTextBytes; }
@@ -57,6 +58,17 @@ bool Check(const schema::UpdateStatus& m) {
   return Check(m.target()) && Check(m.serving()) && Check(m.undo()) && m.blocks_done() <= m.blocks_total();
 }
 bool Check(const schema::Prediction& m) { return CountOk(m.probabilities(), kMaxProbabilities); }
+bool Check(const schema::UncertainSamples& m) {
+  const size_t features = m.features()->size();
+  if (features > kMaxUncertainFeatures || m.samples()->size() > kMaxUncertainSamples) return false;
+  for (const flatbuffers::String* feature : *m.features()) {
+    if (!TextOk(feature)) return false;
+  }
+  for (const schema::UncertainSample* sample : *m.samples()) {
+    if (sample->values()->size() != features) return false;
+  }
+  return true;
+}
 bool Check(const schema::CommandResponse& m) { return TextOk(m.name()) && TextOk(m.detail()); }
 
 bool CheckModel(const schema::ModelInfo& m) {
@@ -110,6 +122,8 @@ template <>
 constexpr MessageKind kKindOfTable<schema::Prediction> = MessageKind::kPrediction;
 template <>
 constexpr MessageKind kKindOfTable<schema::CommandResponse> = MessageKind::kResponse;
+template <>
+constexpr MessageKind kKindOfTable<schema::UncertainSamples> = MessageKind::kUncertain;
 
 }  // namespace
 
@@ -140,5 +154,6 @@ template base::Result<const schema::UpdateStatus*> Decode(base::ByteView);
 template base::Result<const schema::Birth*> Decode(base::ByteView);
 template base::Result<const schema::Prediction*> Decode(base::ByteView);
 template base::Result<const schema::CommandResponse*> Decode(base::ByteView);
+template base::Result<const schema::UncertainSamples*> Decode(base::ByteView);
 
 }  // namespace dipper::telemetry

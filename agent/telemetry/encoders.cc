@@ -16,7 +16,7 @@ using Text = Offset<flatbuffers::String>;
 // Upper bounds of a table's own bytes with its vtable, padding and 32-byte digests; measured sizes are about
 // half.
 constexpr size_t kBuilderBytes = 512;  // the builder's notes at the buffer's other end
-constexpr size_t kRootBytes = 384;
+constexpr size_t kRootBytes = 448;
 constexpr size_t kEnvelopeBytes = 128;
 constexpr size_t kPackageBytes = 128;
 constexpr size_t kGateBytes = 128;
@@ -134,7 +134,8 @@ base::Result<base::ByteView> Encode(const Event& m, base::MutableBytes buffer) {
     const schema::Digest256 image = MakeDigest(m.image);
     return schema::CreateEvent(b, envelope, m.kind, m.from, m.to, m.reason, package,
                                m.image.IsZero() ? nullptr : &image, m.sample_id, m.score, m.threshold,
-                               contributions, gate, m.count, detail);
+                               contributions, gate, m.count, detail, m.severity, m.alarm, m.peak,
+                               m.lasted_ns);
   });
 }
 
@@ -169,6 +170,7 @@ base::Result<base::ByteView> Encode(const Prediction& m, base::MutableBytes buff
     return base::Status::kResourceExhausted;
   return Build(buffer, EncodedBound(m), "DPRD", [&](FlatBufferBuilder& b) {
     const auto envelope = MakeEnvelope(b, m.envelope);
+    const schema::Digest256 package = MakeDigest(m.package);
     flatbuffers::Offset<flatbuffers::Vector<float>> probabilities;
     if (!m.probabilities.empty()) {
       float* out = nullptr;
@@ -177,7 +179,40 @@ base::Result<base::ByteView> Encode(const Prediction& m, base::MutableBytes buff
     }
     return schema::CreatePrediction(b, envelope, m.id, m.cold, m.value, m.class_index, probabilities,
                                     m.has_score, m.anomaly_score, m.anomaly_active, m.has_interval,
-                                    m.unbounded, m.low, m.high, m.class_set);
+                                    m.unbounded, m.low, m.high, m.class_set, m.has_uncertainty, m.uncertainty,
+                                    m.package.IsZero() ? nullptr : &package);
+  });
+}
+
+size_t EncodedBound(const UncertainSamples& m) {
+  size_t bytes = kBuilderBytes + kRootBytes + Bound(m.envelope);
+  for (const std::string_view feature : m.features) bytes += TextBound(feature);
+  return bytes + m.samples.size() * (kRowBytes + 16 + m.features.size() * sizeof(float));
+}
+
+base::Result<base::ByteView> Encode(const UncertainSamples& m, base::MutableBytes buffer) {
+  bool fits = Fits(m.envelope) && m.samples.size() <= kMaxUncertainSamples &&
+              m.features.size() <= kMaxUncertainFeatures;
+  for (const std::string_view feature : m.features) fits = fits && TextsFit({feature});
+  for (const UncertainSample& sample : m.samples) fits = fits && sample.values.size() == m.features.size();
+  if (!fits) return base::Status::kResourceExhausted;
+  return Build(buffer, EncodedBound(m), "DUNC", [&](FlatBufferBuilder& b) {
+    const auto envelope = MakeEnvelope(b, m.envelope);
+    const schema::Digest256 package = MakeDigest(m.package);
+    std::array<Text, kMaxUncertainFeatures> names;
+    for (size_t i = 0; i < m.features.size(); ++i)
+      names[i] = b.CreateString(m.features[i].data(), m.features[i].size());
+    const auto features = b.CreateVector(names.data(), m.features.size());
+    std::array<Offset<schema::UncertainSample>, kMaxUncertainSamples> rows;
+    for (size_t i = 0; i < m.samples.size(); ++i) {
+      const UncertainSample& s = m.samples[i];
+      const auto values = b.CreateVector(s.values.data(), s.values.size());
+      rows[i] =
+          schema::CreateUncertainSample(b, s.id, s.time_ns, s.uncertainty, s.class_index, s.value, values);
+    }
+    const auto samples = b.CreateVector(rows.data(), m.samples.size());
+    return schema::CreateUncertainSamples(b, envelope, m.command, m.package.IsZero() ? nullptr : &package,
+                                          features, samples);
   });
 }
 

@@ -27,6 +27,7 @@ base::Result<base::ByteView> Encode(const Event& message, base::MutableBytes buf
 base::Result<base::ByteView> Encode(const UpdateStatus& message, base::MutableBytes buffer);
 base::Result<base::ByteView> Encode(const Birth& message, base::MutableBytes buffer);
 base::Result<base::ByteView> Encode(const Prediction& message, base::MutableBytes buffer);
+base::Result<base::ByteView> Encode(const UncertainSamples& message, base::MutableBytes buffer);
 base::Result<base::ByteView> Encode(const CommandResponse& message, base::MutableBytes buffer);
 
 /// Upper bound of the encoded size, from counts and text lengths.
@@ -35,18 +36,28 @@ size_t EncodedBound(const Event& message);
 size_t EncodedBound(const UpdateStatus& message);
 size_t EncodedBound(const Birth& message);
 size_t EncodedBound(const Prediction& message);
+size_t EncodedBound(const UncertainSamples& message);
 size_t EncodedBound(const CommandResponse& message);
 
 /// JSON of `state`. kResourceExhausted: buffer too small.
 base::Result<std::string_view> EncodeState(const State& message, base::MutableBytes buffer);
 
-enum class MessageKind : uint8_t { kUnknown, kMetrics, kEvent, kUpdate, kBirth, kPrediction, kResponse };
+enum class MessageKind : uint8_t {
+  kUnknown,
+  kMetrics,
+  kEvent,
+  kUpdate,
+  kBirth,
+  kPrediction,
+  kResponse,
+  kUncertain
+};
 
 /// Reads the file identifier; the rest is not looked at.
 MessageKind KindOf(base::ByteView bytes);
 
 /// Verifies and range-checks received bytes; the result points into them. T is schema::MetricsBatch, Event,
-/// UpdateStatus, Birth, Prediction or CommandResponse.
+/// UpdateStatus, Birth, Prediction, UncertainSamples or CommandResponse.
 /// kInvalidArgument: not aligned to 8 bytes or another kind. kDataLoss: damaged, or above the limits of
 /// messages.h.
 template <typename T>
@@ -54,7 +65,7 @@ base::Result<const T*> Decode(base::ByteView bytes);
 
 /// The flat JSON mirror of an encoded message of any kind: one object, scalar members, dotted names for
 /// nested parts
-/// ("package.version"), arrays only of scalars but `metrics` of a birth. 64-bit ids and digests are hex
+/// ("package.version"), arrays only of scalars but in a birth and `samples`. 64-bit ids and digests are hex
 /// texts. Errors of Decode; kResourceExhausted: `out` too small.
 base::Result<std::string_view> ToJson(base::ByteView message, base::MutableBytes out);
 
@@ -66,6 +77,7 @@ struct Word {
 Word WordOf(schema::EventKind kind);
 Word WordOf(schema::UpdateState state);
 Word WordOf(schema::Reason reason);
+Word WordOf(schema::Severity severity);
 Word WordOf(schema::CommandStatus status);
 Word WordOf(schema::SlotName slot);
 

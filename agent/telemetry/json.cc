@@ -99,6 +99,16 @@ void PutBody(JsonWriter& json, const schema::MetricsBatch& m) {
   }
 }
 
+void PutAlarm(JsonWriter& json, const schema::Event& m) {
+  PutWord(json, "severity", WordOf(m.severity()));
+  json.Key("alarm");
+  json.Uint(m.alarm());
+  json.Key("peak");
+  json.Number(m.peak());
+  json.Key("lasted_seconds");
+  json.Number(static_cast<double>(m.lasted_ns()) * 1e-9);
+}
+
 void PutBody(JsonWriter& json, const schema::Event& m) {
   PutWord(json, "kind", WordOf(m.kind()));
   if (m.kind() == schema::EventKind::UpdateStep) {
@@ -120,6 +130,7 @@ void PutBody(JsonWriter& json, const schema::Event& m) {
     json.Key("threshold");
     json.Number(m.threshold());
   }
+  if (m.severity() != schema::Severity::None) PutAlarm(json, m);
   if (m.contributions() != nullptr) {
     for (const schema::Contribution* c : *m.contributions()) {
       json.Key(View(c->feature()), "contribution");
@@ -206,6 +217,50 @@ void PutBody(JsonWriter& json, const schema::Prediction& m) {
     json.Bool(m.anomaly_active());
   }
   PutInterval(json, m);
+  if (m.has_uncertainty()) {
+    json.Key("uncertainty");
+    json.Number(m.uncertainty());
+  }
+  if (m.package() != nullptr) {
+    json.Key("package");
+    PutDigest(json, m.package());
+  }
+}
+
+void PutBody(JsonWriter& json, const schema::UncertainSamples& m) {
+  json.Key("command");
+  json.Uint(m.command());
+  if (m.package() != nullptr) {
+    json.Key("package");
+    PutDigest(json, m.package());
+  }
+  json.Key("features");
+  json.OpenArray();
+  for (const flatbuffers::String* feature : *m.features()) json.Text({feature->c_str(), feature->size()});
+  json.CloseArray();
+  json.Key("samples");
+  json.OpenArray();
+  for (const schema::UncertainSample* sample : *m.samples()) {
+    json.OpenObject();
+    json.Key("id");
+    json.Uint(sample->id());
+    json.Key("time_ms");
+    json.Int(sample->time_ns() / 1000000);
+    json.Key("uncertainty");
+    json.Number(sample->uncertainty());
+    json.Key(sample->class_index() >= 0 ? "class_index" : "value");
+    if (sample->class_index() >= 0) {
+      json.Int(sample->class_index());
+    } else {
+      json.Number(sample->value());
+    }
+    json.Key("values");
+    json.OpenArray();
+    for (const float value : *sample->values()) json.Number(static_cast<double>(value));
+    json.CloseArray();
+    json.CloseObject();
+  }
+  json.CloseArray();
 }
 
 void PutBody(JsonWriter& json, const schema::CommandResponse& m) {
@@ -328,6 +383,8 @@ base::Result<std::string_view> ToJson(base::ByteView message, base::MutableBytes
       return Print<schema::Birth>(message, out);
     case MessageKind::kPrediction:
       return Print<schema::Prediction>(message, out);
+    case MessageKind::kUncertain:
+      return Print<schema::UncertainSamples>(message, out);
     case MessageKind::kResponse:
       return Print<schema::CommandResponse>(message, out);
     case MessageKind::kUnknown:

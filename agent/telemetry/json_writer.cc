@@ -142,6 +142,9 @@ Word WordOf(schema::UpdateState state) {
 Word WordOf(schema::Reason reason) {
   return ToWord(schema::EnumNameReason(reason), static_cast<uint64_t>(reason));
 }
+Word WordOf(schema::Severity severity) {
+  return ToWord(schema::EnumNameSeverity(severity), static_cast<uint64_t>(severity));
+}
 Word WordOf(schema::CommandStatus status) {
   return ToWord(schema::EnumNameCommandStatus(status), static_cast<uint64_t>(status));
 }

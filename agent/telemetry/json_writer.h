@@ -22,7 +22,8 @@ class JsonWriter {
   /// Name of the next member; `prefix` and '.' go before it when not empty.
   void Key(std::string_view name, std::string_view prefix = {});
   void Text(std::string_view value);  ///< Escaped; bytes that are not UTF-8 become '?'.
-  void Number(double value) { Raw(base::FormatJsonNumber(value).view()); }
+  /// The wire does not keep the sign of zero, so neither does the mirror.
+  void Number(double value) { Raw(base::FormatJsonNumber(value == 0 ? 0.0 : value).view()); }
   void Uint(uint64_t value) { Raw(base::FormatUint(value).view()); }
   void Int(int64_t value) { Raw(base::FormatInt(value).view()); }
   void Bool(bool value) { Raw(value ? "true" : "false"); }

@@ -21,6 +21,8 @@ inline constexpr size_t kMaxProbabilities = 256;
 inline constexpr size_t kMaxModels = 8;
 inline constexpr size_t kMaxFeatures = 256;  ///< Of one model, in the birth message.
 inline constexpr size_t kMaxGroups = 16;
+inline constexpr size_t kMaxUncertainSamples = 32;
+inline constexpr size_t kMaxUncertainFeatures = 16;
 
 struct Envelope {
   std::string_view boot{};
@@ -77,6 +79,10 @@ struct Event {
   const GateReport* gate = nullptr;
   uint64_t count = 0;
   std::string_view detail{};
+  schema::Severity severity = schema::Severity::None;  ///< Of alarms, as the next three.
+  uint64_t alarm = 0;                                  ///< Sample id at which it was raised; 0: unknown.
+  double peak = 0;
+  int64_t lasted_ns = 0;
 };
 
 struct UpdateStatus {
@@ -148,6 +154,26 @@ struct Prediction {
   double low = 0;
   double high = 0;
   uint64_t class_set = 0;
+  bool has_uncertainty = false;
+  double uncertainty = 0;
+  base::Digest package{};
+};
+
+struct UncertainSample {
+  uint64_t id = 0;
+  int64_t time_ns = 0;
+  double uncertainty = 0;
+  int32_t class_index = -1;
+  double value = 0;
+  std::span<const float> values{};  ///< One a feature of the message.
+};
+
+struct UncertainSamples {
+  Envelope envelope{};
+  uint64_t command = 0;
+  base::Digest package{};
+  std::span<const std::string_view> features{};
+  std::span<const UncertainSample> samples{};
 };
 
 struct CommandResponse {

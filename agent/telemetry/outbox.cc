@@ -14,6 +14,7 @@ struct Described {
   TopicKind topic = TopicKind::kUnknown;
   std::string_view model;  // empty for topics of the device
   int64_t time_ns = 0;
+  bool always = false;  // whatever the day's bytes: what an update does, and what explains it
 };
 
 template <typename T>
@@ -27,18 +28,35 @@ base::Result<Described> DescribeAs(base::ByteView message, TopicKind topic, bool
   return described;
 }
 
+bool AlwaysTold(schema::EventKind kind) {
+  using K = schema::EventKind;
+  constexpr std::array kAlways = {K::UpdateStep,  K::Rung,           K::SafeMode, K::Reset,
+                                  K::CommandDone, K::AgentTooOld,    K::Restored, K::RootChanged,
+                                  K::RawDataSent, K::TelemetryCapped};
+  return std::find(kAlways.begin(), kAlways.end(), kind) != kAlways.end();
+}
+
+base::Result<Described> DescribeEvent(base::ByteView message) {
+  DIPPER_ASSIGN_OR_RETURN(Described described, DescribeAs<schema::Event>(message, TopicKind::kEvent, true));
+  DIPPER_ASSIGN_OR_RETURN(const schema::Event* event, Decode<schema::Event>(message));
+  described.always = AlwaysTold(event->kind());
+  return described;
+}
+
 base::Result<Described> Describe(base::ByteView message) {
   switch (KindOf(message)) {
     case MessageKind::kMetrics:
       return DescribeAs<schema::MetricsBatch>(message, TopicKind::kMetrics, true);
     case MessageKind::kEvent:
-      return DescribeAs<schema::Event>(message, TopicKind::kEvent, true);
+      return DescribeEvent(message);
     case MessageKind::kUpdate:
       return DescribeAs<schema::UpdateStatus>(message, TopicKind::kUpdate, true);
     case MessageKind::kBirth:
       return DescribeAs<schema::Birth>(message, TopicKind::kBirth, false);
     case MessageKind::kPrediction:
       return DescribeAs<schema::Prediction>(message, TopicKind::kPrediction, true);
+    case MessageKind::kUncertain:
+      return DescribeAs<schema::UncertainSamples>(message, TopicKind::kUncertain, true);
     case MessageKind::kResponse:
       return DescribeAs<schema::CommandResponse>(message, TopicKind::kResponse, false);
     case MessageKind::kUnknown:
@@ -57,6 +75,7 @@ Outbox::Outbox(const OutboxConfig& config, const DeviceTopics& topics, Transport
       topics_(topics),
       transport_(transport),
       ring_(ring),
+      budget_(config.max_bytes_per_day),
       ring_dropped_before_(ring.dropped_total()),
       next_position_(ring.oldest_position()) {}
 
@@ -67,11 +86,11 @@ base::Status Outbox::Send(base::ByteView message) {
     return base::Status::kInvalidArgument;
   }
   const auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.used; });
-  if (slot == slots_.end() || !transport_.connected()) return Store(message);
+  const bool wait = described->topic == TopicKind::kEvent && !described->always && !budget_.MayTell();
+  if (slot == slots_.end() || !transport_.connected() || wait) return Store(message);
   const Topic topic = topics_.Of(described.value().topic, described.value().model);
   uint32_t token = 0;
-  if (!base::Ok(transport_.Publish(topic.view(), message, Qos::kAtLeastOnce, false, &token)))
-    return Store(message);
+  if (!base::Ok(Publish(topic, message, Qos::kAtLeastOnce, false, &token))) return Store(message);
   slot->used = true;
   slot->token = token;
   slot->length = static_cast<uint32_t>(message.size());
@@ -85,14 +104,21 @@ base::Status Outbox::SendNow(base::ByteView message, Qos qos, bool retain) {
   DIPPER_ASSIGN_OR_RETURN(const Described described, Describe(message));
   if (IsStored(described.topic)) return base::Status::kInvalidArgument;
   const Topic topic = topics_.Of(described.topic, described.model);
-  DIPPER_RETURN_IF_ERROR(transport_.Publish(topic.view(), message, qos, retain, nullptr));
+  DIPPER_RETURN_IF_ERROR(Publish(topic, message, qos, retain, nullptr));
   Mirror(message, described.topic, described.model);
   return base::Status::kOk;
 }
 
 base::Status Outbox::SendState(std::string_view json) {
-  return transport_.Publish(topics_.Of(TopicKind::kState).view(), base::AsBytes(json), Qos::kAtLeastOnce,
-                            true, nullptr);
+  return SendRetained(topics_.Of(TopicKind::kState), json);
+}
+
+/// Every message out goes through here: what it costs is counted.
+base::Status Outbox::Publish(const Topic& topic, base::ByteView payload, Qos qos, bool retain,
+                             uint32_t* token) {
+  DIPPER_RETURN_IF_ERROR(transport_.Publish(topic.view(), payload, qos, retain, token));
+  budget_.Spend(topic.view().size() + payload.size());
+  return base::Status::kOk;
 }
 
 base::Status Outbox::Store(base::ByteView message) {
@@ -185,6 +211,7 @@ void Outbox::Poll(int64_t now_ns) {
   DropAcknowledged();
   const auto live = std::count_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.used; });
   if (live > static_cast<std::ptrdiff_t>(kOutboxWindow / 2)) return;  // live data first
+  if (!budget_.MayCatchUp()) return;
   while (allowance_bytes_ > 0 && !in_flight_.full() && SendOldest()) {
   }
 }
@@ -205,7 +232,7 @@ bool Outbox::SendOldest() {
   }
   uint32_t token = 0;
   const Topic topic = topics_.Of(TopicKind::kBacklog);
-  if (!base::Ok(transport_.Publish(topic.view(), bytes, Qos::kAtLeastOnce, false, &token))) return false;
+  if (!base::Ok(Publish(topic, bytes, Qos::kAtLeastOnce, false, &token))) return false;
   allowance_bytes_ -= static_cast<double>(bytes.size());
   Mirror(bytes, TopicKind::kBacklog, {});
   return Queue(entry.value().position, token, false);
@@ -225,8 +252,8 @@ void Outbox::Mirror(base::ByteView message, TopicKind kind, std::string_view mod
   if (!json.ok()) return;
   // The mirror is a convenience: sent once, at most.
   const base::Status sent =
-      transport_.Publish(topics_.Of(kind, model, true).view(), base::AsBytes(json.value()), Qos::kAtMostOnce,
-                         kind == TopicKind::kBirth || kind == TopicKind::kUpdate, nullptr);
+      Publish(topics_.Of(kind, model, true), base::AsBytes(json.value()), Qos::kAtMostOnce,
+              kind == TopicKind::kBirth || kind == TopicKind::kUpdate, nullptr);
   static_cast<void>(sent);
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "agent/base/fixed.h"
+#include "agent/telemetry/byte_budget.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
 #include "agent/telemetry/transport.h"
@@ -49,6 +50,7 @@ inline constexpr size_t kOutboxMessageBytes = 8 * 1024;  ///< Largest message th
 struct OutboxConfig {
   uint64_t backlog_bytes_per_s = 16 * 1024;
   bool json_mirror = false;
+  uint64_t max_bytes_per_day = 0;  ///< 0: no limit.
 };
 
 struct OutboxCounters {
@@ -58,6 +60,7 @@ struct OutboxCounters {
   uint64_t backlog_sent = 0;  ///< Acknowledged from the backlog.
   uint64_t refused = 0;       ///< Refused by the broker (access list, quota): lost.
   uint64_t dropped = 0;       ///< Lost by a full or failing backlog, this session.
+  uint64_t capped = 0;  ///< Measurements not made into messages, for the day's bytes: no sequence is missing.
   uint64_t backlog_entries = 0;
   int64_t oldest_time_ns = 0;  ///< Envelope time of the oldest entry; 0: empty or not known yet.
 };
@@ -72,9 +75,10 @@ class Outbox {
   /// The sequence to put in the next metrics batch or event. Every one taken must be sent by Send.
   uint64_t NextSequence() { return ++counters_.sequence; }
 
-  /// Sends an encoded metrics batch or event, live or to the backlog.
-  /// kInvalidArgument: another kind of message, or longer than kOutboxMessageBytes: counted as dropped.
-  /// kUnavailable: it could not be stored either: counted as dropped.
+  /// Sends an encoded metrics batch or event, live or to the backlog: there too, when the day's bytes are
+  /// spent and it is not of an update. kInvalidArgument: another kind of message, or longer than
+  /// kOutboxMessageBytes: counted as dropped. kUnavailable: it could not be stored either: counted as
+  /// dropped.
   base::Status Send(base::ByteView message);
 
   /// Sends an encoded state-like message (birth, update; retained) or answer (prediction, response) now or
@@ -82,8 +86,22 @@ class Outbox {
   /// the next event.
   base::Status SendNow(base::ByteView message, Qos qos, bool retain);
 
+  /// Any other text, retained. Errors as SendNow.
+  base::Status SendRetained(const Topic& topic, std::string_view text) {
+    return Publish(topic, base::AsBytes(text), Qos::kAtLeastOnce, true, nullptr);
+  }
+
   /// `state` as JSON, retained. Errors as SendNow.
   base::Status SendState(std::string_view json);
+
+  /// Whether a measurement may be made into a message now; if not, it is counted as left out.
+  bool MayMeasure() {
+    const bool may = budget_.MayMeasure();
+    counters_.capped += may ? 0 : 1;
+    return may;
+  }
+  ByteBudget& budget() { return budget_; }
+  const ByteBudget& budget() const { return budget_; }
 
   /// Give every kConnected, kDisconnected and kPublished of the transport; others are ignored.
   void OnEvent(const TransportEvent& event);
@@ -115,6 +133,7 @@ class Outbox {
   bool Queue(uint64_t position, uint32_t token, bool acknowledged);
   void OnPublished(uint32_t token, int reason);
   void DropAcknowledged();
+  base::Status Publish(const Topic& topic, base::ByteView payload, Qos qos, bool retain, uint32_t* token);
   void Mirror(base::ByteView message, TopicKind kind, std::string_view model);
   void UpdateOldest(int64_t now_ns);
 
@@ -123,6 +142,7 @@ class Outbox {
   Transport& transport_;
   BacklogRing& ring_;
   OutboxCounters counters_;
+  ByteBudget budget_;
   uint64_t ring_dropped_before_;
   uint64_t order_ = 0;
   std::array<Slot, kOutboxWindow> slots_;

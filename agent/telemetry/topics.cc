@@ -14,7 +14,7 @@ struct Leaf {
   bool model;   // may stand below m/<model>
 };
 
-constexpr std::array<Leaf, 11> kLeaves = {{
+constexpr std::array<Leaf, 12> kLeaves = {{
     {TopicKind::kState, "state", true, false},
     {TopicKind::kBirth, "birth", true, false},
     {TopicKind::kMetrics, "metrics", true, true},
@@ -26,6 +26,7 @@ constexpr std::array<Leaf, 11> kLeaves = {{
     {TopicKind::kSample, "sample", false, true},
     {TopicKind::kLabel, "label", false, true},
     {TopicKind::kPrediction, "prediction", false, true},
+    {TopicKind::kUncertain, "uncertain", false, true},
 }};
 
 const Leaf* FindLeaf(TopicKind kind) {

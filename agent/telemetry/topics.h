@@ -45,6 +45,7 @@ enum class TopicKind : uint8_t {
   kSample,
   kLabel,
   kPrediction,
+  kUncertain,
   kOffer,        ///< `node`: device or group
   kPkgManifest,  ///< `digest`
   kPkgBlock,     ///< `digest`, `group`, `block`

@@ -110,6 +110,7 @@ class Gate {
   /// Continues a saved test. kDataLoss: damaged, of another package, or out of range; unchanged then.
   base::Status Restore(base::ByteView bytes);
   const GateConfig& config() const { return config_; }
+  uint64_t powered_ns() const { return state_.powered_ns; }
 
  private:
   enum class Side : uint8_t { kBelow, kAbove };

@@ -25,11 +25,12 @@ class LatencyGuard {
     count_ = above_ = 0;
   }
 
-  /// Nothing is known yet: time every sample until it is.
-  bool urgent() const { return limit_ns_ != 0 && !judged_; }
+  /// Nothing is known yet, or the window that is under way has a slow sample: time every sample until it is
+  /// judged.
+  bool urgent() const { return limit_ns_ != 0 && (!judged_ || above_ > 0); }
   bool condemned() const { return over_in_row_ >= kWindowsOver; }
-  /// The newest whole window was within the limit, or nothing is asked.
-  bool within() const { return limit_ns_ == 0 || (judged_ && over_in_row_ == 0); }
+  /// The newest whole window was within the limit and the one under way is so far, or nothing is asked.
+  bool within() const { return limit_ns_ == 0 || (judged_ && over_in_row_ == 0 && above_ * 2 <= count_); }
 
  private:
   uint64_t limit_ns_ = 0;

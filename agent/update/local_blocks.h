@@ -2,6 +2,8 @@
 // the new package itself, so that what differs little transfers little. Not thread-safe. No heap.
 #pragma once
 
+#include <optional>
+
 #include "agent/package/manifest.h"
 #include "agent/store/model_store.h"
 
@@ -9,20 +11,21 @@ namespace dipper::update {
 
 class LocalBlocks {
  public:
-  /// @param memory  16-aligned, kWholeMemoryBytes, used between Open and the last Read only; empty: there
-  /// never is a local block.
+  /// @param memory  16-aligned, kWholeMemoryBytes, used between an Open and the last Read after it; others
+  /// may use it in between. Empty: there never is a local block.
   LocalBlocks(store::ModelStore& store, base::MutableBytes memory) : store_(store), memory_(memory) {}
 
   /// Looks up the champion's package. The champion's slot is the one that no stage overwrites, and a read of
   /// it costs what a verification of a head costs without its signatures: none of its bytes is believed,
-  /// each block is held against the new package's own signed hash.
-  void Open();
+  /// each block is held against the new package's own signed hash. False: there is none.
+  bool Open();
 
-  /// The stored bytes of a block with this hash, and with no other; empty: none, or its bytes are damaged.
+  /// The stored bytes of the block that should have this hash; the caller checks that it has. None: there is
+  /// no such block; empty: it cannot be read.
   ///
-  /// Cost: at most one pass over the champion's block table, one read and one SHA-256.
+  /// Cost: at most one pass over the champion's block table, and one read.
   /// @returns a view that the next Read overwrites.
-  base::ByteView Read(const package::BlockInfo& wanted);
+  std::optional<base::ByteView> Read(const package::BlockInfo& wanted);
 
  private:
   /// Index of the champion's block with that hash, or the block count.

@@ -2,6 +2,7 @@
 #include "agent/update/transfer.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace dipper::update {
 
@@ -91,7 +92,8 @@ TransferResult Transfer::Bad(Reason reason, int64_t now_ns) {
 TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView head,
                                     const package::TrustRoot& root, int64_t now_ns) {
   if (phase_ != Phase::kManifest || package != offer_.package) {
-    ++(phase_ == Phase::kBlocks && package == offer_.package ? counts_.duplicates : counts_.foreign);
+    ++((phase_ == Phase::kBlocks || copying()) && package == offer_.package ? counts_.duplicates
+                                                                            : counts_.foreign);
     return {};
   }
   package::Manifest manifest;
@@ -104,14 +106,14 @@ TransferResult Transfer::OnManifest(const base::Digest& package, base::ByteView 
   if (const Reason misfit = CheckFit(manifest_, fit_); misfit != Reason::None) {
     return Finish(TransferResult::kRefused, misfit);
   }
-  TransferResult opened = OpenStage(head);
-  if (opened.kind == TransferResult::kGoingOn) opened = TakeLocalBlocks();
+  const TransferResult opened = OpenStage(head);
   if (opened.kind != TransferResult::kGoingOn) return opened;
-  phase_ = Phase::kBlocks;
-  Progress(now_ns);
-  group_ = 0;
-  group_since_ns_ = now_ns;
-  return NextGroup(now_ns);
+  phase_ = Phase::kLocal;
+  local_next_ = 0;
+  const TransferResult copied = CopyLocalBlocks(now_ns);
+  // More to copy: meanwhile the wish on the wire is another model's.
+  if (copying()) transport_.Done(offer_.package);
+  return copied;
 }
 
 /// Continues what the counters remember of this package, or begins with an empty slot and the head in it.
@@ -145,20 +147,47 @@ TransferResult Transfer::OpenStage(base::ByteView head) {
   return Persist();
 }
 
-/// Copies what the champion's slot holds of it. A damaged local block is no match: it is transferred.
-TransferResult Transfer::TakeLocalBlocks() {
-  if (!config_.reuse_blocks) return {};
-  local_.Open();
-  for (uint32_t i = 0; i < state_.block_count; ++i) {
+/// Copies some of what the champion's slot holds of it; when there is no more, asks for the rest.
+TransferResult Transfer::CopyLocalBlocks(int64_t now_ns) {
+  if (config_.reuse_blocks && !CopySomeLocalBlocks()) {
+    return Finish(TransferResult::kFailed, Reason::StorageError);
+  }
+  const bool over = !config_.reuse_blocks || local_next_ == state_.block_count;
+  if (unsaved_ >= config_.persist_blocks || (over && unsaved_ > 0)) {
+    const TransferResult persisted = Persist();
+    if (persisted.kind != TransferResult::kGoingOn) return persisted;
+  }
+  if (!over) return {};
+  phase_ = Phase::kBlocks;
+  Progress(now_ns);
+  group_ = 0;
+  group_since_ns_ = now_ns;
+  return NextGroup(now_ns);
+}
+
+/// A damaged local block is no match: it is transferred. False: the storage failed.
+bool Transfer::CopySomeLocalBlocks() {
+  // Opened anew each time: others use the memory between two turns.
+  if (!local_.Open()) {
+    local_next_ = state_.block_count;
+    return true;
+  }
+  uint32_t lookups = 0, reads = 0;
+  for (; local_next_ < state_.block_count; ++local_next_) {
+    if (lookups == kLocalLookupsPerTurn || reads == kLocalReadsPerTurn) return true;
+    const uint32_t i = local_next_;
     if (state_.Has(i)) continue;
-    const base::ByteView stored = local_.Read(manifest_.block(i));
-    if (stored.empty() || package::VerifyBlock(manifest_, i, stored) != Reason::None) continue;
-    if (!Keep(i, stored)) return Finish(TransferResult::kFailed, Reason::StorageError);
+    ++lookups;
+    const std::optional<base::ByteView> found = local_.Read(manifest_.block(i));
+    if (!found) continue;
+    ++reads;
+    if (found->empty() || package::VerifyBlock(manifest_, i, *found) != Reason::None) continue;
+    if (!Keep(i, *found)) return false;
     ++reused_;
     ++counts_.reused;
-    counts_.reused_bytes += stored.size();
+    counts_.reused_bytes += found->size();
   }
-  return reused_ == 0 ? TransferResult{} : Persist();
+  return true;
 }
 
 /// Writes a block whose hash was checked.
@@ -166,6 +195,7 @@ bool Transfer::Keep(uint32_t index, base::ByteView stored) {
   if (!base::Ok(writer_.Write(manifest_.block(index).package_offset, stored))) return false;
   state_.Set(index);
   ++have_;
+  ++unsaved_;
   return true;
 }
 
@@ -215,7 +245,7 @@ TransferResult Transfer::OnBlock(const base::Digest& package, uint32_t index, ba
   ++counts_.blocks;
   counts_.bytes += stored.size();
   if (index / package::kBlocksPerGroup == group_) Progress(now_ns);
-  if (++unsaved_ >= config_.persist_blocks) {
+  if (unsaved_ >= config_.persist_blocks) {
     const TransferResult persisted = Persist();
     if (persisted.kind != TransferResult::kGoingOn) return persisted;
   }
@@ -296,6 +326,7 @@ TransferResult Transfer::NextGroup(int64_t now_ns) {
 
 TransferResult Transfer::Poll(int64_t now_ns) {
   if (phase_ == Phase::kNone) return {};
+  if (phase_ == Phase::kLocal) return CopyLocalBlocks(now_ns);
   if (paused_) {
     if (now_ns < next_wish_ns_) return {};
     paused_ = false;

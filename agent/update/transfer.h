@@ -49,8 +49,8 @@ schema::Reason StageRefusal(base::Status status);
 class Transfer {
  public:
   /// All must outlive this; `head_memory` (16-aligned, kHeadMemoryBytes) holds the manifest until the next
-  /// Begin. `reuse_memory` (16-aligned, kWholeMemoryBytes) is used inside OnManifest only; without it every
-  /// block is transferred.
+  /// Begin. `reuse_memory` (16-aligned, kWholeMemoryBytes) is used inside OnManifest and Poll only, and holds
+  /// nothing between two calls; without it every block is transferred.
   Transfer(const TransferConfig& config, store::ModelStore& store, store::Counters& counters,
            uint32_t model_index, BlockTransport& transport, base::MutableBytes head_memory,
            uint32_t write_unit_bytes, const DeviceFit& fit, base::MutableBytes reuse_memory = {});
@@ -59,6 +59,10 @@ class Transfer {
   void Begin(const package::OfferFacts& offer, int64_t now_ns);
   /// Ends it without a result; what was written stays for a later Begin of the same package.
   void Stop();
+
+  /// Blocks that one OnManifest or Poll copies at most, each with a read, a SHA-256 and a write of up to 16
+  /// KiB, and looks for at most: so that the loop's turn stays short whatever the package is like.
+  static constexpr uint32_t kLocalReadsPerTurn = 8, kLocalLookupsPerTurn = 64;
 
   TransferResult OnManifest(const base::Digest& package, base::ByteView head, const package::TrustRoot& root,
                             int64_t now_ns);
@@ -72,6 +76,8 @@ class Transfer {
   }
 
   bool active() const { return phase_ != Phase::kNone; }
+  /// Blocks of the device itself are being copied, a few with each Poll; nothing is asked for meanwhile.
+  bool copying() const { return phase_ == Phase::kLocal; }
   /// Set from the manifest's arrival on, until the next Begin.
   const package::Manifest* manifest() const { return has_manifest_ ? &manifest_ : nullptr; }
   uint32_t blocks_have() const { return have_; }
@@ -81,10 +87,11 @@ class Transfer {
   const TransferCounts& counts() const { return counts_; }
 
  private:
-  enum class Phase : uint8_t { kNone, kManifest, kBlocks };
+  enum class Phase : uint8_t { kNone, kManifest, kLocal, kBlocks };
 
   TransferResult OpenStage(base::ByteView head);
-  TransferResult TakeLocalBlocks();
+  TransferResult CopyLocalBlocks(int64_t now_ns);
+  bool CopySomeLocalBlocks();
   bool Keep(uint32_t index, base::ByteView stored);
   bool KeepTwins(uint32_t index, base::ByteView stored);
   TransferResult Bad(schema::Reason reason, int64_t now_ns);
@@ -117,6 +124,7 @@ class Transfer {
   uint32_t have_ = 0;
   uint32_t reused_ = 0;
   uint32_t unsaved_ = 0;
+  uint32_t local_next_ = 0;  ///< kLocal: the next block that is looked for.
   static constexpr uint32_t kNoGroup = UINT32_MAX;
   uint32_t group_ = 0, wanted_group_ = kNoGroup;
   uint32_t attempt_ = 0;

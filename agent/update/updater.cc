@@ -107,6 +107,11 @@ Status Updater::Start(const store::LastRun& last) {
   return Status::kOk;
 }
 
+LoadedModel* Updater::loaded(bool on_trial) {
+  if (on_trial) return challenger() != nullptr ? &challenger_ : nullptr;
+  return champion() != nullptr ? &champion_ : nullptr;
+}
+
 void Updater::LoadChampion(store::StartDecision decision) {
   for (int rung = 0; rung < kRungs && decision.serve != store::SlotId::kNone; ++rung) {
     bool of_another_agent = false;

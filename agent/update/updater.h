@@ -40,9 +40,12 @@ class Updater {
   const learn::Spec* champion_spec() const { return champion_.spec ? &*champion_.spec : nullptr; }
   const learn::Spec* challenger_spec() const { return challenger_.spec ? &*challenger_.spec : nullptr; }
 
+  /// As loaded, null without it; the gate of a trial that counts, or null: for recordings and snapshots.
+  LoadedModel* loaded(bool on_trial);
+  const Gate* counting_gate() const { return Testing() && !confirm_unfinished_ ? &gate_ : nullptr; }
+
   // ---- input ----
-  /// A retained offer, as it came. Returns what became of it: None: accepted, resumed or queued; otherwise
-  /// the refusal.
+  /// A retained offer. Returns what became of it: None: accepted, resumed or queued; otherwise the refusal.
   schema::Reason OnOffer(base::ByteView document);
   void OnManifest(const base::Digest& package, base::ByteView head);
   void OnBlock(const base::Digest& package, uint32_t index, base::ByteView stored);
@@ -54,8 +57,7 @@ class Updater {
   /// @param source  Read until installing() is false; it must live as long.
   schema::Reason BeginInstall(package::ByteSource& source);
   bool installing() const { return install_.source != nullptr; }
-  /// Starts, resubscribes, verifies, checkpoints, deadlines. Call at least once a second. At most one long
-  /// step a call.
+  /// Starts, resubscribes, verifies, checkpoints, deadlines: once a second at least, one long step at most.
   /// @param now_ns  Monotonic time; what passes counts as powered-on time.
   void Poll(int64_t now_ns);
   /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one
@@ -84,6 +86,7 @@ class Updater {
   schema::Reason Confirm();
   schema::Reason FallBack();
   schema::Reason Undo();
+  schema::Reason FactoryReset();  ///< As ModelStore::FactoryReset; what is under way ends, for Command.
   schema::Reason Freeze(bool frozen);
   schema::Reason Checkpoint();
   schema::Reason OverrideDenied(const base::Digest& package);

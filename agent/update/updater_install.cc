@@ -1,5 +1,5 @@
-// Updater: a package that lies at hand, and the operator's own confirm. From verifying on the path is the
-// offer's.
+// Updater: a package that lies at hand, the operator's own confirm, and the factory reset. From verifying on
+// the path is the offer's.
 #include "agent/update/updater.h"
 
 namespace dipper::update {
@@ -15,6 +15,33 @@ constexpr uint32_t kBlocksACall = 2;
 constexpr uint32_t kBlocksABarrier = 16;
 
 }  // namespace
+
+/// The store first: what it refuses changes nothing. Then what was under way is over; an offer's number
+/// stays, so that the same offer does not come again by itself.
+Reason Updater::FactoryReset() {
+  if (confirm_unfinished_) return Reason::Busy;  // the next Poll goes on with it
+  store::StartDecision decision;
+  const auto refused = store_.FactoryReset(&decision);
+  if (!refused.ok()) return Reason::StorageError;
+  if (*refused != Reason::None) return *refused;
+  transfer_.Stop();
+  has_queued_ = false;
+  install_ = {};
+  // A bitmap that could not be cleared promises blocks of a slot that takes no such stage: it begins anew.
+  static_cast<void>(deps_.trust->counters().ClearTransfer(config_.model_index));
+  const bool resting = IsResting(state_);
+  if (state_ == UpdateState::Trial || state_ == UpdateState::Staged) {
+    static_cast<void>(EndTrial(Event::kFail, Reason::Command));  // the store has ended it
+  } else if (!resting) {
+    Move(Event::kFail, Reason::Command);
+  }
+  LoadChampion(decision);
+  undo_known_ = false;
+  const UpdateState from = state_;
+  if (resting) state_ = UpdateState::Idle;
+  Emit(from, Reason::Command, false, false, champion_.package);
+  return Reason::None;
+}
 
 Reason Updater::BeginInstall(package::ByteSource& source) {
   if (Next(state_, Event::kInstall).action != Action::kVerify) {

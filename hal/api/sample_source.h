@@ -22,6 +22,9 @@ enum class RecordEncoding : uint8_t {
   kFloats = 2,   ///< float32 little-endian, in the order of the source's columns.
 };
 
+/// Every one of those who share a source.
+inline constexpr uint32_t kEverybody = 0xFFFFFFFF;
+
 /// One undecoded record. `payload` stays valid until the next Poll of the same source.
 struct Record {
   RecordKind kind = RecordKind::kSample;
@@ -29,7 +32,23 @@ struct Record {
   uint64_t sequence = 0;  ///< Position in the source, from 0; the sample id where the data bring none.
   int64_t time_ns = 0;    ///< Wall time of the observation.
   uint32_t origin = 0;    ///< Who wrote it, for SampleSource::Answer; 0: nobody who waits for an answer.
+  uint32_t audience = kEverybody;  ///< Which of those who share the source it is for.
+  bool from_network = false;       ///< Written by whoever may publish: its labels are rate-limited.
+  bool wants_prediction = false;   ///< Its prediction is to be published.
   base::ByteView payload;
+};
+
+/// What a source has lost since it was opened, by why.
+struct SourceTotals {
+  uint64_t dropped = 0;          ///< Records that came faster than they were taken.
+  uint64_t unreadable = 0;       ///< Records too long, malformed or without any of their values.
+  uint64_t ignored = 0;          ///< Records that were old when they came.
+  uint64_t answers_dropped = 0;  ///< Answers whose reader was slow.
+  // Of sources that are joined:
+  uint64_t superseded = 0;  ///< Records that a newer one replaced before a sample took them.
+  uint64_t stale = 0;       ///< Times that a source had nothing young enough for a sample.
+  uint64_t late = 0;        ///< Records with a time before that of one already held.
+  uint64_t skipped = 0;     ///< Samples left out because a source was missing.
 };
 
 class SampleSource {
@@ -45,6 +64,7 @@ class SampleSource {
     (void)origin;
     (void)line;
   }
+  virtual SourceTotals totals() const { return {}; }
 
  protected:
   ~SampleSource() = default;

@@ -3,6 +3,7 @@
 
 #include <sys/timex.h>
 
+#include <cerrno>
 #include <ctime>
 
 #include "agent/base/assert.h"
@@ -27,6 +28,22 @@ bool LinuxClock::WallSynchronized() {
   timex state{};
   const int result = adjtimex(&state);
   return result >= 0 && result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}
+
+Clock::Discipline LinuxClock::WallDiscipline() {
+  timex state{};
+  const int result = adjtimex(&state);
+  if (result < 0 || result == TIME_ERROR || (state.status & STA_UNSYNC) != 0) return {};
+  const double unit = (state.status & STA_NANO) != 0 ? 1e-9 : 1e-6;
+  return {.offset_seconds = static_cast<double>(state.offset) * unit,
+          .error_seconds = static_cast<double>(state.maxerror) * 1e-6};
+}
+
+base::Status LinuxClock::SetWall(int64_t wall_ns) {
+  const timespec to{.tv_sec = static_cast<time_t>(wall_ns / 1000000000),
+                    .tv_nsec = static_cast<long>(wall_ns % 1000000000)};
+  if (clock_settime(CLOCK_REALTIME, &to) == 0) return base::Status::kOk;
+  return errno == EPERM ? base::Status::kPermissionDenied : base::Status::kInvalidArgument;
 }
 
 }  // namespace dipper::hal

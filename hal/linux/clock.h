@@ -11,6 +11,8 @@ class LinuxClock final : public Clock {
   int64_t MonotonicNs() override;
   int64_t WallNs() override;
   bool WallSynchronized() override;
+  Discipline WallDiscipline() override;
+  base::Status SetWall(int64_t wall_ns) override;
 };
 
 }  // namespace dipper::hal

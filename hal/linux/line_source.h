@@ -57,6 +57,10 @@ class LineSource final : public SampleSource {
   void Answer(uint32_t origin, std::string_view line) override;
 
   const LineCounters& counters() const { return counters_; }
+  SourceTotals totals() const override {
+    return {.unreadable = counters_.long_lines + counters_.headerless_lines,
+            .answers_dropped = counters_.dropped_answers};
+  }
 
  private:
   enum class Speech : uint8_t { kUnknown, kJson, kCsv };

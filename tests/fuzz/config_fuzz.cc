@@ -44,7 +44,7 @@ void CheckAccepted(const app::Config& c) {
     DIPPER_CHECK(Within<uint64_t>(model.max_image_bytes, 4096, 64 << 20));
     DIPPER_CHECK(Within<int64_t>(model.max_latency_us, 0, 60'000'000));
   }
-  DIPPER_CHECK(std::isfinite(c.source.rate_hz) && Within(c.source.rate_hz, 0.001, 100'000.0));
+  DIPPER_CHECK(std::isfinite(c.sources[0].rate_hz) && Within(c.sources[0].rate_hz, 0.001, 100'000.0));
   DIPPER_CHECK(Within<int64_t>(c.telemetry.interval_ms, 100, 86'400'000));
   DIPPER_CHECK(Within<int64_t>(c.health.healthy_after_s, 1, 86'400));
 }

@@ -1,5 +1,6 @@
 // Any bytes as a spec: as text, at the desk, and as the compiled form, on a device. What is accepted as text
 // prints to a text that means the same; what a device accepts has an image size within its own budget.
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,15 +37,17 @@ void ParseCompiled(base::ByteView bytes) {
 }
 
 void ParseText(std::string_view text) {
+  bool accepted = false;
   try {
     const schema::SpecT spec = lab::ParseSpecText(text, "fuzz.toml");
     const std::vector<uint8_t> compiled = lab::CompileSpec(spec);
+    accepted = true;
     ParseCompiled(compiled);
     const schema::SpecT again = lab::ParseSpecText(lab::PrintSpecText(spec), "printed.toml");
     DIPPER_CHECK(lab::CompileSpec(again) == compiled);
   } catch (const lab::Error& error) {
-    // Never a fault of the text that was printed.
-    DIPPER_CHECK(std::string_view(error.what()).find("printed.toml") == std::string_view::npos);
+    if (accepted) std::fprintf(stderr, "%s\n", error.what());
+    DIPPER_CHECK(!accepted);  // never a fault of the text that was printed
   }
 }
 

@@ -1,6 +1,7 @@
 // Any bytes as a telemetry message, as the tools and the agent itself receive them: decoded, mirrored as
 // JSON, and, when accepted, encoded again from its values, which must give the same mirror.
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -72,6 +73,10 @@ void EncodeAgain(const M& message, std::string_view mirror, Memory& memory) {
   const auto encoded = telemetry::Encode(message, memory.again);
   DIPPER_CHECK(encoded.ok());
   const std::string_view again = MirrorOf(*encoded, memory.text_again);
+  if (!mirror.empty() && again != mirror) {
+    std::fprintf(stderr, "received: %.*s\nencoded again: %.*s\n", static_cast<int>(mirror.size()),
+                 mirror.data(), static_cast<int>(again.size()), again.data());
+  }
   // What the encoder makes within its limits always has a mirror.
   DIPPER_CHECK(!again.empty() && (mirror.empty() || again == mirror));
 }
@@ -216,6 +221,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case MessageKind::kPrediction:
       Try<schema::Prediction>(message, memory);
+      break;
+    case MessageKind::kUncertain:
+      Try<schema::UncertainSamples>(message, memory);
       break;
     case MessageKind::kResponse:
       Try<schema::CommandResponse>(message, memory);

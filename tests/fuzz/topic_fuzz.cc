@@ -8,7 +8,8 @@ namespace {
 telemetry::Topic TopicOf(const telemetry::ParsedTopic& parsed) {
   switch (parsed.kind) {
     case telemetry::TopicKind::kOffer:
-      return telemetry::OfferTopic(parsed.fleet, parsed.node);
+      return telemetry::OfferTopic(parsed.fleet, parsed.node,
+                                   parsed.model.empty() ? telemetry::kMainModel : parsed.model);
     case telemetry::TopicKind::kPkgManifest:
       return telemetry::ManifestTopic(parsed.fleet, parsed.digest);
     case telemetry::TopicKind::kPkgBlock:

@@ -13,7 +13,7 @@ FILE_LINES = 500
 FUNCTION_LINES = 70
 LINE_COLUMNS = 160
 TEXT = (".h", ".cc", ".py", ".fbs", ".cmake", ".txt", ".json", ".md", ".sh")
-SCRIPTS = ("tools/setup", "tools/test", "tools/demo", "tools/sbom", ".ci/run")
+SCRIPTS = ("tools/setup", "tools/test", "tools/demo", "tools/soak", "tools/sbom", ".ci/run")
 TOP = ("CMakeLists.txt", "CMakePresets.json", "README.md", "CHANGELOG.md", ".clang-format", ".clang-tidy")
 
 # What must not stand where, and why: (which files, pattern, reason).

@@ -179,9 +179,12 @@ void RegisterCommand(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("command", "Tell a device what to do, signed, and wait for its answer");
   command
-      ->add_option("name", options->name, "fall_back, undo, freeze, unfreeze, checkpoint or override_denied")
+      ->add_option("name", options->name,
+                   "fall_back, undo, freeze, unfreeze, checkpoint, override_denied, predictions or "
+                   "uncertain_samples")
       ->required()
-      ->check(CLI::IsMember({"fall_back", "undo", "freeze", "unfreeze", "checkpoint", "override_denied"}));
+      ->check(CLI::IsMember({"fall_back", "undo", "freeze", "unfreeze", "checkpoint", "override_denied",
+                             "predictions", "uncertain_samples"}));
   AddMqttOptions(*command, options->mqtt);
   command->get_option("--broker")->required(false);  // --out needs none
   command->add_option("--device", options->device, "Device id")->required();

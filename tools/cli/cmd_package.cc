@@ -253,9 +253,11 @@ void ShowFile(const FileOptions& options) {
 }
 
 void AddBuildOptions(CLI::App* build, PackageOptions* o) {
-  build->add_option("--spec", o->spec, "Spec text (TOML) or compiled spec")->required();
+  build->add_option("--spec", o->spec, "Spec text (TOML) or compiled spec");
   auto* image = build->add_option("--image", o->image, "Model image made by `dipper train`");
   build->add_flag("--fresh", o->fresh, "Carry an image that has learned nothing")->excludes(image);
+  build->add_option("--snapshot", o->snapshot,
+                    "What a device has learned (`dipper snapshot fetch`): spec, image and lineage");
   build->add_option("--name", o->name, "Name of the package")->required();
   build->add_option("--version", o->version, "Version, for people")->required();
   build

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <set>
+#include <sstream>
 
 #include "agent/telemetry/topics.h"
 #include "tools/cli/command.h"
@@ -43,6 +45,8 @@ struct PublishOptions {
   bool json = false;
   bool clear = false;
   double keep_hours = 0;
+  std::string until_devices;  ///< File of the devices whose end --keep waits for,
+  uint64_t until_count = 0;   ///< or how many.
 };
 
 // Who is meant, and on which topics that is said.
@@ -205,31 +209,95 @@ void Clear(const PublishOptions& options, const PackageFile& file, const std::ve
                    file.path(), offers.size()));
 }
 
+/// One id a line; blank lines and those that begin with # say nothing.
+std::vector<std::string> ReadDevices(const std::string& path) {
+  constexpr uint64_t kMaxBytes = 16 << 20;
+  const auto bytes = lab::ReadFile(path, kMaxBytes);
+  std::istringstream lines(std::string(bytes.begin(), bytes.end()));
+  std::set<std::string> devices;
+  uint32_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    const size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string::npos || line[begin] == '#') continue;
+    const std::string id = line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
+    if (!telemetry::IsNodeId(id)) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("{}:{}: \"{}\" is not a device; write one id a line, 1 to 64 of A-Z a-z 0-9 _ -", path,
+                      number, id));
+    }
+    devices.insert(id);
+  }
+  if (devices.empty()) {
+    throw Error(ExitCode::kUsage, fmt::format("{} names no device; write one id a line", path));
+  }
+  return {devices.begin(), devices.end()};
+}
+
+/// Who must have ended the offer before --keep clears.
+KeepWatch WatchOf(const PublishOptions& options, const Target& target) {
+  const bool asked = !options.until_devices.empty() || options.until_count > 0;
+  if (asked && options.keep_hours <= 0) {
+    throw Error(ExitCode::kUsage,
+                "--until-devices and --until-count say how long --keep stays; give --keep too");
+  }
+  if (asked && target.scope == schema::TargetScope::List) {
+    throw Error(
+        ExitCode::kUsage,
+        "--to device:ID says already whose end is waited for; leave --until-devices and --until-count "
+        "to offers for the fleet or for groups");
+  }
+  KeepWatch watch{
+      .fleet = options.mqtt.fleet, .model = {}, .number = 0, .devices = {}, .count = options.until_count};
+  if (target.scope == schema::TargetScope::List) watch.devices = target.names;
+  if (!options.until_devices.empty()) watch.devices = ReadDevices(options.until_devices);
+  return watch;
+}
+
+/// "3 confirmed, 1 rejected".
+std::string Ends(const KeepOutcome& outcome) {
+  std::map<std::string, uint32_t> counts;
+  for (const auto& [device, state] : outcome.ended) {
+    ++counts[state == schema::UpdateState::Confirmed  ? "confirmed"
+             : state == schema::UpdateState::FellBack ? "fell back"
+             : state == schema::UpdateState::Rejected ? "rejected"
+                                                      : "failed"];
+  }
+  std::vector<std::string> parts;
+  for (const auto& [end, count] : counts) parts.push_back(fmt::format("{} {}", count, end));
+  return parts.empty() ? "none has ended" : fmt::format("{}", fmt::join(parts, ", "));
+}
+
 // Looks after the package until the devices have ended its offer, then takes it away.
-void Keep(const PublishOptions& options, const Target& target, MqttClient& client, const PackageFile& file,
-          uint64_t number, const std::vector<std::string>& topics, const package::Bytes& offer) {
+void Keep(const PublishOptions& options, const KeepWatch& watch, MqttClient& client, const PackageFile& file,
+          const std::vector<std::string>& topics, const package::Bytes& offer) {
   RetainedPackage retained(client, options.mqtt.fleet, file);
   retained.AddOffer(topics, offer);
-  KeepWatch watch{options.mqtt.fleet, std::string(file.manifest().model()), number, {}};
-  if (target.scope == schema::TargetScope::List) watch.devices = target.names;
   const auto time = std::chrono::seconds(static_cast<int64_t>(options.keep_hours * 3600));
-  const auto missing = KeepRetained(client, retained, watch, time, [](uint32_t count) {
+  const KeepOutcome outcome = KeepRetained(client, retained, watch, time, [](uint32_t count) {
     Note(fmt::format("restored {} messages that the broker had lost or that were not the package's", count));
   });
-  if (watch.devices.empty()) {
-    Note("the time is over; the package stays on the broker, `dipper publish --clear` takes it away");
-  } else if (missing.empty()) {
+  if (outcome.complete) {
     retained.Clear();
-    Note("every device has finished; the package is off the broker");
+    Note(fmt::format("every device has finished ({}); the package is off the broker", Ends(outcome)));
+  } else if (watch.devices.empty() && watch.count == 0) {
+    Note("the time is over; the package stays on the broker, `dipper publish --clear` takes it away");
+  } else if (watch.devices.empty()) {
+    throw Error(ExitCode::kThresholdBreached,
+                fmt::format("{} of {} devices have finished ({}); the package stays on the broker",
+                            outcome.ended.size(), watch.count, Ends(outcome)));
   } else {
     throw Error(ExitCode::kThresholdBreached,
                 fmt::format("{} of {} devices have not finished: {}; the package stays on the broker",
-                            missing.size(), watch.devices.size(), fmt::join(missing, " ")));
+                            outcome.missing.size(), outcome.missing.size() + outcome.ended.size(),
+                            fmt::join(outcome.missing, " ")));
   }
 }
 
 void Publish(const PublishOptions& options) {
   const Target target = ParseTarget(options.to);
+  KeepWatch watch = WatchOf(options, target);
   const package::TrustRoot root = LoadRoot(options.root);
   PackageFile file(options.file);
   if (options.clear) {
@@ -283,7 +351,9 @@ void Publish(const PublishOptions& options) {
                fmt::join(options.to, " "));
   }
   std::fflush(stdout);  // what comes now may take long
-  if (options.keep_hours > 0) Keep(options, target, client, file, number, topics, offer);
+  watch.model = std::string(file.manifest().model());
+  watch.number = number;
+  if (options.keep_hours > 0) Keep(options, watch, client, file, topics, offer);
 }
 
 }  // namespace
@@ -322,9 +392,18 @@ void RegisterPublish(CLI::App& app, int&) {
   command->add_flag("--json", options->json, "Print JSON");
   auto* keep =
       command->add_option("--keep", options->keep_hours,
-                          "Hours to stay and restore what the broker loses, until every device of --to has "
-                          "ended the offer; then clear");
+                          "Hours to stay and restore what the broker loses, until every device of --to, "
+                          "--until-devices or --until-count has ended the offer; then clear");
   keep->check(CLI::PositiveNumber);
+  auto* until_devices = command->add_option(
+      "--until-devices", options->until_devices,
+      "With --keep and an offer to the fleet or a group: clear when the devices of this file "
+      "(one id a line) have ended the offer");
+  command
+      ->add_option("--until-count", options->until_count,
+                   "The same when so many devices have ended it, whichever")
+      ->check(CLI::PositiveNumber)
+      ->excludes(until_devices);
   command->add_flag("--clear", options->clear, "Take the package and its offers off the broker again")
       ->excludes(keep)
       ->excludes("--cancel");

@@ -14,10 +14,15 @@ void RegisterKey(CLI::App& app, int& exit_code);
 void RegisterRoot(CLI::App& app, int& exit_code);
 void RegisterDocument(CLI::App& app, int& exit_code);
 void RegisterPackage(CLI::App& app, int& exit_code);
+void RegisterReplay(CLI::App& app, int& exit_code);
 void RegisterPublish(CLI::App& app, int& exit_code);
 void RegisterWatch(CLI::App& app, int& exit_code);
 void RegisterCommand(CLI::App& app, int& exit_code);
+void RegisterSnapshot(CLI::App& app, int& exit_code);
 /// After RegisterRoot: `root publish` needs the broker.
 void RegisterRootPublish(CLI::App& app, int& exit_code);
+void RegisterDevice(CLI::App& app, int& exit_code);
+/// After RegisterDevice: adds to `device`.
+void RegisterDeviceRetire(CLI::App& app, int& exit_code);
 
 }  // namespace dipper::cli

@@ -85,6 +85,7 @@ void Apply(DeviceView& device, const schema::CommandResponse& response) {
 }
 
 void Apply(DeviceView&, const schema::Prediction&) {}
+void Apply(DeviceView&, const schema::UncertainSamples&) {}
 
 template <typename T>
 bool Take(DeviceView& device, base::ByteView payload) {
@@ -144,6 +145,8 @@ bool FleetView::AddMessage(DeviceView& device, base::ByteView payload) {
       return Take<schema::Birth>(device, payload);
     case MessageKind::kPrediction:
       return Take<schema::Prediction>(device, payload);
+    case MessageKind::kUncertain:
+      return Take<schema::UncertainSamples>(device, payload);
     case MessageKind::kResponse:
       return Take<schema::CommandResponse>(device, payload);
     case MessageKind::kUnknown:

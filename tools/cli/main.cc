@@ -34,12 +34,18 @@ void RegisterAll(CLI::App& app, int& exit_code) {
   RegisterRoot(app, exit_code);
   RegisterDocument(app, exit_code);
   RegisterPackage(app, exit_code);
+  RegisterReplay(app, exit_code);
 #endif
 #ifdef DIPPER_CLI_LINK
   RegisterPublish(app, exit_code);
   RegisterWatch(app, exit_code);
   RegisterCommand(app, exit_code);
   RegisterRootPublish(app, exit_code);
+  RegisterSnapshot(app, exit_code);
+#endif
+#ifdef DIPPER_CLI_DEVICE
+  RegisterDevice(app, exit_code);
+  RegisterDeviceRetire(app, exit_code);
 #endif
 }
 

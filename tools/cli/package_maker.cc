@@ -9,6 +9,7 @@
 
 #include "agent/base/number.h"
 #include "agent/base/sha256.h"
+#include "tools/cli/snapshot_file.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
@@ -179,11 +180,12 @@ std::string RefusalText(schema::Reason reason) {
 
 }  // namespace
 
-package::Bytes MakePackage(const PackageOptions& options) {
-  const schema::SpecT spec = lab::LoadSpec(options.spec);
+namespace {
+
+package::Bytes MakeOf(const PackageOptions& options, const schema::SpecT& spec, lab::ImageFile image) {
   schema::ManifestT manifest;
   manifest.spec = lab::CompileSpec(spec);
-  const lab::ImageFile image = LoadImage(options, spec, manifest.spec);
+  if (options.snapshot.empty()) image = LoadImage(options, spec, manifest.spec);
   manifest.model = spec.model_id;
   manifest.name = options.name;
   manifest.version = options.version;
@@ -210,6 +212,24 @@ package::Bytes MakePackage(const PackageOptions& options) {
     throw Error(ExitCode::kUsage, fmt::format("devices would refuse this package: {}", RefusalText(refusal)));
   }
   return *package;
+}
+
+}  // namespace
+
+package::Bytes MakePackage(const PackageOptions& options) {
+  if (options.snapshot.empty() == options.spec.empty()) {
+    throw Error(ExitCode::kUsage,
+                "say what the package is made of: --spec with --image or --fresh, or --snapshot alone");
+  }
+  if (options.snapshot.empty()) return MakeOf(options, lab::LoadSpec(options.spec), {});
+  if (options.fresh || !options.image.empty()) {
+    throw Error(ExitCode::kUsage, "--snapshot brings its own image; leave --image and --fresh away");
+  }
+  const SnapshotFile snapshot = ReadSnapshot(options.snapshot);
+  PackageOptions of_snapshot = options;
+  if (options.parent.empty()) of_snapshot.parent = base::ToHex(snapshot.package).view();
+  of_snapshot.notes += (options.notes.empty() ? "" : "; ") + snapshot.note;
+  return MakeOf(of_snapshot, snapshot.spec, snapshot.image);
 }
 
 }  // namespace dipper::cli

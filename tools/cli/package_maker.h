@@ -14,6 +14,7 @@ struct PackageOptions {
   std::string spec;
   std::string image;  ///< `.dimg` file of `dipper train`; empty with `fresh`.
   bool fresh = false;
+  std::string snapshot;  ///< File of `dipper snapshot fetch`, instead of spec and image.
   std::string name;
   std::string version;
   uint32_t security_version = 0;

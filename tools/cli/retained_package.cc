@@ -17,10 +17,30 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kQuiet{1500};  // retained messages follow the broker's answer at once
 constexpr std::chrono::seconds kCheckEvery{60};
+constexpr size_t kOwnFilters = 64;
 
 bool IsEnd(schema::UpdateState state) {
   return state == schema::UpdateState::Confirmed || state == schema::UpdateState::FellBack ||
          state == schema::UpdateState::Rejected || state == schema::UpdateState::Failed;
+}
+
+/// The retained states of those that are watched: each one's own topic, or with many or unknown ones the
+/// fleet's, because a subscription for each of thousands costs the broker more than one that brings them all.
+std::vector<std::string> UpdateFilters(const KeepWatch& watch) {
+  const auto topic = [&](std::string_view device) {
+    return std::string(
+        telemetry::DeviceTopics(watch.fleet, device).Of(telemetry::TopicKind::kUpdate, watch.model).view());
+  };
+  std::vector<std::string> filters;
+  if (watch.devices.empty() && watch.count == 0) return filters;
+  if (!watch.devices.empty() && watch.devices.size() <= kOwnFilters) {
+    for (const std::string& device : watch.devices) filters.push_back(topic(device));
+    return filters;
+  }
+  constexpr std::string_view kStandIn = "x";
+  std::string filter = topic(kStandIn);
+  filter.replace(filter.find("/x/") + 1, kStandIn.size(), "+");
+  return {filter};
 }
 
 }  // namespace
@@ -147,18 +167,15 @@ void RetainedPackage::Clear() {
   client_.WaitForPublications();
 }
 
-std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& package, const KeepWatch& watch,
-                                      std::chrono::seconds time,
-                                      const std::function<void(uint32_t)>& restored) {
+KeepOutcome KeepRetained(MqttClient& client, RetainedPackage& package, const KeepWatch& watch,
+                         std::chrono::seconds time, const std::function<void(uint32_t)>& restored) {
   const auto end = MqttClient::Clock::now() + time;
-  std::set<std::string> waiting(watch.devices.begin(), watch.devices.end());
-  const auto done = [&] { return !watch.devices.empty() && waiting.empty(); };
+  const std::set<std::string> named(watch.devices.begin(), watch.devices.end());
+  const size_t wanted = named.empty() ? watch.count : named.size();
+  KeepOutcome outcome;
+  const auto done = [&] { return wanted > 0 && outcome.ended.size() >= wanted; };
   client.SetPatient(true);
-  std::vector<std::string> filters;
-  for (const std::string& device : watch.devices) {
-    filters.emplace_back(
-        telemetry::DeviceTopics(watch.fleet, device).Of(telemetry::TopicKind::kUpdate, watch.model).view());
-  }
+  const std::vector<std::string> filters = UpdateFilters(watch);
   uint64_t connection = client.connections();
   const auto wait_for_connection = [&] {
     client.Run(std::max(MqttClient::Clock::duration::zero(), end - MqttClient::Clock::now()),
@@ -173,8 +190,12 @@ std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& packa
       const auto update = telemetry::Decode<schema::UpdateStatus>(event.payload);
       if (!topic.ok() || !update.ok() || topic->kind != telemetry::TopicKind::kUpdate) return;
       const schema::UpdateStatus& status = *update.value();
-      if (status.offer_number() >= watch.number && IsEnd(status.state()))
-        waiting.erase(std::string(topic->node));
+      const std::string device(topic->node);
+      const bool meant = named.empty() || named.contains(device);
+      if (meant && topic->model == watch.model && status.offer_number() >= watch.number &&
+          IsEnd(status.state())) {
+        outcome.ended[device] = status.state();
+      }
     });
     for (const std::string& filter : filters) client.Subscribe(filter);
     const auto until = std::min<MqttClient::Clock::time_point>(end, MqttClient::Clock::now() + kCheckEvery);
@@ -196,7 +217,11 @@ std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& packa
     }
   }
   client.SetPatient(false);
-  return {waiting.begin(), waiting.end()};
+  for (const std::string& device : named) {
+    if (!outcome.ended.contains(device)) outcome.missing.push_back(device);
+  }
+  outcome.complete = done();
+  return outcome;
 }
 
 }  // namespace dipper::cli

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -43,17 +44,24 @@ class RetainedPackage {
   package::Bytes offer_;
 };
 
-/// How the devices that an offer names stand with it.
+/// Whose end of the offer is waited for.
 struct KeepWatch {
   std::string fleet, model;
   uint64_t number = 0;               ///< Of the offer.
-  std::vector<std::string> devices;  ///< Empty: the offer names none; nobody can say who is missing.
+  std::vector<std::string> devices;  ///< These; or, when empty,
+  size_t count = 0;                  ///< so many, whoever they are; 0: nobody knows who is meant.
+};
+
+/// How it went when the watch ended.
+struct KeepOutcome {
+  std::map<std::string, schema::UpdateState> ended;  ///< By device; of `devices` when they were named.
+  std::vector<std::string> missing;                  ///< Of `devices`.
+  bool complete = false;
 };
 
 /// Restores what the broker loses, after each new connection and once a minute, until every device has ended
-/// the offer or the time is over. @returns the devices that have not.
-std::vector<std::string> KeepRetained(MqttClient& client, RetainedPackage& package, const KeepWatch& watch,
-                                      std::chrono::seconds time,
-                                      const std::function<void(uint32_t)>& restored);
+/// the offer or the time is over.
+KeepOutcome KeepRetained(MqttClient& client, RetainedPackage& package, const KeepWatch& watch,
+                         std::chrono::seconds time, const std::function<void(uint32_t)>& restored);
 
 }  // namespace dipper::cli

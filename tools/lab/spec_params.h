@@ -134,6 +134,7 @@ void Describe(Fields& f, schema::AnomalyScoreT& p) {
   f.Count("min_clear_samples", p.min_clear_samples, 1, kMaxCount);
   f.Number("decay", p.decay, {0.5, 1, false, true});
   f.Number("hold", p.hold, {0, 1, false, true});
+  f.Count("max_events_per_hour", p.max_events_per_hour, 0, 3600);
 }
 
 }  // namespace dipper::lab

@@ -82,4 +82,10 @@ struct Metrics {
   bool anomaly_active = false, cold = true, frozen = false;
 };
 
+/// What the detectors on one feature say.
+struct FeatureDrift {
+  double statistic = 0;  ///< the largest of theirs
+  uint64_t warnings = 0, alarms = 0;
+};
+
 }  // namespace dipper::learn

@@ -111,6 +111,8 @@ class Model {
 
   /// Cost: O(classes^2 + auc window); 4 KiB of stack.
   Metrics ReadMetrics() const;
+  /// Of one feature; kNotFound: no detector watches it (it is categorical, or none is on features).
+  base::Result<FeatureDrift> ReadFeatureDrift(uint32_t feature) const;
   uint64_t samples() const;
   uint64_t labels_learned() const;
   /// Members of a race (the no-change rival last), else 0.

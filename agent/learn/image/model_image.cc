@@ -307,6 +307,26 @@ Metrics Model::ReadMetrics() const {
   return m;
 }
 
+base::Result<FeatureDrift> Model::ReadFeatureDrift(uint32_t feature) const {
+  FeatureDrift drift;
+  bool watched = false;
+  if (feature >= layout_.features || tables()[layout_.categories.first + feature] > 0)
+    return Status::kNotFound;
+  for (uint32_t i = 0; i < layout_.detector_count; ++i) {
+    const DetectorLayout& detector = layout_.detectors[i];
+    if (detector.input != schema::DriftInput::Features) continue;
+    watched = true;
+    WithPart(detector.config, At(detector.section).subspan(feature * detector.stride, detector.stride),
+             [&drift](auto& part) {
+               drift.warnings += part.warnings();
+               drift.alarms += part.alarms();
+               drift.statistic = part.statistic() > drift.statistic ? part.statistic() : drift.statistic;
+             });
+  }
+  if (!watched) return Status::kNotFound;
+  return drift;
+}
+
 void Model::ReadLossMetrics(Metrics* m) const {
   if (!layout_.unsupervised)
     m->windowed_loss = LossWindow(layout_.loss_window, At(layout_.window_section)).Read();

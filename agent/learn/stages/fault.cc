@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -57,11 +58,14 @@ base::Status Fault::Validate(const FaultConfig&, base::ByteView memory) {
   return IsFinite(base::Load<State>(memory.data()).poison) ? base::Status::kOk : base::Status::kDataLoss;
 }
 
-void Fault::Apply(StageMode mode, float*) const {
+void Fault::Apply(StageMode mode, float* row) const {
   if (mode == StageMode::kPeek) return;
   State& state = *PlaceOf<State>(memory_);
   const uint64_t sample = state.samples++;
-  if (sample >= config_.at_sample) Misbehave(config_, sample == config_.at_sample, &state.poison);
+  if (sample < config_.at_sample) return;
+  Misbehave(config_, sample == config_.at_sample, &state.poison);
+  // A NaN in the row would only be a missing value; this one goes through to the answer.
+  if (!IsFinite(state.poison)) row[0] = std::numeric_limits<float>::infinity();
 }
 
 }  // namespace dipper::learn

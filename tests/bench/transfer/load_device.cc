@@ -115,6 +115,7 @@ void LoadDevice::OnMessage(const TransportEvent& event) {
 }
 
 void LoadDevice::Take(const update::TransferResult& result) {
+  if (first_block_ns_ == 0 && transfer_.counts().blocks > 0) first_block_ns_ = epoll_mqtt::Loop::NowNs();
   if (ended() || result.kind == update::TransferResult::kGoingOn) return;
   result_ = result;
   ended_ns_ = epoll_mqtt::Loop::NowNs();

@@ -62,6 +62,7 @@ class LoadDevice final : public update::BlockTransport {
   bool complete() const { return result_.kind == update::TransferResult::kComplete; }
   schema::Reason reason() const { return result_.reason; }
   int64_t ended_ns() const { return ended_ns_; }
+  int64_t first_block_ns() const { return first_block_ns_; }  ///< 0: none came.
   const update::TransferCounts& counts() const { return transfer_.counts(); }
   telemetry::TransportStats stats() { return session_.stats(); }
 
@@ -101,7 +102,7 @@ class LoadDevice final : public update::BlockTransport {
   bool released_ = false;
   int64_t released_ns_ = 0;
   update::TransferResult result_;
-  int64_t ended_ns_ = 0;
+  int64_t ended_ns_ = 0, first_block_ns_ = 0;
 };
 
 }  // namespace dipper::bench

@@ -208,6 +208,7 @@ class LoadRun {
     std::vector<std::pair<int64_t, LoadDevice*>> starts;
     for (uint32_t i = 0; i < devices_.size(); ++i) {
       const uint32_t delay_s = package::SpreadDelaySeconds(shared_.offer, "load-" + std::to_string(i));
+      figures_.delay_s.push_back(delay_s);
       starts.emplace_back(begin_ns_ + int64_t{delay_s} * 1'000'000'000, devices_[i].get());
     }
     std::sort(starts.begin(), starts.end());
@@ -230,6 +231,9 @@ class LoadRun {
       const update::TransferCounts& counts = device->counts();
       const telemetry::TransportStats stats = device->stats();
       figures_.delivered += counts.blocks;
+      const int64_t first_ns = device->first_block_ns();
+      figures_.first_block_s.push_back(first_ns == 0 ? -1
+                                                     : static_cast<double>(first_ns - begin_ns_) / kSecondNs);
       figures_.sent_again += counts.duplicates;
       figures_.asked_again += counts.resubscribes;
       figures_.received_bytes += stats.received_bytes;

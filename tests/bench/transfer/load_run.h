@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/bench/transfer/load_device.h"
 
@@ -34,6 +35,10 @@ struct LoadFigures {
   double broker_cpu_s = 0, own_cpu_s = 0;  ///< While blocks went out.
   double broker_peak_mb = 0;
   double own_peak_mb = 0;
+  /// With a spread, as observed: seconds from the offer to each device's first block, by device; below 0:
+  /// none came. Beside it the place in the window that the device computed for itself.
+  std::vector<double> first_block_s;
+  std::vector<uint32_t> delay_s;
   uint64_t answered = 0;  ///< kChunks: by the server.
 };
 

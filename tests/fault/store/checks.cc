@@ -1,6 +1,7 @@
 // The invariants, asked of the real code and of the bytes that are on the medium.
 #include <algorithm>
 
+#include "agent/store/model_places.h"
 #include "tests/fault/store/crash_harness.h"
 
 namespace dipper::store {
@@ -209,6 +210,31 @@ std::string CheckRings(Session& session, Told* told) {
   const uint64_t synced = told->backlog.empty() ? 0 : told->backlog.rbegin()->first;
   if (backlog.next_sequence() <= synced) return "the backlog gives a sequence again";
   return "";
+}
+
+std::string CheckPlaces(StoreWorld& world, const Told& told) {
+  if (!told.second_model) return "";
+  const Media before = world.Save();
+  Counters counters(world.boot);
+  const std::array<PlaceRequest, 2> models = {PlaceRequest{"main", &world.a, &world.b}, PlaceRequest{"next"}};
+  std::array<uint32_t, 2> places{};
+  const bool found = Ok(counters.Load()) && Ok(AssignPlaces(world.boot, counters, models, places));
+  std::string broken;
+  if (!found) {
+    broken = "a model finds no place";
+  } else if (places[0] != 0) {
+    broken = "a model has lost its place";
+  } else if (counters.offer(places[1]).number != 0) {
+    broken = "a model got another one's numbers";
+  } else if (told.forgotten && places[1] != 1) {
+    broken = "the place of a forgotten model is not free";
+  }
+  CopyPair records;
+  Bytes page(kRecordPageBytes);
+  records.Configure(world.boot, ComputeBootLayout(StoreWorld::kBoot).value().Record(places[1]));
+  if (broken.empty() && records.Load(page) != Status::kNotFound) broken = "a model got another one's record";
+  world.Load(before);
+  return broken;
 }
 
 std::string CheckUpdateStillWorks(StoreWorld& world) {

@@ -74,7 +74,8 @@ void CrashHarness::CutAt(const Scenario& scenario, uint64_t operation) {
   Told told = scenario.told;
   if (!FirstRun(scenario, operation, &told)) return;
   if (world_.power.on) return Violate("the run ended before the cut: it is not deterministic");
-  ForEachOutcome(limits_.enumerated_touches, limits_.samples, [&](const Outcome& outcome) {
+  const uint64_t enumerated = std::max(limits_.enumerated_touches, scenario.enumerated_touches);
+  ForEachOutcome(enumerated, limits_.samples, [&](const Outcome& outcome) {
     path_.outcome = outcome;
     Explore(world_.Save(), told);
   });
@@ -264,6 +265,7 @@ bool CrashHarness::StartAndCheck(Told* told, Loss loss) {
   std::string broken = CheckState(world_, session, *decision, *told, before, loss);
   if (broken.empty()) broken = CheckTrust(session, told);
   if (broken.empty()) broken = CheckRings(session, told);
+  if (broken.empty()) broken = CheckPlaces(world_, *told);
   if (!broken.empty()) {
     Violate(broken);
     return false;

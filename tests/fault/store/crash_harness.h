@@ -106,6 +106,8 @@ std::string CheckState(StoreWorld& world, Session& session, const StartDecision&
 /// Trust state and rings; settles the promises in `told`.
 std::string CheckTrust(Session& session, Told* told);
 std::string CheckRings(Session& session, Told* told);
+/// Places in boot: no model ever finds another one's record or numbers in its own.
+std::string CheckPlaces(StoreWorld& world, const Told& told);
 /// After whatever happened: the device takes a new package, and keeps it through a loss of both records.
 std::string CheckUpdateStillWorks(StoreWorld& world);
 

@@ -57,7 +57,6 @@ constexpr std::array kMutations = {
     DIPPER_MUTATION(FloorFromMarksOnly, "5", "the floor of the records counts"),
     DIPPER_MUTATION(FloorFromRecordsOnly, "5", "the floor of the marks counts"),
     DIPPER_MUTATION(OldestMark, "5", "the highest mark is chosen"),
-    DIPPER_MUTATION(RecoverNotDuplicated, "5", "the choice is duplicated before it is served"),
     DIPPER_MUTATION(RecoverDropsTrial, "5", "a pending trial stays"),
     DIPPER_MUTATION(UnknownLayoutIsAbsent, "5", "an unknown layout is not absent"),
     DIPPER_MUTATION(UndoInTrial, "6", "no undo while a trial is pending"),
@@ -85,6 +84,8 @@ constexpr std::array kMutations = {
     DIPPER_MUTATION(RungResetFirst, "7", "rung 0 only after the new checkpoint"),
     DIPPER_MUTATION(RungStays, "7", "rung 0 with the new checkpoint"),
     DIPPER_MUTATION(RungNotDuplicated, "7", "a new rung is duplicated"),
+    DIPPER_MUTATION(AnotherCountsStart, "7", "another model's crash uses up no start"),
+    DIPPER_MUTATION(AnotherTakesTry, "3", "nor a try"),
     DIPPER_MUTATION(BlameTheTrial, "8", "a crash is charged to whom the note names"),
     DIPPER_MUTATION(DenyAnyEnd, "8", "only own failures deny"),
     DIPPER_MUTATION(DenialNotDuplicated, "8", "a denial is duplicated"),
@@ -101,6 +102,9 @@ constexpr std::array kMutations = {
     DIPPER_MUTATION(NumbersMayFall, "counters", "numbers and time only rise"),
     DIPPER_MUTATION(RootNotSynced, "root", "barrier before the report"),
     DIPPER_MUTATION(RootNotDuplicated, "root", "duplicated before the report"),
+    DIPPER_MUTATION(ForgetNotSynced, "places", "barrier between a forgotten record and its name"),
+    DIPPER_MUTATION(ForgetNameFirst, "places", "the record goes before the name"),
+    DIPPER_MUTATION(NameKeepsNumbers, "places", "numbers go with the name"),
 };
 #undef DIPPER_MUTATION
 static_assert(kMutations.size() == static_cast<size_t>(Mutation::kLast));

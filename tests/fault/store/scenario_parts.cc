@@ -133,6 +133,7 @@ std::vector<Scenario> MakeScenarios() {
   AddUndoScenarios(&scenarios);
   AddTrustScenarios(&scenarios);
   AddRingScenarios(&scenarios);
+  AddModelsScenarios(&scenarios);
   return scenarios;
 }
 

@@ -43,6 +43,7 @@ void AddTrialScenarios(std::vector<Scenario>* scenarios);
 void AddChampionScenarios(std::vector<Scenario>* scenarios);
 void AddUndoScenarios(std::vector<Scenario>* scenarios);
 void AddTrustScenarios(std::vector<Scenario>* scenarios);
+void AddModelsScenarios(std::vector<Scenario>* scenarios);
 void AddRingScenarios(std::vector<Scenario>* scenarios);
 
 }  // namespace dipper::store

@@ -22,8 +22,8 @@ uint64_t Told::Fingerprint() const {
     Mix(&hash, set->size());
   }
   for (const auto& [digest, count] : samples) Mix(&hash, count);
-  for (const bool flag : {leaving, stage_begun, recorded, ladder, erased, offer.in_flight, command.in_flight,
-                          transfer.in_flight, time.in_flight, root.in_flight}) {
+  for (const bool flag : {leaving, stage_begun, recorded, ladder, erased, forgotten, offer.in_flight,
+                          command.in_flight, transfer.in_flight, time.in_flight, root.in_flight}) {
     Mix(&hash, flag ? 1 : 0);
   }
   Mix(&hash, floor.epoch);

@@ -69,6 +69,9 @@ struct Told {
   Promise<CommandRecord> command;
   Promise<TransferState> transfer;
   Promise<uint64_t> time;
+  // Another model of the device, at place 1
+  bool second_model = false;
+  bool forgotten = false;  ///< Reported: nothing of it is left in boot.
   // Rings on `data`
   bool rings = false;
   std::map<uint64_t, Bytes> events;   ///< Synced, by sequence.
@@ -120,7 +123,8 @@ struct Scenario {
   Media before;
   bool has_factory = true;
   Told told;
-  LastRun last;  ///< What the note says at the first start; a power cut loses it.
+  uint64_t enumerated_touches = 0;  ///< All combinations up to that many, even where the limits are lower.
+  LastRun last;                     ///< What the note says at the first start; a power cut loses it.
   /// Runs on a started store until done or until the power is gone. Tells `told` what it has reported.
   std::function<void(Run&)> run;
   /// It really happened: what must hold after the clean run. Empty: fine.

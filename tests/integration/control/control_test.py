@@ -1,4 +1,4 @@
-"""The control socket of a running agent: status, slots, log, install, confirm, fall-back, undo; who may ask, and what clients may do.
+"""The control socket of a running agent: status, slots, log, install, confirm, fall-back, undo, factory-reset; who may ask, and what clients may do.
 
 usage: control_test.py DIPPER_AGENT DIPPER
 """
@@ -212,6 +212,99 @@ class Installing(WithDevice):
             answer = self.talk(b"dipper/1 install format=json wait=0\n", [file])
         self.assertTrue(answer.splitlines()[-1].startswith("X0"), answer)
         self.assertEqual(self.device.status()["challenger"]["digest"], digest)
+
+
+class FactoryReset(WithDevice):
+    def install(self, version, gate=CONFIRMS):
+        package, digest = self.device.package("pump", version, gate)
+        self.ask("install", package, *(("--wait",) if gate == CONFIRMS else ()))
+        return digest
+
+    def check_nothing_is_left(self, floor):
+        status = self.device.status()
+        self.assertEqual((status["champion"]["digest"], status["challenger"]["digest"], status["undo"]["digest"]), ("", "", ""))
+        self.assertEqual(status["floor"]["version"], floor, "the floor stays")
+        for slot in self.device.slots()["slots"]:
+            self.assertEqual((slot["holds"], slot["checkpoints"]), ("empty", []))
+
+    def test_of_a_running_agent(self):
+        self.device.start()
+        self.install("1")
+        digest = self.install("2")
+        self.assertIn("--yes", self.ask("factory-reset", code=4).stderr)
+        self.assertTrue(self.talk(b"dipper/1 factory_reset\n").startswith("X4"))
+        self.assertTrue(self.talk(b"dipper/1 factory_reset yes=0\n").startswith("X4"))
+        self.assertTrue(self.talk(b"dipper/1 factory_reset yes=2\n").startswith("X2"))
+        self.ask("undo", "--yes", code=2)
+        self.assertIn("no model nobody", self.ask("factory-reset", "--yes", "--model", "nobody", code=3).stderr)
+        self.assertEqual(self.device.status()["champion"]["digest"], digest, "nothing was done so far")
+        self.assertIn("nothing serves", self.ask("factory-reset", "--yes").stdout)
+        self.check_nothing_is_left(2)
+        self.device.kill()
+        self.device.start()
+        self.check_nothing_is_left(2)
+        self.assertIn("factory_reset", self.ask("log", "-n", "50").stdout)
+        old, _ = self.device.package("old", "1")
+        self.assertIn("below_floor", self.ask("install", old, code=1).stderr)
+        third = self.install("3")
+        self.assertEqual(self.device.status()["champion"]["digest"], third)
+
+    def test_in_a_trial(self):
+        self.device.start()
+        self.install("1")
+        self.install("2", LASTS)
+        outcome = json.loads(self.ask("factory-reset", "--yes", "--json").stdout)
+        self.assertEqual((outcome["request"], outcome["ok"], outcome["reason"]), ("factory_reset", True, "none"))
+        self.check_nothing_is_left(1)
+        self.assertEqual((self.device.status()["state"], self.device.status()["reason"]), ("failed", "command"))
+        self.assertEqual(self.device.status()["denied"], [])
+        self.install("2")
+
+    def test_while_no_agent_runs(self):
+        self.device.start()
+        self.install("2")
+        self.device.stop()
+        self.assertIn("--yes", self.ask("factory-reset", code=4).stderr)
+        done = self.ask("factory-reset", "--yes")
+        self.assertIn("nothing serves", done.stdout)
+        self.assertIn("no agent answers", done.stderr)
+        self.check_nothing_is_left(2)
+        self.assertIn("factory_reset", self.ask("log", "-n", "50").stdout)
+        self.ask("factory-reset", "--yes", "--model", "nobody", code=3)
+        self.device.start()
+        self.check_nothing_is_left(2)
+        self.install("3")
+
+    def test_a_factory_model_serves_again(self):
+        self.device.start()
+        factory = self.install("1")
+        self.device.stop()
+        state = self.device.home / "state"
+        image = (state / "a.img").read_bytes()
+        (state / "factory.img").write_bytes(image)  # header and package stand where a factory partition has them
+        self.device.write_config(replace=[('slot_b = "state/b.img"', 'slot_b = "state/b.img"\nfactory = "state/factory.img"')])
+        self.device.start()
+        package, second = self.device.package("pump", "2", CONFIRMS, security="1")
+        self.ask("install", package, "--wait")
+        self.assertIn("factory model serves", self.ask("factory-reset", "--yes").stdout)
+        status = self.device.status()
+        self.assertEqual((status["champion"]["digest"], status["champion_slot"]), (factory, "factory"))
+        self.install("3")  # raises the floor above the factory's
+        refused = self.ask("factory-reset", "--yes", code=1).stderr
+        self.assertIn("refused_floor", refused)
+        self.assertIn("nothing was erased", refused)
+        self.assertEqual(self.device.status()["champion"]["version"], "3")
+        self.device.stop()
+        refused = self.ask("factory-reset", "--yes", code=1).stderr
+        self.assertIn("refused_floor", refused)
+        self.assertEqual(self.device.status()["champion"]["version"], "3")
+
+    def test_partitions_that_another_agent_has(self):
+        self.device.write_config(replace=[("[trust]", "[control]\nenabled = false\n[trust]")])
+        self.device.start(wait=False)
+        self.device.until(lambda: "no model yet" in self.device.log_text(), "it starts")
+        done = self.ask("factory-reset", "--yes", code=1)
+        self.assertIn("boot partition", done.stderr)
 
 
 class Hostile(WithDevice):

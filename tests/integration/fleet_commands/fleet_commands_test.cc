@@ -226,6 +226,62 @@ TEST_F(FleetCommands, KeepTellsWhoHasNotFinished) {
   EXPECT_EQ(Retained(6).size(), 6u) << "the package and both offers stay";
 }
 
+TEST_F(FleetCommands, KeepForTheFleetClearsWhenTheDevicesOfAFileAreDone) {
+  testing::WriteFile(folder_ / "devices", "# the pilot\nmote-1\n\n  mote-2\r\nmote-1\n");
+  const std::vector<std::string> list = {
+      "--to", "fleet", "--number", "5", "--until-devices", folder_ / "devices", "--keep"};
+  const auto with = [&](const std::string& hours) {
+    std::vector<std::string> arguments = list;
+    arguments.push_back(hours);
+    return Publish(arguments);
+  };
+  SayEnded("mote-1", 5);
+  SayEnded("mote-2", 4);  // an earlier offer
+  SayEnded("mote-3", 5);  // not of the list
+  EXPECT_EQ(Dipper(with("0.0005")), 7);
+  EXPECT_NE(error_.find("1 of 2 devices have not finished: mote-2;"), std::string::npos) << error_;
+  EXPECT_EQ(Retained(8).size(), 8u) << "the package stays: five messages, and three states";
+  SayEnded("mote-2", 5);
+  ASSERT_EQ(Dipper(with("0.03")), 0) << error_;
+  EXPECT_NE(error_.find("every device has finished (2 confirmed)"), std::string::npos) << error_;
+  EXPECT_EQ(Retained(3).size(), 3u) << "only the devices' own states";
+}
+
+TEST_F(FleetCommands, KeepForAGroupClearsWhenSoManyAreDone) {
+  SayEnded("mote-1", 9);
+  SayEnded("mote-2", 8);
+  EXPECT_EQ(
+      Dipper(Publish({"--to", "group:pilot", "--number", "9", "--until-count", "2", "--keep", "0.0005"})), 7);
+  EXPECT_NE(error_.find("1 of 2 devices have finished (1 confirmed); the package stays"), std::string::npos)
+      << error_;
+  SayEnded("mote-2", 9);
+  ASSERT_EQ(Dipper(Publish({"--to", "group:pilot", "--number", "9", "--until-count", "2", "--keep", "0.03"})),
+            0)
+      << error_;
+  EXPECT_EQ(Retained(2).size(), 2u);
+}
+
+TEST_F(FleetCommands, WhoseEndIsWaitedForIsCheckedBeforeAnythingIsPublished) {
+  testing::WriteFile(folder_ / "none", "# nobody\n\n");
+  testing::WriteFile(folder_ / "bad", "mote-1\nmote/2\n");
+  testing::WriteFile(folder_ / "good", "mote-1\n");
+  const auto refused = [&](const std::vector<std::string>& more, int code, const std::string& why) {
+    EXPECT_EQ(Dipper(Publish(more)), code) << why;
+    EXPECT_NE(error_.find(why), std::string::npos) << error_;
+  };
+  refused({"--to", "fleet", "--keep", "1", "--until-devices", folder_ / "none"}, 2, "names no device");
+  refused({"--to", "fleet", "--keep", "1", "--until-devices", folder_ / "bad"}, 2,
+          ":2: \"mote/2\" is not a device");
+  refused({"--to", "fleet", "--keep", "1", "--until-devices", folder_ / "missing"}, 3, "missing");
+  refused({"--to", "fleet", "--until-devices", folder_ / "good"}, 2, "give --keep too");
+  refused({"--to", "fleet", "--until-count", "3"}, 2, "give --keep too");
+  refused({"--to", "device:mote-1", "--keep", "1", "--until-count", "3"}, 2, "--to device:ID says already");
+  refused({"--to", "fleet", "--keep", "1", "--until-count", "0"}, 2, "--until-count");
+  refused({"--to", "fleet", "--keep", "1", "--until-count", "1", "--until-devices", folder_ / "good"}, 2,
+          "excludes");
+  EXPECT_EQ(Retained(1).size(), 0u) << "nothing was published";
+}
+
 TEST_F(FleetCommands, ClearTakesThePackageItsOffersAndJunkBesideItAway) {
   ASSERT_EQ(Dipper(Publish({"--to", "fleet"})), 0) << error_;
   const std::string package = json::parse(out_)["package"].get<std::string>();

@@ -3,104 +3,15 @@
 usage: sources_test.py AGENT DIPPER [unittest arguments]
 """
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 import time
-import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "control"))
-from device import CONFIRMS, Device  # noqa: E402
-
-SPEC = """format = 1
-model_id = "main"
-task = "{task}"
-seed = 1
-budget = "64KiB"
-loss_bound = 1.0
-[target]
-{target}
-{features}
-[learner]
-kind = "{learner}"
-"""
-CLASSES = dict(task="classification", learner="naive_bayes", target='kind = "label_column"\nname = "state"\nclasses = ["off", "on"]')
-FEATURE = '[[feature]]\nname = "{}"\ntype = "numeric"\n'
+from streams import CLASSES, OLD_SOURCE, Device, SourceCase, run
 
 
-class Writer:
-    """A program that writes lines to the agent's socket and reads an answer for each."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(30)
-        self.socket.connect(str(path))
-        self.lines = self.socket.makefile("r")
-
-    def say(self, *lines):
-        self.socket.sendall("".join(line + "\n" for line in lines).encode())
-
-    def ask(self, line):
-        self.say(line if isinstance(line, str) else json.dumps(line))
-        return json.loads(self.lines.readline())
-
-
-class SourcesTest(unittest.TestCase):
-    def setUp(self):
-        self.device = Device(agent, dipper)
-        self.addCleanup(self.device.close)
-
-    def source(self, text):
-        old = '[[source]]\nkind = "csv_replay"\npath = "stream.csv"\nrate_hz = 200\n'
-        self.device.write_config(replace=((old, "[[source]]\n" + text + "\n"),))
-
-    def package(self, features, **words):
-        spec = self.device.home / "spec.toml"
-        spec.write_text(SPEC.format(features="".join(FEATURE.format(name) for name in features), **words))
-        path = self.device.home / "model.dpkg"
-        gate = [word if word != "4.9" else "0.9" for word in CONFIRMS]
-        self.device.dipper("package", "build", "--spec", spec, "--fresh", "--name", "model", "--version", "1", "--security-version", "1",
-                           *gate, "--out", path)
-        self.device.dipper("package", "sign", path, "--key", self.device.home / "release.key")
-        return path
-
-    def install(self, path):
-        done = self.device.ask("install", path)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-
-    def until(self, what, message):
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            if what():
-                return
-            time.sleep(0.1)
-        self.fail(f"not within 60 s: {message}\n{self.device.log_text()[-2000:]}")
-
-    def writer(self, path):
-        writer = Writer(path)
-        self.addCleanup(writer.socket.close)
-        self.addCleanup(writer.lines.close)
-        return writer
-
-    def champion(self):
-        status = self.device.status()
-        return (status.get("champion") or {}).get("version")
-
-    def confirm_by(self, ask):
-        """Labelled samples until the trial is over; returns the next id."""
-        number = 0
-        while number < 5000:
-            answer = ask({"id": number, "level": number % 7, "state": "on" if number % 7 > 3 else "off"})
-            number += 1
-            if "error" not in answer:
-                return number
-            self.assertEqual(answer["error"], "no_model")
-            time.sleep(0.005)
-        self.fail(f"no model answers:\n{self.device.log_text()[-2000:]}")
-
+class SourcesTest(SourceCase):
     def test_json_lines_over_the_socket(self):
         self.source('kind = "socket"\npath = "samples.sock"')
         package = self.package(["level"], **CLASSES)
@@ -154,7 +65,7 @@ class SourcesTest(unittest.TestCase):
         self.source('kind = "stdin"')
         package = self.package(["level"], **CLASSES)
         log = open(self.device.home / "agent.log", "ab")
-        process = subprocess.Popen([agent, "--config", self.device.home / "agent.toml"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process = subprocess.Popen([self.agent, "--config", self.device.home / "agent.toml"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=log, text=True, bufsize=1)
         log.close()
         self.device.agent = process
@@ -194,7 +105,7 @@ class SourcesTest(unittest.TestCase):
         self.source('kind = "iio"\ndevice = "bme280"\nrate_hz = 100')
         package = self.package(["temp"], task="regression", learner="linear", target='kind = "feature_ahead"\nfeature = "temp"\nahead = 1')
         wrapper = self.device.home / "agent.sh"
-        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {agent} "$@"\n')
+        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {self.agent} "$@"\n')
         wrapper.chmod(0o755)
         asked, self.device.agent_program = self.device.agent_program, str(wrapper)
         self.device.start(wait=False)
@@ -215,17 +126,28 @@ class SourcesTest(unittest.TestCase):
                 ('kind = "iio"\ndevice = "nothing"', "source kind iio:"),
                 ('kind = "socket"\npath = "x"\nmode = "rw"', "four octal digits"),
                 ('kind = "system"\npath = "x"', "unknown key source.path"),
-                ('kind = "telepathy"', "csv_replay, stdin, socket, system and iio")):
-            device = Device(agent, dipper)
+                ('kind = "telepathy"', "csv_replay, stdin, socket, system, iio or mqtt"),
+                ('kind = "mqtt"\ntopics = ["a/#/b"]', "'#' stands only at the end"),
+                ('kind = "mqtt"\ntopics = ["dipper/1/plant/gw-1/#"]', "this device's own"),
+                ('kind = "mqtt"\ntopics = ["a"]\nfields = ["v=/~x"]', "no JSON pointer"),
+                ('kind = "mqtt"\nrate_hz = 3', "unknown key source.rate_hz"),
+                ('kind = "stdin"\ncolumns = ["a"]', "for joined sources"),
+                ('kind = "stdin"\n[join]\nprimary = "a"', "needs several"),
+                ('kind = "stdin"\ncolumns = ["a"]\n[[source]]\nkind = "stdin"\ncolumns = ["b"]', "two sources have the name"),
+                ('kind = "stdin"\ncolumns = ["a"]\n[[source]]\nkind = "system"', "needs columns"),
+                ('kind = "stdin"\ncolumns = ["a"]\n[[source]]\nkind = "mqtt"', "needs topics and fields"),
+                ('kind = "stdin"\ncolumns = ["a"]\n[[source]]\nkind = "system"\ncolumns = ["cpu_ratio"]\n[join]\nprimary = "sys"',
+                 "name of no source"),
+                ('kind = "stdin"\n[privacy]\nuncertain_samples = 3', "privacy.uncertain_features is missing"),
+                ('kind = "stdin"\n[labels]\nmax_per_s = -1', "labels.max_per_s must be")):
+            device = Device(self.agent, self.dipper)
             self.addCleanup(device.close)
-            old = '[[source]]\nkind = "csv_replay"\npath = "stream.csv"\nrate_hz = 200\n'
-            device.write_config(replace=((old, "[[source]]\n" + text + "\n"),))
-            done = subprocess.run([agent, "--config", device.home / "agent.toml"], capture_output=True, text=True, timeout=60)
+            device.write_config(replace=((OLD_SOURCE, "[[source]]\n" + text + "\n"),))
+            done = subprocess.run([self.agent, "--config", device.home / "agent.toml"], capture_output=True, text=True, timeout=60)
             self.assertNotEqual(done.returncode, 0, text)
             self.assertIn(message, done.stderr, text)
             self.assertGreater((device.home / "agent.toml").stat().st_size, 100)
 
 
 if __name__ == "__main__":
-    agent, dipper = map(os.path.abspath, sys.argv[1:3])
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
+    run()

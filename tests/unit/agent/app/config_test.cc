@@ -68,8 +68,8 @@ TEST_F(ConfigFile, GoodOneHasNoProblems) {
   EXPECT_EQ(config.models[0].id, "main");
   EXPECT_EQ(config.models[0].max_image_bytes, 65536U);
   EXPECT_EQ(config.models[0].max_latency_us, 0);
-  EXPECT_EQ(config.source.rate_hz, 5.0);
-  EXPECT_TRUE(config.source.resume);
+  EXPECT_EQ(config.sources[0].rate_hz, 5.0);
+  EXPECT_TRUE(config.sources[0].resume);
 }
 
 TEST_F(ConfigFile, UnknownKeysNameTheLineAndASuggestion) {
@@ -123,14 +123,14 @@ TEST_F(ConfigFile, EachKindOfSourceHasItsOwnKeys) {
   const std::string rest = "[[source]]\n";
   const Config socket = Load(head + rest + "kind = \"socket\"\npath = \"s.sock\"\nmode = \"0620\"\n");
   EXPECT_TRUE(problems_.empty()) << problems_[0];
-  EXPECT_EQ(socket.source.mode, 0620U);
-  EXPECT_EQ(socket.source.path, folder_ + "/s.sock");
+  EXPECT_EQ(socket.sources[0].mode, 0620U);
+  EXPECT_EQ(socket.sources[0].path, folder_ + "/s.sock");
   const Config iio = Load(head + rest +
                           "kind = \"iio\"\ndevice = \"bme280\"\nchannels = [\"temp\"]\nrate_hz = 10\n"
                           "buffer_samples = 16\n");
   EXPECT_TRUE(problems_.empty()) << problems_[0];
-  EXPECT_EQ(iio.source.channels, std::vector<std::string>{"temp"});
-  EXPECT_EQ(iio.source.buffer_samples, 16);
+  EXPECT_EQ(iio.sources[0].channels, std::vector<std::string>{"temp"});
+  EXPECT_EQ(iio.sources[0].buffer_samples, 16);
   Load(head + rest + "kind = \"stdin\"\n");
   EXPECT_TRUE(problems_.empty()) << problems_[0];
   Load(head + rest + "kind = \"system\"\nrate_hz = 1\n");
@@ -221,6 +221,69 @@ TEST_F(ConfigFile, AModelThatRunsCannotBeForgotten) {
   EXPECT_TRUE(Complains("agent.toml:11: storage.forget_models must be a list of texts"));
 }
 
+TEST_F(ConfigFile, ForgottenModelsAreModelIds) {
+  std::string text = kGood;
+  const size_t at = text.find("[[model]]");
+  Load(std::string(text).insert(at, "forget_models = [\"a/b\", \"old\", \"old\", \"\"]\n"));
+  EXPECT_TRUE(Complains("agent.toml:11: storage.forget_models: \"a/b\" is no model's id"));
+  EXPECT_TRUE(Complains("agent.toml:11: storage.forget_models: \"\" is no model's id"));
+  EXPECT_TRUE(Complains("agent.toml:11: storage.forget_models names \"old\" twice"));
+  EXPECT_EQ(problems_.size(), 3U);
+}
+
+TEST_F(ConfigFile, EntriesOfAListAreTables) {
+  std::string text = kGood;
+  const size_t from = text.find("[[model]]"), to = text.find("[trust]");
+  text.replace(from, to - from, "");
+  const std::string head = "model = [\n{slot_a = \"a\", slot_b = \"b\"},\n3, \"x\"]\n";
+  Load(head + text);
+  EXPECT_TRUE(Complains("agent.toml:3: model holds something that is no table; write each as [[model]]"));
+  EXPECT_EQ(problems_.size(), 2U);
+  Load("model = 3\n" + text);
+  EXPECT_TRUE(Complains("agent.toml:1: model must be a list of tables, each [[model]]"));
+  Load("model = []\n" + text);
+  EXPECT_TRUE(Complains("at least one [[model]] table is needed: a model's slots and limits"));
+  Load("source = [1]\n" + std::string(kGood).substr(0, std::string(kGood).find("[[source]]")));
+  EXPECT_TRUE(Complains("agent.toml:1: source holds something that is no table"));
+  Load("[[device]]\nid = \"x\"\n");
+  EXPECT_TRUE(Complains("agent.toml:1: there is one device: write [device] once"));
+  Load("mqtt = 1\n");
+  EXPECT_TRUE(Complains("agent.toml:1: mqtt must be a table, [mqtt]"));
+}
+
+TEST_F(ConfigFile, KeysInTheWrongPlaceAreShownTheRightOne) {
+  Load("keepalive_s = 3\n" + std::string(kGood));
+  EXPECT_TRUE(Complains("agent.toml:1: unknown table or key keepalive_s; it belongs below [mqtt]"));
+  std::string text = kGood;
+  text.insert(text.find("[mqtt]"), "keepalive_s = 3\n");
+  Load(text);
+  EXPECT_TRUE(Complains("agent.toml:5: unknown key device.keepalive_s; there is mqtt.keepalive_s"));
+  Load("colours = 3\n" + std::string(kGood));
+  EXPECT_TRUE(Complains("unknown table or key colours; there are device mqtt storage model trust source"));
+}
+
+TEST_F(ConfigFile, ValuesThatDoNotFitTogether) {
+  const auto with = [](const std::string& from, const std::string& to) {
+    std::string text = kGood;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  Load(with("ca_file = \"ca.pem\"", "ca_file = \"ca.pem\"\npassword_file = \"p\""));
+  EXPECT_TRUE(Complains("agent.toml:8: mqtt.password_file needs mqtt.username"));
+  Load(with("ca_file = \"ca.pem\"", "ca_file = \"ca.pem\"\nkey_file = \"p\""));
+  EXPECT_TRUE(Complains("agent.toml:8: mqtt.cert_file and mqtt.key_file go together"));
+  Load(with("mqtts://localhost:8883", "mqtts://:8883"));
+  EXPECT_TRUE(Complains("agent.toml:6: mqtt.url \"mqtts://:8883\" is not the address of a broker"));
+  Load(with("\"canary\"", "\"canary\", \"canary\""));
+  EXPECT_TRUE(Complains("agent.toml:4: device.groups names \"canary\" twice"));
+  Load(with("/abs/data.img", "boot.img"));
+  EXPECT_TRUE(Complains("boot.img is also storage.boot; every partition has one use"));
+  Load(with("\"ca.pem\"", "\"ca\\u0000.pem\""));
+  EXPECT_TRUE(Complains("agent.toml:7: mqtt.ca_file holds a control character"));
+  Load(with("[mqtt]", "[control]\nsocket = \"" + std::string(120, 'x') + "\"\n[mqtt]"));
+  EXPECT_TRUE(Complains("agent.toml:6: control.socket: "));
+  EXPECT_TRUE(Complains("is longer than the 107 bytes"));
+}
+
 TEST_F(ConfigFile, ABootFileThatIsMadeHoldsEveryModel) {
   std::string text = kGood;
   text.insert(text.find("[[model]]"), "create = true\nboot_bytes = \"32KiB\"\n");
@@ -237,7 +300,10 @@ TEST_F(ConfigFile, SyntaxErrorsAndMissingFilesAreProblemsToo) {
   problems_.clear();
   (void)LoadConfig(folder_ + "/none.toml", &problems_);
   ASSERT_EQ(problems_.size(), 1U);
-  EXPECT_TRUE(Complains("none.toml"));
+  EXPECT_TRUE(Complains("none.toml: cannot be read (No such file or directory)"));
+  problems_.clear();
+  (void)LoadConfig(folder_, &problems_);
+  EXPECT_TRUE(Complains(": cannot be read (Is a directory)"));
 }
 
 TEST_F(ConfigFile, IdsMustBeLevelsOfTheTopicTree) {

@@ -17,7 +17,7 @@ namespace dipper::app {
 namespace {
 
 TEST(ControlProtocol, RequestsSurviveTheirLine) {
-  for (int verb = 0; verb <= static_cast<int>(ControlVerb::kUndo); ++verb) {
+  for (int verb = 0; verb <= static_cast<int>(ControlVerb::kFactoryReset); ++verb) {
     for (const bool flag : {false, true}) {
       ControlRequest request;
       request.verb = static_cast<ControlVerb>(verb);
@@ -25,6 +25,7 @@ TEST(ControlProtocol, RequestsSurviveTheirLine) {
       request.json = flag;
       request.follow = flag && request.verb == ControlVerb::kLog;
       request.wait = flag && request.verb == ControlVerb::kInstall;
+      request.yes = flag && request.verb == ControlVerb::kFactoryReset;
       request.count = request.verb == ControlVerb::kLog ? 7 : 20;
       std::string line = RequestLine(request);
       ASSERT_EQ(line.back(), '\n');
@@ -42,7 +43,8 @@ TEST(ControlProtocol, GarbageIsRefused) {
        {"", " ", "dipper/1", "dipper/1 ", "dipper/2 status", "dipper/1 Status", "status",
         "dipper/1 status json", "dipper/1 status =", "dipper/1 status model=", "dipper/1 status model=a/b",
         "dipper/1 status format=xml", "dipper/1 log count=1e3", "dipper/1 log count=99999999999999999999",
-        "dipper/1 log follow=2", "dipper/1 status\tmodel=a", "dipper/1 status model=\xc3\xa4"}) {
+        "dipper/1 log follow=2", "dipper/1 factory_reset yes=yes", "dipper/1 status\tmodel=a",
+        "dipper/1 status model=\xc3\xa4"}) {
     ControlRequest request;
     EXPECT_NE(ParseRequest(line, &request), "") << line;
   }

@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 namespace dipper::app {
@@ -105,6 +106,78 @@ TEST_F(RunNoteTest, OtherEndsNameNobody) {
   EXPECT_EQ(Last("boot-2").kind, LastEnd::kMachine);
   EndBy(SIGKILL, [](RunNote& note) { note.End(); });
   EXPECT_EQ(Last("boot-2").kind, LastEnd::kPlanned);
+}
+
+int64_t BootTimeNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// As systemd's watchdog does it: SIGABRT from another process.
+void AbortFromOutside() {
+  const pid_t parent = ::getpid();
+  const pid_t killer = ::fork();
+  if (killer == 0) {
+    ::kill(parent, SIGABRT);
+    ::_exit(0);
+  }
+  for (;;) ::pause();
+}
+
+TEST_F(RunNoteTest, AWatchdogNamesTheModelThatHung) {
+  EndBy(SIGABRT, [](RunNote& note) {
+    note.Enter(1, DigestOf(7));
+    note.Turn(BootTimeNs() - 2 * RunNote::kHungNs);
+    AbortFromOutside();
+  });
+  const LastEnd last = Last();
+  ASSERT_EQ(last.kind, LastEnd::kWatchdog);
+  ASSERT_TRUE(last.in_model);
+  EXPECT_EQ(last.model, "fan");
+  EXPECT_EQ(last.package, DigestOf(7));
+  EXPECT_EQ(last.silent, "");
+}
+
+TEST_F(RunNoteTest, AWatchdogThatActsForAnotherPartBlamesNoModel) {
+  EndBy(SIGABRT, [](RunNote& note) {
+    note.Turn(BootTimeNs());
+    note.Silent("link");
+    note.Enter(1, DigestOf(7));  // what the loop, which turns, happens to do
+    AbortFromOutside();
+  });
+  const LastEnd last = Last();
+  ASSERT_EQ(last.kind, LastEnd::kWatchdog);
+  EXPECT_FALSE(last.in_model);
+  EXPECT_EQ(last.silent, "link");
+}
+
+TEST_F(RunNoteTest, AnOperatorsAbortBlamesNoModel) {
+  EndBy(SIGABRT, [](RunNote& note) {
+    note.Turn(BootTimeNs());
+    note.Enter(1, DigestOf(7));
+    AbortFromOutside();
+  });
+  EXPECT_EQ(Last().kind, LastEnd::kCrashed);
+  EXPECT_FALSE(Last().in_model);
+}
+
+TEST_F(RunNoteTest, AModelThatAbortsItselfIsACrash) {
+  EndBy(SIGABRT, [](RunNote& note) {
+    note.Turn(BootTimeNs() - 2 * RunNote::kHungNs);
+    note.Enter(1, DigestOf(7));
+  });
+  EXPECT_EQ(Last().kind, LastEnd::kCrashed);
+  EXPECT_TRUE(Last().in_model);
+}
+
+TEST_F(RunNoteTest, OurOwnAlarmAheadOfTheMachinesWatchdog) {
+  EndBy(SIGALRM, [](RunNote& note) {
+    note.Enter(0, DigestOf(7));
+    note.Turn(BootTimeNs() - 2 * RunNote::kHungNs);
+  });
+  EXPECT_EQ(Last("boot-2").kind, LastEnd::kWatchdog) << "after the machine's reset, too";
+  EXPECT_EQ(Last("boot-2").model, "pump");
 }
 
 TEST_F(RunNoteTest, WorksWithoutAFile) {

@@ -12,7 +12,7 @@ using base::Status;
 using telemetry::TopicKind;
 
 Status LineSource::Poll(hal::Record* record) {
-  if (!told_header_) {
+  if (!told_header_ && !header_.empty()) {
     told_header_ = true;
     text_ = header_;
     *record = {.kind = hal::RecordKind::kHeader, .payload = base::AsBytes(text_)};
@@ -21,7 +21,9 @@ Status LineSource::Poll(hal::Record* record) {
   if (due == 0) return Status::kNotFound;
   --due;
   text_ = line_(row_);
-  *record = {.sequence = row_++, .payload = base::AsBytes(text_)};
+  *record = {.encoding = header_.empty() ? hal::RecordEncoding::kJson : hal::RecordEncoding::kCsvLine,
+             .sequence = row_++,
+             .payload = base::AsBytes(text_)};
   return Status::kOk;
 }
 
@@ -49,16 +51,26 @@ hal::Geometry SlotShape() {
 
 ModelBox::ModelBox(hal::SimPower* power) : slot_a(SlotShape(), power), slot_b(SlotShape(), power) {}
 
-void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns) {
+void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns,
+                      const RecorderConfig& recorder, const store::RecorderArea& area) {
   ModelBox& box = *boxes_.emplace_back(std::make_unique<ModelBox>(&media_.power));
-  box.runner = std::make_unique<ModelRunner>(
-      ModelRunnerConfig{.id = id,
-                        .number = number,
-                        .place = static_cast<uint8_t>(number),
-                        .truth = {},
-                        .publish_predictions = true,
-                        .max_image_bytes = ModelBox::kImageBytes},
-      ModelRunnerParts{.clock = clock, .transport = wire_, .reporter = *reporter_, .marker = marker});
+  if (area.segments != 0 && number == 0) {
+    store::RecorderArea last = area;  // behind what log and backlog take
+    last.offset = data_.geometry().size_bytes - area.segments * area.segment_bytes;
+    box.ring = std::make_unique<store::RecorderRing>(data_, last, id);
+    box.recorder = std::make_unique<Recorder>(recorder, *box.ring, clock);
+  }
+  box.runner = std::make_unique<ModelRunner>(ModelRunnerConfig{.id = id,
+                                                               .number = number,
+                                                               .place = static_cast<uint8_t>(number),
+                                                               .truth = {},
+                                                               .publish_predictions = true,
+                                                               .max_image_bytes = ModelBox::kImageBytes},
+                                             ModelRunnerParts{.clock = clock,
+                                                              .transport = wire_,
+                                                              .reporter = *reporter_,
+                                                              .marker = marker,
+                                                              .recorder = box.recorder.get()});
   update::UpdaterConfig config;
   DIPPER_CHECK(Ok(config.model_id.Assign(id)) && Ok(config.device_id.Assign("d1")) &&
                Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));
@@ -66,6 +78,7 @@ void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_laten
   config.model_index = number;
   config.max_image_bytes = ModelBox::kImageBytes;
   config.max_latency_ns = max_latency_ns;
+  config.group_keys = group_keys;
   box.updater = std::make_unique<update::Updater>(
       config, update::UpdaterMemory{.first_image = box.first->bytes, .second_image = box.second->bytes},
       update::UpdaterDeps{.store = {.boot = &media_.boot, .slot_a = &box.slot_a, .slot_b = &box.slot_b},
@@ -73,16 +86,20 @@ void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_laten
                           .transport = &turns_.Of(number),
                           .observer = box.runner.get()});
   box.runner->Connect(*box.updater);
+  if (box.recorder != nullptr) DIPPER_CHECK(Ok(box.recorder->Start(*box.updater)));
   DIPPER_CHECK(Ok(box.updater->Start({})));
   agent_->Add(*box.runner);
   box.runner->OnStarted(0);
 }
 
 World::World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns,
-             std::vector<std::string> models)
+             std::vector<std::string> models, const RecorderConfig& recorder, const store::RecorderArea& area)
     : source(header, std::move(line)),
       ids_(std::move(models)),
-      data_({.size_bytes = 256 * 1024, .write_unit_bytes = 1, .erase_unit_bytes = 4096}, &media_.power) {
+      data_({.size_bytes = 256 * 1024 + 4 * area.segments * area.segment_bytes,
+             .write_unit_bytes = 1,
+             .erase_unit_bytes = 4096},
+            &media_.power) {
   DIPPER_CHECK(Ok(trust_.Open(update::test::RootDocument())) && Ok(log_.Open()) && Ok(backlog_.Open()));
   DIPPER_CHECK(Ok(identity_.device_id.Assign("d1")) && Ok(identity_.boot_id.Assign("boot")));
   reporter_ = std::make_unique<Reporter>(
@@ -103,7 +120,7 @@ World::World(const std::string& header, LineSource::Line line, uint64_t max_late
                                               .log = log_,
                                               .trust = trust_,
                                               .turns = turns_});
-  for (uint32_t i = 0; i < ids_.size(); ++i) MakeModel(ids_[i], i, max_latency_ns);
+  for (uint32_t i = 0; i < ids_.size(); ++i) MakeModel(ids_[i], i, max_latency_ns, recorder, area);
   watcher_.Connect();
   Watch();
   DIPPER_CHECK(Ok(watcher_.Subscribe("dipper/1/plant/d1/#", telemetry::Qos::kAtLeastOnce)));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/runtime/agent.h"
+#include "agent/runtime/recorder.h"
 #include "tests/fault/update/update_world.h"
 #include "tests/support/memory_broker.h"
 
@@ -29,7 +30,7 @@ class TestClock final : public hal::Clock {
   int64_t step_ns = 0;  ///< What every reading takes: so long a sample seems to take where it is timed.
 };
 
-/// A header, then as many lines as were asked for.
+/// A header, then as many lines as were asked for; without a header lines of JSON.
 class LineSource final : public hal::SampleSource {
  public:
   using Line = std::function<std::string(uint64_t row)>;
@@ -90,6 +91,8 @@ struct ModelBox {
 
   hal::PartitionSim slot_a, slot_b;
   std::unique_ptr<Image> first = std::make_unique<Image>(), second = std::make_unique<Image>();
+  std::unique_ptr<store::RecorderRing> ring;  ///< And its recorder: null without one.
+  std::unique_ptr<Recorder> recorder;
   std::unique_ptr<update::Updater> updater;
   std::unique_ptr<ModelRunner> runner;
 };
@@ -97,9 +100,11 @@ struct ModelBox {
 class World {
  public:
   /// @param max_latency_ns  The device's own limit; 0: none.
+  /// @param area            Size of the first model's recorder; without segments there is none.
   /// @param models          Their ids; the first one's is what the calls below mean when they name none.
   World(const std::string& header, LineSource::Line line, uint64_t max_latency_ns = 0,
-        std::vector<std::string> models = {"main"});
+        std::vector<std::string> models = {"main"}, const RecorderConfig& recorder = {},
+        const store::RecorderArea& area = {});
 
   /// Puts package and offer on the broker; they come with the next connection.
   /// @param change  Edits the offer before it is signed; null: nothing.
@@ -128,18 +133,23 @@ class World {
   /// The model's metrics, sent now.
   json Metrics(size_t model = 0);
 
+  /// For encrypted packages, of every device made from now on; outlives them.
+  static inline const package::GroupKeys* group_keys = nullptr;
+
   TestClock clock;
   LineSource source;
   LastMarker marker;
   update::Updater& updater(size_t model = 0) { return *boxes_[model]->updater; }
   ModelBox& box(size_t model) { return *boxes_[model]; }
+  hal::PartitionSim& data() { return data_; }
   testing::MemoryBroker& broker() { return broker_; }
   Agent& agent() { return *agent_; }
 
  private:
   void Watch();
 
-  void MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns);
+  void MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns,
+                 const RecorderConfig& recorder, const store::RecorderArea& area);
 
   const std::vector<std::string> ids_;
   update::test::Media media_;

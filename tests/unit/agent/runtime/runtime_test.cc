@@ -11,6 +11,7 @@
 #include "agent/runtime/anomaly_scorer.h"
 #include "agent/runtime/health.h"
 #include "agent/runtime/latency.h"
+#include "agent/runtime/storage_watch.h"
 
 namespace dipper::runtime {
 namespace {
@@ -35,6 +36,53 @@ TEST(Health, ASilentComponentStartsThePeriodAnew) {
   }
   EXPECT_GE(passed_at, 210);  // the last break ends before 120, a whole period after it
   EXPECT_LE(passed_at, 230);
+}
+
+TEST(Health, WhatAnswersAndDoesNotWorkIsAliveAndNotHealthy) {
+  Health health(100, 30, 0);
+  bool passed = false;
+  for (int64_t now = 0; now <= 400; now += 10) {
+    for (Component c : {Component::kSource, Component::kModel, Component::kUpdate}) health.Answered(c, now);
+    health.Answered(Component::kStorage, now, false);  // a full disk
+    passed = passed || health.PeriodPassed(now);
+    EXPECT_EQ(health.answers().Silent(now), "") << "the watchdog is patted";
+  }
+  EXPECT_FALSE(passed);
+}
+
+TEST(Health, NamesWhoIsSilent) {
+  Health health(100, 30, 0);
+  const uint32_t link = health.answers().Add("link", 50, 0);
+  const auto all_but_link = [&](int64_t now) {
+    for (Component c : {Component::kSource, Component::kModel, Component::kStorage, Component::kUpdate}) {
+      health.Answered(c, now);
+    }
+  };
+  all_but_link(50);
+  EXPECT_EQ(health.answers().Silent(50), "");
+  all_but_link(60);
+  EXPECT_EQ(health.answers().Silent(60), "link");
+  health.PeriodPassed(60);
+  all_but_link(150);
+  EXPECT_TRUE(health.PeriodPassed(150)) << "the healthy time asks for the components of the loop only";
+  health.answers().Answered(link, 150);
+  EXPECT_EQ(health.answers().Silent(150), "");
+  EXPECT_EQ(health.answers().Silent(300), "source");
+}
+
+TEST(StorageWatch, TellsTheBeginningAndTheEndOnce) {
+  using News = StorageWatch::News;
+  StorageWatch watch;
+  EXPECT_EQ(watch.Look(0, 5), News::kNothing);
+  EXPECT_EQ(watch.Look(2, 5), News::kTrouble);
+  EXPECT_EQ(watch.Look(2, 5), News::kNothing);
+  EXPECT_EQ(watch.Look(3, 6), News::kNothing) << "some reach the medium and some do not";
+  EXPECT_TRUE(watch.trouble());
+  EXPECT_EQ(watch.Look(3, 7), News::kRecovered);
+  EXPECT_EQ(watch.failed(), 3u);
+  EXPECT_EQ(watch.Look(3, 8), News::kNothing);
+  EXPECT_EQ(watch.Look(4, 8), News::kTrouble);
+  EXPECT_EQ(watch.failed(), 1u);
 }
 
 TEST(LatencyHistogram, QuantilesAreWithinAnEighth) {

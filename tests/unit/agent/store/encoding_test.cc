@@ -81,6 +81,9 @@ TEST(BootRecord, FieldsOutOfRangeAreDataLossEvenWithAGoodCrc) {
   record.rung = static_cast<Rung>(6);
   EXPECT_TRUE(refused(record));
   record = SampleRecord();
+  record.rung = Rung::kNone;  // beside an LKG
+  EXPECT_TRUE(refused(record));
+  record = SampleRecord();
   record.lkg_slot = static_cast<SlotId>(3);
   EXPECT_TRUE(refused(record));
   record = SampleRecord();

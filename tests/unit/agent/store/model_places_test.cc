@@ -151,5 +151,29 @@ TEST_F(AnothersEnd, UsesUpNoTryOfATrial) {
   EXPECT_FALSE(store_->IsDenied(DigestOf(p2_)));
 }
 
+/// The last try was taken in a run that another model ended: it comes back before the trial is judged.
+TEST_F(AnothersEnd, GivesBackTheLastTry) {
+  StartWithChampion(p1_);
+  ASSERT_EQ(store_->HealthyMark(), base::Status::kOk);
+  ASSERT_EQ(Stage(*store_, p2_), base::Status::kOk);
+  for (int start = 0; start < kTriesPerTrial; ++start) ASSERT_TRUE(Start().trial);
+  ASSERT_EQ(store_->record().tries_left, 0);
+  const StartDecision decision = Start(Another());
+  EXPECT_TRUE(decision.trial);
+  EXPECT_FALSE(decision.trial_ended);
+  EXPECT_TRUE(Start().trial_ended) << "and once only";
+}
+
+/// Its start is counted in the place of the one that another model ended, and a planned stop takes it back.
+TEST_F(AnothersEnd, IsFollowedByAStartThatAPlannedStopTakesBack) {
+  StartWithChampion(p1_);
+  Start();
+  ASSERT_EQ(store_->record().unexplained_starts, 1);
+  Start(Another());
+  ASSERT_EQ(store_->record().unexplained_starts, 1);
+  ASSERT_EQ(store_->PlannedStop(), base::Status::kOk);
+  EXPECT_EQ(store_->record().unexplained_starts, 0);
+}
+
 }  // namespace
 }  // namespace dipper::store

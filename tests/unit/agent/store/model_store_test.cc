@@ -400,5 +400,33 @@ TEST_F(ModelStoreTest, HealthyMarkClearsTheCountsButNotTheRung) {
   EXPECT_EQ(store_->record().rung, Rung::kPackageImage);
 }
 
+/// What is staged while a reset is unfinished would be erased by the start that finishes it.
+TEST_F(ModelStoreTest, NothingIsStagedWhileAFactoryResetIsUnfinished) {
+  world_.has_factory = false;
+  StartWithChampion(p1_);
+  world_.b.SetFault(
+      {.call = hal::SimCall::kErase, .first = world_.b.calls(hal::SimCall::kErase), .count = 1});
+  StartDecision decision;
+  EXPECT_FALSE(store_->FactoryReset(&decision).ok());
+  EXPECT_EQ(Stage(*store_, p2_), Status::kFailedPrecondition);
+  const auto again = store_->FactoryReset(&decision);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(*again, schema::Reason::None);
+  EXPECT_EQ(Stage(*store_, p2_), Status::kOk);
+}
+
+TEST_F(ModelStoreTest, NoTransferIsResumedAcrossAFactoryReset) {
+  world_.has_factory = false;
+  StartWithChampion(p1_);
+  ASSERT_EQ(store_->BeginStage(DigestOf(p2_), VersionOf(p2_), p2_.size()), Status::kOk);
+  StartDecision decision;
+  ASSERT_TRUE(store_->FactoryReset(&decision).ok());
+  EXPECT_FALSE(store_->stage_open());
+  for (const SlotId slot : {SlotId::kA, SlotId::kB}) {
+    EXPECT_EQ(store_->ResumeStage(DigestOf(p2_), VersionOf(p2_), p2_.size(), slot),
+              Status::kFailedPrecondition);
+  }
+}
+
 }  // namespace
 }  // namespace dipper::store

@@ -54,5 +54,15 @@ TEST(Catalogue, ThePageSaysTheSame) {
   }
 }
 
+TEST(Events, EveryKindIsOnThePage) {
+  std::ifstream page(DIPPER_EVENTS_PAGE);
+  ASSERT_TRUE(page) << DIPPER_EVENTS_PAGE;
+  const std::string text((std::istreambuf_iterator<char>(page)), std::istreambuf_iterator<char>());
+  for (const schema::EventKind kind : schema::EnumValuesEventKind()) {
+    const std::string name = schema::EnumNameEventKind(kind);
+    EXPECT_NE(text.find("`" + name + "`"), std::string::npos) << name;
+  }
+}
+
 }  // namespace
 }  // namespace dipper::telemetry

@@ -133,6 +133,42 @@ TEST_F(OutboxTest, LiveWhileConnected) {
   EXPECT_EQ(Missing(), 0u);
 }
 
+TEST_F(OutboxTest, ADaysBytesHoldBackMeasurementsThenEventsButNeverUpdates) {
+  Make({.max_bytes_per_day = 10000});
+  device_.Connect();
+  Step();
+  const auto tell = [&](schema::EventKind kind) {
+    alignas(16) static std::array<uint8_t, kMessageBufferBytes> buffer;
+    const Event event{.envelope = {"boot", 7, outbox_->NextSequence(), now_ns_, "main"}, .kind = kind};
+    EXPECT_EQ(outbox_->Send(Encode(event, buffer).value()), Status::kOk);
+    Step();
+  };
+  constexpr int64_t kMidnight = int64_t{20000} * 86400 * 1000 * kMs;
+  outbox_->budget().Tick(kMidnight, now_ns_, true);
+  while (outbox_->MayMeasure()) {
+    ASSERT_EQ(SendOne(), Status::kOk);
+    Step();
+  }
+  EXPECT_GE(outbox_->budget().spent(), 1000u);
+  EXPECT_LT(outbox_->budget().spent(), 1000u + 200u);
+  EXPECT_FALSE(outbox_->MayMeasure());
+  EXPECT_EQ(outbox_->counters().capped, 2u);
+  while (outbox_->budget().MayTell()) tell(schema::EventKind::DriftAlarm);
+  const int told = topics_["dipper/1/demo/mote-1/m/main/event"];
+  tell(schema::EventKind::DriftAlarm);
+  EXPECT_EQ(topics_["dipper/1/demo/mote-1/m/main/event"], told);
+  EXPECT_EQ(outbox_->counters().backlog_entries, 1u) << "it waits, it is not lost";
+  tell(schema::EventKind::UpdateStep);
+  EXPECT_EQ(topics_["dipper/1/demo/mote-1/m/main/event"], told + 1);
+  for (int i = 0; i < 100; ++i) Step();
+  EXPECT_EQ(outbox_->counters().backlog_entries, 1u);
+  outbox_->budget().Tick(kMidnight + int64_t{86400} * 1000 * kMs, now_ns_, true);
+  for (int i = 0; i < 100; ++i) Step();
+  EXPECT_EQ(outbox_->counters().backlog_entries, 0u);
+  EXPECT_EQ(topics_["dipper/1/demo/mote-1/backlog"], 1);
+  EXPECT_EQ(outbox_->counters().dropped, 0u);
+}
+
 TEST_F(OutboxTest, StoresOfflineAndSendsInOrderAfterwards) {
   Make();
   for (int i = 0; i < 50; ++i) {

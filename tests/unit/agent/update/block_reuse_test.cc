@@ -49,10 +49,10 @@ hal::Geometry Shape(uint64_t bytes, uint32_t write_unit) {
 }
 
 struct Media {
-  explicit Media(uint32_t write_unit = 1)
+  explicit Media(uint32_t write_unit = 1, uint64_t slot_bytes = kSlotBytes)
       : boot(Shape(64 * 1024, 1), &power),
-        a(Shape(kSlotBytes, write_unit), &power),
-        b(Shape(kSlotBytes, write_unit), &power) {}
+        a(Shape(slot_bytes, write_unit), &power),
+        b(Shape(slot_bytes, write_unit), &power) {}
   void Restart(uint64_t seed) {
     power.Restore();
     for (hal::PartitionSim* partition : {&boot, &a, &b}) partition->Restart(seed);
@@ -99,6 +99,10 @@ struct Device final : BlockTransport {
     transfer.Begin(offer, 0);
     const base::ByteView head_view = base::ByteView(release.package).first(header.head_bytes());
     TransferResult result = transfer.OnManifest(release.digest, head_view, root, 0);
+    while (transfer.copying()) {
+      EXPECT_EQ(result.kind, TransferResult::kGoingOn);
+      result = transfer.Poll(0);
+    }
     for (uint32_t i = 0; result.kind == TransferResult::kGoingOn && i < header.block_count; ++i) {
       const package::BlockInfo block = transfer.manifest()->block(i);
       const uint64_t before = transfer.counts().blocks;
@@ -250,6 +254,73 @@ TEST(Reuse, EqualBlocksOfOnePackageAreSentOnce) {
   EXPECT_EQ(update.sent, std::set<uint32_t>{0});
   EXPECT_EQ(update.counts.reused, kBlocks - 1);
   EXPECT_TRUE(update.whole);
+}
+
+/// 4 MiB, and each call writes no more than eight blocks of it: the loop's turn stays short.
+TEST(Reuse, ATurnCopiesAFewBlocksOnly) {
+  constexpr uint32_t kMany = 256;
+  std::mt19937 random(3);
+  Bytes image(kMany * kBlockBytes);
+  for (uint8_t& byte : image) byte = static_cast<uint8_t>(random());
+  const test::Release first = ReleaseOf("1", 1, image), next = ReleaseOf("2", 2, image);
+  Media media(1, 2 * kSlotBytes);
+  InstallFirst(media, first);
+  Device device(media);
+  ASSERT_TRUE(device.Start());
+  package::Header header;
+  ASSERT_EQ(package::ParseHeader(next.package, &header), Reason::None);
+  package::OfferFacts offer;
+  offer.package = next.digest;
+  offer.package_bytes = header.package_bytes();
+  device.transfer.Begin(offer, 0);
+  const base::ByteView head = base::ByteView(next.package).first(header.head_bytes());
+  TransferResult result = device.transfer.OnManifest(next.digest, head, device.root, 0);
+  uint32_t have = device.transfer.blocks_have(), turns = 1;
+  EXPECT_EQ(have, Transfer::kLocalReadsPerTurn);
+  while (device.transfer.copying()) {
+    // Whoever uses the memory between two turns takes nothing away.
+    std::fill(device.reuse.bytes().begin(), device.reuse.bytes().end(), uint8_t{0xA5});
+    const uint64_t reads = media.a.calls(hal::SimCall::kRead), writes = media.b.calls(hal::SimCall::kWrite);
+    result = device.transfer.Poll(0);
+    ++turns;
+    // The header and the rest of the head, then the blocks; the writer may split one.
+    EXPECT_LE(media.a.calls(hal::SimCall::kRead) - reads, Transfer::kLocalReadsPerTurn + 2U);
+    EXPECT_LE(media.b.calls(hal::SimCall::kWrite) - writes, 2U * Transfer::kLocalReadsPerTurn);
+    EXPECT_LE(device.transfer.blocks_have() - have, Transfer::kLocalReadsPerTurn);
+    have = device.transfer.blocks_have();
+  }
+  EXPECT_EQ(turns, kMany / Transfer::kLocalReadsPerTurn);
+  EXPECT_EQ(result.kind, TransferResult::kComplete);
+  EXPECT_TRUE(device.StageIs(next));
+}
+
+/// Where nothing is equal, looking for it takes turns too.
+TEST(Reuse, ATurnLooksForAFewBlocksOnly) {
+  Media media;
+  InstallFirst(media, ReleaseOf("1", 1, RandomImage()));
+  Device device(media);
+  ASSERT_TRUE(device.Start());
+  const test::Release next = ReleaseOf("2", 2, RandomImage(8));
+  package::OfferFacts offer;
+  package::Header header;
+  ASSERT_EQ(package::ParseHeader(next.package, &header), Reason::None);
+  offer.package = next.digest;
+  offer.package_bytes = header.package_bytes();
+  device.transfer.Begin(offer, 0);
+  const base::ByteView head = base::ByteView(next.package).first(header.head_bytes());
+  EXPECT_EQ(device.transfer.OnManifest(next.digest, head, device.root, 0).kind, TransferResult::kGoingOn);
+  EXPECT_TRUE(device.transfer.copying());
+  // A block that comes now was not asked for, and a stop leaves nothing under way.
+  const package::BlockInfo block = device.transfer.manifest()->block(0);
+  const base::ByteView stored =
+      base::ByteView(next.package).subspan(block.package_offset, block.stored_bytes);
+  EXPECT_EQ(device.transfer.OnBlock(next.digest, 0, stored, 0).kind, TransferResult::kGoingOn);
+  EXPECT_EQ(device.transfer.counts().foreign, 1U);
+  device.transfer.Stop();
+  EXPECT_FALSE(device.transfer.copying());
+  std::set<uint32_t> sent;
+  EXPECT_EQ(device.Receive(next, &sent).kind, TransferResult::kComplete);
+  EXPECT_EQ(sent.size(), kBlocks);
 }
 
 TEST(Reuse, ADeviceWithoutAChampionIsSentAll) {

@@ -32,6 +32,22 @@ TEST(LatencyGuard, TheMedianDecidesAWindow) {
   EXPECT_FALSE(guard.within());
 }
 
+// Found by the soak: slow from its 24th sample on, confirmed before a second window was full.
+TEST(LatencyGuard, AWindowUnderWayCountsToo) {
+  LatencyGuard guard(kLimit);
+  Window(&guard, 9);
+  ASSERT_TRUE(guard.within());
+  guard.Add(1'000'000);
+  EXPECT_FALSE(guard.within());
+  EXPECT_TRUE(guard.urgent()) << "looked at closely until it is judged";
+  guard.Add(kLimit);
+  EXPECT_TRUE(guard.within()) << "one busy moment";
+  EXPECT_TRUE(guard.urgent());
+  for (uint32_t i = 2; i < LatencyGuard::kWindow; ++i) guard.Add(kLimit);
+  EXPECT_FALSE(guard.urgent());
+  EXPECT_TRUE(guard.within());
+}
+
 TEST(LatencyGuard, OneBusyWindowCondemnsNobodyTwoDo) {
   LatencyGuard guard(kLimit);
   for (int i = 0; i < 20; ++i) {

@@ -63,6 +63,7 @@ min_raise_samples = 3
 min_clear_samples = 4
 decay = 0.99
 hold = 0.5
+max_events_per_hour = 12
 
 [[drift]]
 kind = "page_hinkley"
@@ -112,6 +113,7 @@ TEST(SpecText, ReadsEveryKey) {
   EXPECT_EQ(spec.pending->max_age_samples, 1000U);
   EXPECT_EQ(spec.anomaly->min_clear_samples, 4U);
   EXPECT_EQ(spec.anomaly->hold, 0.5);
+  EXPECT_EQ(spec.anomaly->max_events_per_hour, 12u);
   ASSERT_EQ(spec.drift.size(), 1U);
   EXPECT_EQ(spec.drift[0]->input, schema::DriftInput::Score);
   EXPECT_EQ(spec.drift[0]->params.AsPageHinkley()->min_samples, 40U);

@@ -1,0 +1,103 @@
+// RecorderRing: the flight recorder's segments on `data`, a ring of fixed places: a new one goes where the
+// oldest lies. A segment is erased, its bodies written, then its head behind a barrier, then pages one after
+// the other, each written once. So a power cut leaves whole segments, and of the newest the pages that had
+// reached the medium. Byte layout: docs/reference/recording.md. Not thread-safe. No heap.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+
+#include "agent/store/recorder_format.h"
+#include "hal/api/partition.h"
+
+namespace dipper::store {
+
+/// A model's part of `data`.
+struct RecorderArea {
+  uint64_t offset = 0;
+  uint64_t segment_bytes = 0;
+  uint32_t segments = 0;
+};
+
+/// Room for recorders on a data partition: what event log and backlog leave. 0: it is too small for those.
+uint64_t RecorderRoom(const hal::Geometry& geometry);
+/// Where model `number` of `models` records, when all of them share `bytes`.
+/// kResourceExhausted: more than the partition leaves, or segments too small to hold anything.
+base::Result<RecorderArea> PlaceRecorder(const hal::Geometry& geometry, uint64_t bytes, uint32_t segments,
+                                         uint32_t number, uint32_t models);
+
+/// Bytes to write with a segment's opening.
+struct BodyBytes {
+  base::ByteView bytes;
+  base::ByteView seal;  ///< kRecorderSealBytes, or empty: `bytes` are not sealed.
+};
+
+class RecorderRing {
+ public:
+  /// @param ring  The model's id; segments of another one are not its own, and are written over.
+  RecorderRing(hal::Partition& data, const RecorderArea& area, std::string_view ring);
+
+  /// Finds the segments. Reads one page of each. kUnavailable: I/O.
+  base::Status Open();
+
+  /// Begins a segment in the oldest one's place. `head`: sequence, places and bodies are filled here.
+  /// Cost: erases a segment and writes the bodies; waits for the medium.
+  /// kResourceExhausted: bodies and one page do not fit in a segment; nothing was written then.
+  /// kFailedPrecondition: the oldest segment is being read (Hold). Other errors: I/O, nothing is open then.
+  base::Status Begin(SegmentHead* head, std::span<const BodyBytes> bodies);
+  /// Writes a page (SealPage) behind the last one. kOutOfRange: the segment is full, or none is open.
+  base::Status Append(base::ByteView page, uint32_t used_bytes);
+  bool open() const { return open_; }
+  /// That still fit in the open segment.
+  uint64_t pages_left() const { return (area_.segment_bytes - next_page_) / kRecorderPageBytes; }
+  bool full() const { return !open_ || pages_left() == 0; }
+  /// Makes pages durable, if there are any that are not.
+  base::Status Sync();
+  void Close() { open_ = false; }
+
+  /// Sequence of the newest segment; 0: none yet.
+  uint64_t newest() const { return newest_; }
+  uint64_t newest_allowance() const { return allowance_; }
+  uint32_t pages() const { return pages_; }  ///< Of the open segment.
+  uint64_t written_bytes() const { return written_; }
+  const RecorderArea& area() const { return area_; }
+
+  // ---- as a recording file
+  /// While it is held no segment is written over: the ring's end is then its end.
+  void Hold(bool held) { held_ = held; }
+  bool held() const { return held_; }
+  /// Measures the file of what the ring holds now. kNotFound: no whole segment. Cost: reads every page.
+  base::Result<uint64_t> MeasureFile();
+  /// Bytes of the file that was measured. kOutOfRange: past its end.
+  base::Status ReadFile(uint64_t offset, base::MutableBytes to);
+
+ private:
+  struct Place {
+    uint64_t sequence = 0;  ///< 0: no segment.
+    uint64_t file_bytes = 0;
+  };
+  uint64_t OffsetOf(uint32_t place) const { return area_.offset + place * area_.segment_bytes; }
+  uint32_t NextPlace() const;
+  base::Status WriteBodies(uint32_t place, SegmentHead* head, std::span<const BodyBytes> bodies);
+  base::Status WriteAt(uint32_t place, uint64_t offset, base::ByteView bytes);
+  base::Result<uint64_t> MeasureSegment(uint32_t place);
+  uint32_t Unit() const;
+
+  hal::Partition& data_;
+  RecorderArea area_;
+  base::FixedString<64> ring_;
+  std::array<Place, kMaxRecorderSegments> places_{};
+  uint32_t place_ = 0;      ///< Of the newest segment.
+  uint64_t next_page_ = 0;  ///< In it.
+  uint32_t pages_ = 0;
+  uint64_t newest_ = 0, allowance_ = 0, written_ = 0;
+  bool open_ = false, held_ = false, unsynced_ = false, newest_empty_ = false;
+  // The file: places, oldest first.
+  std::array<uint32_t, kMaxRecorderSegments> order_{};
+  uint32_t file_segments_ = 0;
+  uint64_t file_bytes_ = 0;
+  alignas(16) std::array<uint8_t, kRecorderPageBytes> scratch_{};
+};
+
+}  // namespace dipper::store

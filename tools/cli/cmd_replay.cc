@@ -1,0 +1,154 @@
+// dipper replay: runs a flight recording here and says whether it reaches the images that the device had.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "tools/cli/command.h"
+#include "tools/cli/output.h"
+#include "tools/cli/trust_files.h"
+#include "tools/lab/files.h"
+#include "tools/lab/replay.h"
+
+namespace dipper::cli {
+namespace {
+
+struct ReplayOptions {
+  std::string file;
+  std::vector<std::string> packages, group_keys;
+  bool json = false;
+};
+
+std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
+
+/// Content keys of the packages that were given, by their digests.
+lab::ContentKeys OpenKeys(const ReplayOptions& options) {
+  auto keys = std::make_shared<package::GroupKeys>();
+  for (const std::string& file : options.group_keys) {
+    if (keys->Add(LoadGroupKey(file)) == base::Status::kResourceExhausted) {
+      throw lab::Error(lab::ExitCode::kUsage,
+                       fmt::format("at most {} group keys at a time", package::kMaxGroupKeys));
+    }
+  }
+  auto packages = std::make_shared<std::vector<std::unique_ptr<PackageFile>>>();
+  for (const std::string& file : options.packages) packages->push_back(std::make_unique<PackageFile>(file));
+  return [keys, packages](const base::Digest& package) -> std::optional<package::Secret> {
+    for (const auto& file : *packages) {
+      package::Secret key;
+      if (file->manifest().package_digest() != package || !file->manifest().encrypted()) continue;
+      if (package::OpenContentKey(file->manifest(), keys.get(), &key) == schema::Reason::None) return key;
+    }
+    return std::nullopt;
+  };
+}
+
+std::string WallText(const lab::ReplayResult& result) {
+  return TimeText(result.newest.wall_ns / 1'000'000'000);
+}
+
+int64_t Median(std::vector<int64_t> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+Json ToJson(const lab::ReplayResult& result, double seconds) {
+  Json out;
+  out["equal"] = !result.parting.has_value();
+  out["segments"] = result.segments;
+  out["first_record"] = result.first_record;
+  out["last_record"] = result.last_record;
+  out["samples"] = result.inputs;
+  out["labels_alone"] = result.labels;
+  out["digests_compared"] = result.compared;
+  out["left_out"] = result.left_out;
+  out["update_steps"] = result.update_steps;
+  out["commands"] = result.commands;
+  out["agent_version"] = result.newest.agent_version.view();
+  out["champion_package"] = Hex(result.newest.lanes[0].package);
+  out["champion_image"] = Hex(result.images[0]);
+  out["challenger_image"] = Hex(result.images[1]);
+  out["seconds"] = seconds;
+  out["notes"] = result.notes;
+  if (result.parting) {
+    const lab::Parting& parting = *result.parting;
+    out["parting"] = {{"segment", parting.segment},  {"equal_at_record", parting.equal_at},
+                      {"record", parting.record},    {"sample_time_ns", parting.time_ns},
+                      {"what", parting.what},        {"recorded", parting.recorded},
+                      {"computed", parting.computed}};
+  }
+  return out;
+}
+
+void Print(const lab::ReplayResult& result, double seconds) {
+  for (const std::string& note : result.notes) Warn(note);
+  if (result.left_out != 0) {
+    Warn(
+        fmt::format("the device left out {} records of its source: its bytes of a day were used up, or its "
+                    "medium failed",
+                    result.left_out));
+  }
+  fmt::print(
+      "replayed {} samples and {} late labels, records {} to {} of {} segments, in {:.2f} s ({:.0f} "
+      "samples a second)\n",
+      result.inputs, result.labels, result.first_record, result.last_record, result.segments, seconds,
+      static_cast<double>(result.inputs) / std::max(seconds, 1e-9));
+  fmt::print("recorded by agent {}, newest segment begun {}\n", result.newest.agent_version.view(),
+             WallText(result));
+  if (!result.timings_ns.empty()) {
+    fmt::print("challenger's time a sample on the device: median {} us, most {} us, of {} that were timed\n",
+               Median(result.timings_ns) / 1000, std::ranges::max(result.timings_ns) / 1000,
+               result.timings_ns.size());
+  }
+  if (!result.parting) {
+    fmt::print("{} digests compared, all equal; champion {} of package {}\n", result.compared,
+               Hex(result.images[0]), base::ToHex(result.newest.lanes[0].package).brief());
+    return;
+  }
+  const lab::Parting& parting = *result.parting;
+  fmt::print(
+      "{} digests compared; the {} parts at record {} of segment {}, sample time {} ns (equal up to "
+      "record {})\n  recorded {}\n  computed {}\n",
+      result.compared, parting.what, parting.record, parting.segment, parting.time_ns, parting.equal_at,
+      parting.recorded, parting.computed);
+}
+
+int RunReplay(const ReplayOptions& options) {
+  lab::Recording recording(lab::ReadFile(options.file), options.file);
+  uint64_t total = 0;
+  for (const lab::RecordedSegment& segment : recording.segments()) total += segment.bytes.size();
+  Progress progress("replaying", total);
+  const auto begin = std::chrono::steady_clock::now();
+  const lab::ReplayResult result =
+      lab::Replay(recording, OpenKeys(options), [&](uint64_t done) { progress.Update(done); });
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  progress.Finish();
+  if (options.json) {
+    PrintJson(ToJson(result, took.count()));
+  } else {
+    Print(result, took.count());
+  }
+  return static_cast<int>(result.parting ? lab::ExitCode::kVerificationFailed : lab::ExitCode::kOk);
+}
+
+}  // namespace
+
+void RegisterReplay(CLI::App& app, int& exit_code) {
+  const auto options = std::make_shared<ReplayOptions>();
+  CLI::App* replay = app.add_subcommand(
+      "replay", "Run a device's flight recording here and compare every image with what it was there");
+  replay
+      ->add_option("file", options->file,
+                   "Recording: `dipper-agent recording export`, `dipper snapshot fetch --recording`")
+      ->required();
+  replay
+      ->add_option("--package", options->packages,
+                   "Package of an encrypted model in it, for its key; repeatable")
+      ->allow_extra_args(false);
+  replay->add_option("--group-key", options->group_keys, "Private key of a device group; repeatable")
+      ->allow_extra_args(false);
+  replay->add_flag("--json", options->json, "Print JSON");
+  replay->callback([options, &exit_code] { exit_code = RunReplay(*options); });
+}
+
+}  // namespace dipper::cli

@@ -1,0 +1,49 @@
+// Implementation of device_topics.h.
+#include "tools/cli/device_topics.h"
+
+#include <algorithm>
+#include <set>
+
+#include "agent/telemetry/topics.h"
+
+namespace dipper::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kQuiet{1000};
+constexpr int kMaxRounds = 12;
+
+}  // namespace
+
+ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, const std::string& device) {
+  ClearedTopics cleared;
+  const std::string tree = std::string(telemetry::kTopicRoot) + fleet + "/" + device + "/";
+  const std::vector<std::string> filters = {tree + "#",
+                                            std::string(telemetry::OfferTopic(fleet, device).view()),
+                                            std::string(telemetry::ModelOfferFilter(fleet, device).view())};
+  std::set<std::string> waiting;
+  client.SetOnMessage([&](const telemetry::TransportEvent& event) {
+    const std::string topic(event.topic);
+    if (event.payload.empty()) return;  // our own clearing comes back so
+    // What comes live may be retained for others: only asking anew would tell.
+    if (!event.retained && topic.rfind(tree, 0) == 0) cleared.alive = true;
+    if (event.retained) waiting.insert(topic);
+  });
+  for (int round = 0; round < kMaxRounds; ++round) {
+    for (const std::string& filter : filters) client.Subscribe(filter);
+    cleared.alive = false;
+    client.Run(kQuiet);
+    for (const std::string& filter : filters) client.Unsubscribe(filter);
+    if (waiting.empty() && !cleared.alive) break;
+    for (const std::string& topic : waiting) {
+      client.Publish(topic, {}, true);
+      if (std::find(cleared.topics.begin(), cleared.topics.end(), topic) == cleared.topics.end())
+        cleared.topics.push_back(topic);
+    }
+    client.WaitForPublications();
+    waiting.clear();
+  }
+  client.SetOnMessage({});
+  return cleared;
+}
+
+}  // namespace dipper::cli

@@ -1,0 +1,23 @@
+// A fetched snapshot as what a package is built of. Errors are lab::Error: 5, it is no snapshot, damaged, or
+// encrypted. Not thread-safe.
+#pragma once
+
+#include <string>
+
+#include "agent/base/bytes.h"
+#include "agent/schema/spec_generated.h"
+#include "tools/lab/recording.h"
+#include "tools/lab/train.h"
+
+namespace dipper::cli {
+
+struct SnapshotFile {
+  schema::SpecT spec;
+  lab::ImageFile image;  ///< Its data digest is the file's SHA-256: the lineage goes back to it.
+  base::Digest package;  ///< That the device had it from.
+  std::string note;      ///< For the lineage: what it is a snapshot of.
+};
+
+SnapshotFile ReadSnapshot(const std::string& path);
+
+}  // namespace dipper::cli
