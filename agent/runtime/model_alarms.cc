@@ -11,7 +11,7 @@ namespace dipper::runtime {
 namespace {
 
 constexpr size_t kMostContributors = 4;  // an event with them still fits the event log
-constexpr size_t kMostTried = 64;        // features; each costs a pass through the model
+constexpr size_t kMostTried = 64;        // features; each costs two passes through the model
 
 AlarmRule RuleOf(const learn::Spec& spec) {
   const learn::AnomalyScoreConfig& planned = spec.plan().layout.anomaly;
@@ -21,30 +21,41 @@ AlarmRule RuleOf(const learn::Spec& spec) {
   return rule;
 }
 
-/// What the raw score falls by when one feature is taken for missing, of those that it falls by most; the
-/// shares sum to 1. Occlusion of features, as Model::ScoreTerms does with a learner's inputs.
+/// How much of the raw score is a feature's: the mean of what it falls by when the feature is taken for
+/// missing, and what it rises by when only the feature is there. The first alone says nothing of features
+/// that are each unusual enough by themselves, the second nothing of those that are so only together (the
+/// first and the last step of a Shapley value). The largest of them; the shares sum to 1.
 size_t Contributors(const learn::Model& model, const learn::Spec& spec, std::span<const float> values,
                     std::span<telemetry::Contribution> out) {
-  learn::Output whole;
   std::array<float, learn::kMaxFeatures> row;
+  const std::span<float> tried = std::span(row).first(values.size());
+  const auto score = [&] {
+    learn::Output answer;
+    return Ok(model.Predict(tried, &answer)) ? answer.anomaly_raw : 0.0;
+  };
+  const size_t count = std::min(values.size(), kMostTried);
+  std::array<double, kMostTried> parts{};
   std::copy(values.begin(), values.end(), row.begin());
-  const std::span<const float> tried(row.data(), values.size());
-  if (!Ok(model.Predict(tried, &whole))) return 0;
-  std::array<double, kMostTried> falls{};
-  const size_t count = std::min(values.size(), falls.size());
+  const double whole = score();
   for (size_t f = 0; f < count; ++f) {
     row[f] = learn::CanonicalNanFloat();
-    learn::Output without;
-    if (Ok(model.Predict(tried, &without))) falls[f] = whole.anomaly_raw - without.anomaly_raw;
+    parts[f] = whole - score();
     row[f] = values[f];
   }
+  std::fill(tried.begin(), tried.end(), learn::CanonicalNanFloat());
+  const double nothing = score();
+  for (size_t f = 0; f < count; ++f) {
+    row[f] = values[f];
+    parts[f] += score() - nothing;
+    row[f] = learn::CanonicalNanFloat();
+  }
   std::array<uint16_t, kMostContributors> places{};
-  const size_t found = learn::LargestPlaces({falls.data(), count}, places);
+  const size_t found = learn::LargestPlaces({parts.data(), count}, places);
   double sum = 0;
-  for (size_t i = 0; i < found; ++i) sum += falls[places[i]];
+  for (size_t i = 0; i < found; ++i) sum += parts[places[i]];
   for (size_t i = 0; i < found; ++i) {
     out[i].feature = spec.feature_name(places[i]);
-    out[i].share = falls[places[i]] / sum;
+    out[i].share = parts[places[i]] / sum;
   }
   return found;
 }

@@ -49,43 +49,29 @@ base::Result<Backlog::Entry> Backlog::ReadHeader(uint64_t sector) {
   return entry;
 }
 
+bool Backlog::IsWhole(const Entry& entry) {
+  uint32_t crc = 0;
+  for (uint64_t done = 0; done < entry.length;) {
+    const auto part =
+        base::MutableBytes(scratch_).first(std::min<uint64_t>(scratch_.size(), entry.length - done));
+    if (!base::Ok(ReadRetrying(data_, OffsetOf(entry.sector) + kHeaderBytes + done, part))) return false;
+    crc = base::Crc32c(part, crc);
+    done += part.size();
+  }
+  return crc == entry.payload_crc;
+}
+
 /// First entry with sequence in [from, next_) among `window` sectors from `sector` on, around the ring.
 base::Result<Backlog::Entry> Backlog::FindFrom(uint64_t sector, uint64_t window, uint64_t from) {
   for (uint64_t seen = 0; seen < window;) {
     const auto entry = ReadHeader((sector + seen) % sectors_);
     if (entry.ok() && entry->sequence >= from && entry->sequence < next_) return *entry;
-    // Over an entry that is not wanted but whole; sector by sector through what is damaged or left over.
-    const bool skip = entry.ok() && entry->sequence >= first_ && entry->sequence < next_;
+    // Over an entry that is not wanted but whole; sector by sector through what is damaged or left over: a
+    // header of an earlier lap may stand before sectors that have been written since.
+    const bool skip = entry.ok() && entry->sequence >= first_ && entry->sequence < next_ && IsWhole(*entry);
     seen += skip ? SectorsFor(entry->length) : 1;
   }
   return Status::kNotFound;
-}
-
-/// Where the entries begin that lead up to `last` in rising order without touching each other. No writer
-/// makes another order, so what stands before a contradiction is not believed: it could hide entries to come.
-Backlog::Entry Backlog::OldestBefore(const Entry& last) {
-  const uint64_t last_at = (last.sector + sectors_ - next_sector_) % sectors_;
-  Entry oldest;
-  uint64_t before = 0;
-  for (uint64_t at = 0; at < sectors_;) {
-    const auto entry = ReadHeader((next_sector_ + at) % sectors_);
-    if (!entry.ok() || entry->sequence < first_ || entry->sequence >= next_) {
-      ++at;
-      continue;
-    }
-    const uint64_t end = at + SectorsFor(entry->length);
-    if (at != last_at && end > last_at) {
-      oldest = {};
-      before = 0;
-      ++at;
-      continue;
-    }
-    if (entry->sequence <= before) oldest = {};
-    if (oldest.sequence == 0) oldest = *entry;
-    before = entry->sequence;
-    at = end;
-  }
-  return oldest;
 }
 
 Status Backlog::Open() {
@@ -120,9 +106,9 @@ Status Backlog::Open() {
   }
   next_sector_ = last.sequence == 0 ? 0 : After(last);
   next_ = std::max(next_, last.sequence + 1);
-  const Entry oldest = OldestBefore(last);
-  first_ = oldest.sequence != 0 ? oldest.sequence : next_;
-  first_sector_ = oldest.sequence != 0 ? oldest.sector : next_sector_;
+  const auto oldest = FindFrom(next_sector_, sectors_, first_);
+  first_ = oldest.ok() ? oldest->sequence : next_;
+  first_sector_ = oldest.ok() ? oldest->sector : next_sector_;
   open_ = true;
   return Status::kOk;
 }

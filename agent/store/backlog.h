@@ -86,7 +86,7 @@ class Backlog {
   uint64_t LiveSectors() const;
   base::Result<Entry> ReadHeader(uint64_t sector);
   base::Result<Entry> FindFrom(uint64_t sector, uint64_t window, uint64_t from);
-  Entry OldestBefore(const Entry& last);
+  bool IsWhole(const Entry& entry);
   bool PayloadIntact(const Entry& entry, base::MutableBytes payload);
   base::Status MakeRoom(uint64_t needed);
   base::Status WriteEntry(const Entry& entry, base::ByteView payload);

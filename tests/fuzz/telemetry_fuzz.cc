@@ -113,7 +113,11 @@ void Again(const schema::Event& m, std::string_view mirror, Memory& memory) {
                                   .contributions = contributions,
                                   .gate = GateOf(m.gate(), &gate),
                                   .count = m.count(),
-                                  .detail = View(m.detail())};
+                                  .detail = View(m.detail()),
+                                  .severity = m.severity(),
+                                  .alarm = m.alarm(),
+                                  .peak = m.peak(),
+                                  .lasted_ns = m.lasted_ns()};
   if (whole) EncodeAgain(event, mirror, memory);
 }
 
@@ -162,7 +166,34 @@ void Again(const schema::Prediction& m, std::string_view mirror, Memory& memory)
   prediction.low = m.low();
   prediction.high = m.high();
   prediction.class_set = m.class_set();
-  EncodeAgain(prediction, mirror, memory);
+  prediction.has_uncertainty = m.has_uncertainty();
+  prediction.uncertainty = m.uncertainty();
+  prediction.package = DigestOf(m.package());
+  if (!LostDigest(m.package())) EncodeAgain(prediction, mirror, memory);
+}
+
+void Again(const schema::UncertainSamples& m, std::string_view mirror, Memory& memory) {
+  if (LostDigest(m.package())) return;
+  std::vector<std::string_view> features;
+  for (const flatbuffers::String* feature : *m.features()) features.push_back(View(feature));
+  std::vector<std::vector<float>> values;
+  for (const schema::UncertainSample* sample : *m.samples())
+    values.emplace_back(sample->values()->begin(), sample->values()->end());
+  std::vector<telemetry::UncertainSample> samples;
+  for (const schema::UncertainSample* sample : *m.samples()) {
+    samples.push_back({.id = sample->id(),
+                       .time_ns = sample->time_ns(),
+                       .uncertainty = sample->uncertainty(),
+                       .class_index = sample->class_index(),
+                       .value = sample->value(),
+                       .values = values[samples.size()]});
+  }
+  EncodeAgain(telemetry::UncertainSamples{.envelope = EnvelopeOf(*m.envelope()),
+                                          .command = m.command(),
+                                          .package = DigestOf(m.package()),
+                                          .features = features,
+                                          .samples = samples},
+              mirror, memory);
 }
 
 void Again(const schema::CommandResponse& m, std::string_view mirror, Memory& memory) {

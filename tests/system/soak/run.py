@@ -15,6 +15,7 @@ from rules import Numbers, Violation, judge_growth
 TURN_S, PROBE_S = 0.02, 1.0
 FIRST_MODEL_S, DRAIN_S = 90.0, 150.0
 COMMAND_S = 25.0
+COMMAND_AGE_S = 3.0         # after the healthy mark
 SETTLED_S = 5.0             # age of a run from which its memory counts
 JUDGED_RUN_S = 60.0         # a shorter last run says nothing of growth
 GROWTH_BYTES = 512 << 10
@@ -67,6 +68,12 @@ class Soak:
     def run(self):
         self.plant.broker.start()
         self.ears = Ears(self.plant.processes, self.plant.dipper_program, self.plant.broker, self.numbers)
+        deadline = time.monotonic() + FIRST_MODEL_S
+        while "watching" not in (self.plant.processes.logs / "watch.log").read_text():  # or the first messages are nobody's
+            self.plant.processes.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError("dipper watch did not come up")
+            time.sleep(0.05)
         self.feeder.start()
         self.rollout.wanted(schedule.Event(-1, 0.0, "update good"))
         self.until(lambda: self.rollout.idle, FIRST_MODEL_S, "the first model is confirmed")
@@ -236,14 +243,20 @@ class Soak:
 
     def begin_command(self):
         """A command has its moment between two updates, so that it is known what it must answer."""
-        if not self.waiting or not self.able or self.rollout.now is not None or self.frozen or self.undo_until:
+        young = self.agent.age(time.monotonic()) < COMMAND_AGE_S
+        if not self.waiting or not self.able or not self.agent.status["connected"] or young or self.rollout.now is not None or self.frozen or self.undo_until:
             return
         event = self.waiting.popleft()
         name = event.kind
-        expected = {"done"}
+        # Too soon: a checkpoint waits for a healthy period since the newest one (storage.md, rule 7).
+        expected = {"done", "too_soon"} if name == "checkpoint" else {"done"}
         if name == "undo":
             # Without a target: there is none, or the floor or a denial forbids it.
-            target = (self.agent.status["undo"] or {}).get("digest") or None
+            status = self.plant.model()  # of this moment: an update that has just ended may have taken the target
+            if status is None:
+                self.skip(name)
+                return
+            target = (status["undo"] or {}).get("digest") or None
             if target is None:
                 expected = {"no_previous", "refused_floor", "refused_denied"}
             elif self.rollout.security.get(target, 0) < self.agent.floor.highest[1]:

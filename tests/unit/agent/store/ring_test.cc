@@ -128,6 +128,21 @@ TEST(Backlog, KeepsOrderAndDropsOnlyWhatWasAcknowledged) {
   EXPECT_EQ(again.entries(), 2U);
 }
 
+TEST(Backlog, KeepsTheCallersTally) {
+  Data data;
+  Backlog backlog(data.partition);
+  ASSERT_EQ(backlog.Open(), Status::kOk);
+  EXPECT_EQ(backlog.tally().bytes, 0U);
+  ASSERT_TRUE(backlog.Append(1, Payload(1, 100)).ok());
+  backlog.SetTally(20000, 123456);
+  ASSERT_EQ(backlog.Flush(), Status::kOk);
+  Backlog again(data.partition);
+  ASSERT_EQ(again.Open(), Status::kOk);
+  EXPECT_EQ(again.tally().day, 20000U);
+  EXPECT_EQ(again.tally().bytes, 123456U);
+  EXPECT_EQ(again.entries(), 1U);
+}
+
 TEST(Backlog, FullRingDropsTheOldestAndCounts) {
   Data data;
   Backlog backlog(data.partition);
