@@ -64,14 +64,7 @@ bool Assembly::ForgetModels(std::string* message) {
 }
 
 bool Assembly::FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message) {
-  std::vector<store::PlaceRequest> requests;
-  for (size_t i = 0; i < config.models.size(); ++i) {
-    ModelDevices& model = devices.models[i];
-    const bool open = model.trouble.empty();
-    requests.push_back({.name = config.models[i].id,
-                        .slot_a = open ? &model.slot_a : nullptr,
-                        .slot_b = open ? &model.slot_b : nullptr});
-  }
+  const std::vector<store::PlaceRequest> requests = PlaceRequests(config, devices);
   const Status status =
       store::AssignPlaces(devices.boot, counters, requests, std::span(*places).first(requests.size()));
   const bool unwritable = status == Status::kUnavailable || status == Status::kPermissionDenied;

@@ -58,14 +58,7 @@ bool FindModel(const Config& config, std::string_view only, size_t* index, Reset
 /// Each model's place in boot, as an agent finds it.
 Status FindPlace(const Config& config, Devices& devices, store::Counters& counters, size_t index,
                  uint32_t* place) {
-  std::vector<store::PlaceRequest> requests;
-  for (size_t i = 0; i < config.models.size(); ++i) {
-    ModelDevices& model = devices.models[i];
-    const bool open = model.trouble.empty();
-    requests.push_back({.name = config.models[i].id,
-                        .slot_a = open ? &model.slot_a : nullptr,
-                        .slot_b = open ? &model.slot_b : nullptr});
-  }
+  const std::vector<store::PlaceRequest> requests = PlaceRequests(config, devices);
   std::vector<uint32_t> places(requests.size());
   DIPPER_RETURN_IF_ERROR(store::AssignPlaces(devices.boot, counters, requests, places));
   *place = places[index];

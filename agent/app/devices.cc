@@ -260,6 +260,18 @@ bool Devices::resumes(const Config& config) const {
   return !join && config.sources[0].kind == "csv_replay" && config.sources[0].resume;
 }
 
+std::vector<store::PlaceRequest> PlaceRequests(const Config& config, Devices& devices) {
+  std::vector<store::PlaceRequest> requests;
+  for (size_t i = 0; i < config.models.size(); ++i) {
+    ModelDevices& model = devices.models[i];
+    const bool open = model.trouble.empty();
+    requests.push_back({.name = config.models[i].id,
+                        .slot_a = open ? &model.slot_a : nullptr,
+                        .slot_b = open ? &model.slot_b : nullptr});
+  }
+  return requests;
+}
+
 bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message) {
   bool good = true;
   for (size_t i = 0; good && i < config.sources.size(); ++i) {

@@ -11,6 +11,7 @@
 #include "agent/app/config.h"
 #include "agent/runtime/join.h"
 #include "agent/runtime/mqtt_source.h"
+#include "agent/store/model_places.h"
 #include "hal/linux/clock.h"
 #include "hal/linux/csv_replay.h"
 #include "hal/linux/iio_source.h"
@@ -66,6 +67,9 @@ struct Devices {
 /// written but partition files that `storage.create` asked for. A model's partitions that cannot be opened
 /// are that model's trouble only, unless no model's can be.
 bool OpenDevices(const Config& config, Devices* devices, std::string* message);
+
+/// Who asks for a place in boot, in the order of the configuration; points into both.
+std::vector<store::PlaceRequest> PlaceRequests(const Config& config, Devices& devices);
 
 /// Opens the sample sources; a single file gives `first_row` first (if the configuration says to resume).
 /// Same result.

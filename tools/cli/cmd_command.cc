@@ -39,31 +39,21 @@ struct CommandOptions {
 };
 
 package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
-  schema::CommandT command;
-  command.fleet = options.mqtt.fleet;
-  command.target = std::make_unique<schema::DeviceTargetT>();
-  command.target->scope = schema::TargetScope::List;
-  command.target->names = {options.device};
-  command.model = options.model;
-  command.number = number;
-  command.issued = static_cast<int64_t>(NowMs() / 1000);
-  command.not_after = command.issued + static_cast<int64_t>(options.expires_minutes * 60);
-  command.name = options.name;
+  CommandParts parts{.fleet = options.mqtt.fleet,
+                     .device = options.device,
+                     .model = options.model,
+                     .number = number,
+                     .issued = static_cast<int64_t>(NowMs() / 1000),
+                     .expires_minutes = options.expires_minutes,
+                     .name = options.name,
+                     .arguments = {}};
   for (const std::string& text : options.arguments) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
       throw Error(ExitCode::kUsage, "--arg takes KEY=VALUE, not " + text);
-    auto argument = std::make_unique<schema::ArgumentT>();
-    argument->key = text.substr(0, equals);
-    argument->value = text.substr(equals + 1);
-    command.arguments.push_back(std::move(argument));
+    parts.arguments.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  const auto bytes = package::DraftCommand(command);
-  if (!bytes.ok()) {
-    throw Error(ExitCode::kUsage,
-                "no command was made: the device would refuse it; check --expires and the names");
-  }
-  return SignDocument(*bytes, OpenSigners(options.command_keys));
+  return MakeSignedCommand(parts, options.command_keys);
 }
 
 /// The root, if one was given: it tells the role's epoch, and what devices would refuse.

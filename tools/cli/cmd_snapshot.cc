@@ -99,23 +99,15 @@ class Arrival {
 };
 
 package::Bytes MakeCommand(const FetchOptions& options, uint64_t number) {
-  schema::CommandT command;
-  command.fleet = options.mqtt.fleet;
-  command.target = std::make_unique<schema::DeviceTargetT>();
-  command.target->scope = schema::TargetScope::List;
-  command.target->names = {options.device};
-  command.model = options.model;
-  command.number = number;
-  command.issued = static_cast<int64_t>(NowMs() / 1000);
-  command.not_after = command.issued + static_cast<int64_t>(options.expires_minutes * 60);
-  command.name = "snapshot";
-  auto what = std::make_unique<schema::ArgumentT>();
-  what->key = "what";
-  what->value = options.recording ? "recording" : "image";
-  command.arguments.push_back(std::move(what));
-  const auto bytes = package::DraftCommand(command);
-  if (!bytes.ok()) throw Error(ExitCode::kUsage, "no command was made; check --expires and the names");
-  return SignDocument(*bytes, OpenSigners(options.command_keys));
+  return MakeSignedCommand({.fleet = options.mqtt.fleet,
+                            .device = options.device,
+                            .model = options.model,
+                            .number = number,
+                            .issued = static_cast<int64_t>(NowMs() / 1000),
+                            .expires_minutes = options.expires_minutes,
+                            .name = "snapshot",
+                            .arguments = {{"what", options.recording ? "recording" : "image"}}},
+                           options.command_keys);
 }
 
 std::string RefusalText(const FetchOptions& options, const std::string& reason) {

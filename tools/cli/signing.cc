@@ -44,6 +44,31 @@ package::Bytes SignDocument(const package::Bytes& document,
   return bytes;
 }
 
+package::Bytes MakeSignedCommand(const CommandParts& parts, std::span<const std::string> keys) {
+  schema::CommandT command;
+  command.fleet = parts.fleet;
+  command.target = std::make_unique<schema::DeviceTargetT>();
+  command.target->scope = schema::TargetScope::List;
+  command.target->names = {parts.device};
+  command.model = parts.model;
+  command.number = parts.number;
+  command.issued = parts.issued;
+  command.not_after = parts.issued + static_cast<int64_t>(parts.expires_minutes * 60);
+  command.name = parts.name;
+  for (const auto& [key, value] : parts.arguments) {
+    auto argument = std::make_unique<schema::ArgumentT>();
+    argument->key = key;
+    argument->value = value;
+    command.arguments.push_back(std::move(argument));
+  }
+  const auto bytes = package::DraftCommand(command);
+  if (!bytes.ok()) {
+    throw Error(ExitCode::kUsage,
+                "no command was made: the device would refuse it; check --expires and the names");
+  }
+  return SignDocument(*bytes, OpenSigners(keys));
+}
+
 package::Bytes SignPackageFile(const package::Bytes& package, Signer& signer) {
   const auto message = package::PackageMessage(package);
   if (!message.ok()) {

@@ -415,7 +415,7 @@ class Hostile(WithDevice):
         self.assertIn("control.enabled is false", self.ask("status").stderr)
         self.device.stop()
         self.device.write_config(replace=[("enabled = false", 'socket = "' + "x" * 120 + '"')])
-        self.assertIn("set control.socket to a shorter one", self.ask("undo", code=2).stderr)
+        self.assertIn("give a shorter one", self.ask("undo", code=2).stderr)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from streams import CLASSES, HAS_BROKER, NO_BROKER, SourceCase, end_with_parent, run
+from streams import CLASSES, HAS_BROKER, NO_BROKER, SourceCase, end_with_parent, memory_is_judged, run
 
 MODEL = "dipper/1/plant/gw-1/m/main/"
 
@@ -122,7 +122,8 @@ class MqttTest(SourceCase):
         lost = self.metric(broker, "link_received_dropped_total", "metrics") + self.metric(broker, "source_dropped_total", "metrics")
         print(f"\n100,000 messages in {took:.1f} s: {got:.0f} received, {lost:.0f} dropped and counted, "
               f"RSS {grown / 1024:+.0f} KiB from {before / 1024:.0f} KiB")
-        self.assertLess(grown, 4 << 20)
+        if memory_is_judged(self.device.agent_program):
+            self.assertLess(grown, 4 << 20)
         self.assertEqual(self.device.ask("status").returncode, 0)
         self.device.stop()
 
