@@ -2,6 +2,7 @@
 #include "agent/app/app.h"
 
 #include <poll.h>
+#include <sys/signalfd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -28,10 +29,6 @@ constexpr int64_t kLinkSilenceNs = 180'000'000'000;
 // A turn that was so late says more of the machine (asleep, stopped) than of the session's thread.
 constexpr int64_t kLateTurnNs = 5'000'000'000;
 
-volatile std::sig_atomic_t g_stop = 0;
-
-void OnStopSignal(int) { g_stop = 1; }
-
 // Tells the guard who answers, the session's thread among them.
 class Watch {
  public:
@@ -57,16 +54,8 @@ class Watch {
   uint64_t beats_ = 0;
 };
 
-// ppoll delivers no signal while a descriptor is ready, and the source's always is when it is faster than the
-// models.
-bool StopPending() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
-}
-
 // False: not by a stop signal, but because memory cannot be trusted any more.
-bool Loop(Assembly& app) {
+bool Loop(Assembly& app, int stop_fd) {
   link::MqttSession& mqtt = app.mqtt;
   hal::Clock& clock = app.devices.clock;
   bool was_connected = false;
@@ -76,7 +65,7 @@ bool Loop(Assembly& app) {
   Watch watch(app);
   app.service.Ready();
   app.service.Status(app.StatusLine());
-  while (g_stop == 0 && !StopPending()) {
+  for (bool stopped = false; !stopped;) {
     const int64_t due_ns = std::min(app.agent.Step(), app.control.Poll());
     watch.Turn();
     if (!app.CheckMemory(clock.MonotonicNs())) return false;
@@ -98,39 +87,36 @@ bool Loop(Assembly& app) {
       last_error = std::move(error);
       if (!last_error.empty()) Say(last_error);
     }
-    // Also without time to wait: stop signals arrive nowhere else.
     const int64_t wait_ns = std::max<int64_t>(due_ns - clock.MonotonicNs(), 0);
     const timespec timeout{.tv_sec = static_cast<time_t>(wait_ns / 1000000000),
                            .tv_nsec = static_cast<long>(wait_ns % 1000000000)};
-    pollfd events[] = {{.fd = mqtt.event_fd(), .events = POLLIN, .revents = 0},
+    pollfd events[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
+                       {.fd = mqtt.event_fd(), .events = POLLIN, .revents = 0},
                        {.fd = app.control.fd(), .events = POLLIN, .revents = 0},
                        {.fd = app.devices.source_fd(), .events = POLLIN, .revents = 0}};
-    sigset_t open_signals;
-    sigemptyset(&open_signals);
-    // Interrupted by a stop signal or woken by the wire: both are looked at in the next turn.
-    (void)::ppoll(events, std::size(events), &timeout, &open_signals);
+    (void)::ppoll(events, std::size(events), &timeout, nullptr);
+    stopped = (events[0].revents & POLLIN) != 0;
   }
   return true;
 }
 
-void CatchStopSignals() {
-  // Blocked outside ppoll, so that none is missed between the check and the sleep.
+// Readable from the first SIGTERM or SIGINT on. A descriptor, because a signal that interrupts ppoll is not
+// seen while another descriptor is ready, and the source's always is when it is faster than the models.
+int StopSignals() {
   sigset_t stop_signals;
   sigemptyset(&stop_signals);
   sigaddset(&stop_signals, SIGTERM);
   sigaddset(&stop_signals, SIGINT);
   sigprocmask(SIG_BLOCK, &stop_signals, nullptr);
-  struct sigaction action {};
-  action.sa_handler = OnStopSignal;
-  sigemptyset(&action.sa_mask);
-  ::sigaction(SIGTERM, &action, nullptr);
-  ::sigaction(SIGINT, &action, nullptr);
+  const int fd = ::signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  DIPPER_CHECK(fd >= 0);
+  return fd;
 }
 
 }  // namespace
 
 int Run(const Config& config) {
-  CatchStopSignals();
+  const int stop_fd = StopSignals();
   std::string message;
   auto devices = std::make_unique<Devices>();
   uint64_t session = 0;
@@ -155,7 +141,7 @@ int Run(const Config& config) {
     if (app) (void)app->guard.Stop();
     return 1;
   }
-  if (!Loop(*app)) return 1;
+  if (!Loop(*app, stop_fd)) return 1;
   app->service.Stopping();
   app->agent.Stop();
   app->note.End();

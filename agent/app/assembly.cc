@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "agent/app/group_keys.h"
+#include "agent/app/partition_path.h"
 #include "agent/store/model_places.h"
 
 namespace dipper::app {
@@ -27,8 +28,7 @@ constexpr int64_t kCheckNs = 1'000'000'000;
 // Where the note of who is running lies: beside the boot file, or in /run when boot is a device.
 std::string NotePath(const Config& config) {
   const std::string& boot = config.storage.boot;
-  const bool device = boot.rfind("/dev/", 0) == 0 || boot.find("PARTLABEL=") != std::string::npos;
-  return device ? "/run/dipper-" + config.device.id + ".note" : boot + ".note";
+  return IsDevice(boot) ? "/run/dipper-" + config.device.id + ".note" : boot + ".note";
 }
 }  // namespace
 
@@ -139,13 +139,8 @@ void Assembly::OutOfService(uint32_t number, schema::EventKind kind, const std::
 std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
                                                 const LastEnd& last, std::string* why) {
   const std::string& id = config.models[number].id;
-  *why = devices.models[number].trouble;
+  *why = TroubleOf(devices.models[number], id);
   if (!why->empty()) return nullptr;
-  if (const std::string owner = OwnerOfSlots(devices.models[number], id); !owner.empty()) {
-    *why = "model " + id + ": its slots hold a package of model " + owner +
-           "; were the paths exchanged, or the id changed? Nothing was written";
-    return nullptr;
-  }
   auto unit = std::make_unique<ModelUnit>(shared, number, place);
   store::LastRun run;
   run.own_failure = last.in_model && last.model == id;

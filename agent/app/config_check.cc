@@ -5,6 +5,7 @@
 #include <set>
 
 #include "agent/app/config_parts.h"
+#include "agent/app/partition_path.h"
 #include "agent/link/broker_address.h"
 #include "agent/telemetry/topics.h"
 
@@ -174,8 +175,7 @@ void CheckControl(ConfigWork* work) {
   Config& config = work->reading.config;
   if (config.control.socket.empty()) {
     const std::string& boot = config.storage.boot;
-    const bool device = boot.rfind("/dev/", 0) == 0 || boot.find("PARTLABEL=") != std::string::npos;
-    config.control.socket = device ? "/run/dipper/" + config.device.id + ".sock" : boot + ".sock";
+    config.control.socket = IsDevice(boot) ? "/run/dipper/" + config.device.id + ".sock" : boot + ".sock";
   }
   if (config.control.enabled) CheckSocket(work, "control", "socket", config.control.socket);
 }

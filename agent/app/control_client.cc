@@ -279,11 +279,9 @@ int Unreachable(const Options& options, const Config* config, const std::string&
   const bool nobody = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
   if (nobody && options.request.write && config != nullptr) {
     Complain("no agent answers at " + path + ": this is what its data partition holds");
-    std::string message;
-    bool not_found = false;
-    if (ExportOffline(*config, options.request.model, exported.fd(), &not_found, &message)) return kExitOk;
-    Complain(message);
-    return not_found ? kExitNotFound : kExitFailed;
+    const ExportOutcome outcome = ExportOffline(*config, options.request.model, exported.fd());
+    if (outcome.exit_code != kExitOk) Complain(outcome.message);
+    return outcome.exit_code;
   }
   if (nobody && reads && config != nullptr) return Offline(options, *config, path);
   if (nobody && options.request.verb == ControlVerb::kFactoryReset && config != nullptr) {

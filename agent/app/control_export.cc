@@ -9,7 +9,10 @@
 #include <cstring>
 #include <vector>
 
+#include "agent/app/control_offline.h"
+#include "agent/app/control_protocol.h"
 #include "agent/app/model_unit.h"
+#include "agent/app/partition_path.h"
 #include "agent/store/recorder_ring.h"
 #include "hal/linux/partition_file.h"
 
@@ -39,57 +42,41 @@ std::string ExportFile::Finish() {
   return {};
 }
 
-bool ExportOffline(const Config& config, const std::string& model, int file, bool* not_found,
-                   std::string* message) {
-  size_t number = 0;
-  while (number < config.models.size() && !model.empty() && config.models[number].id != model) ++number;
-  *not_found = number == config.models.size();
-  if (*not_found) {
-    *message = "there is no model " + model + " in the configuration";
-    return false;
+std::string WriteAll(int file, base::ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(file, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return std::string("cannot write the file: ") + std::strerror(errno);
+    bytes = bytes.subspan(static_cast<size_t>(wrote));
   }
-  constexpr std::string_view kByName = "PARTLABEL=";
-  const size_t label = config.storage.data.find(kByName);
-  const std::string path =
-      label == std::string::npos ? config.storage.data : config.storage.data.substr(label + kByName.size());
+  return {};
+}
+
+ExportOutcome ExportOffline(const Config& config, const std::string& only, int file) {
+  const ConfiguredModel found = FindConfigured(config, only);
+  if (found.exit_code != kExitOk) return {found.exit_code, found.message};
+  const std::string& model = config.models[found.index].id;
+  const PartitionPath path = ReadPartitionPath(config.storage.data);
   hal::PartitionFile data;
-  const Status there =
-      data.Open({.path = path.c_str(), .by_name = label != std::string::npos, .read_only = true});
+  const Status there = data.Open({.path = path.target.c_str(), .by_name = path.by_name, .read_only = true});
   if (!Ok(there)) {
-    *message = "cannot read data partition " + config.storage.data + " (" + base::StatusName(there) +
-               "); run as root or as the agent's user, and not beside an agent without a control socket";
-    return false;
+    return {kExitFailed,
+            "cannot read data partition " + config.storage.data + " (" + base::StatusName(there) +
+                "); run as root or as the agent's user, and not beside an agent without a control socket"};
   }
-  const auto area = RecorderAreaOf(config, data.geometry(), static_cast<uint32_t>(number));
-  *not_found = !area.ok();
-  if (*not_found) {
-    *message = "nothing is recorded on this device: set recorder.bytes in its configuration";
-    return false;
-  }
-  store::RecorderRing ring(data, *area, config.models[number].id);
+  const auto area = RecorderAreaOf(config, data.geometry(), static_cast<uint32_t>(found.index));
+  if (!area.ok())
+    return {kExitNotFound, "nothing is recorded on this device: set recorder.bytes in its configuration"};
+  store::RecorderRing ring(data, *area, model);
   const Status opened = ring.Open();
   const auto bytes = Ok(opened) ? ring.MeasureFile() : base::Result<uint64_t>(opened);
-  *not_found = bytes.status() == Status::kNotFound;
-  if (!bytes.ok()) {
-    *message = *not_found ? "there is nothing recorded for model " + config.models[number].id
-                          : "the data partition cannot be read; look at the medium (dmesg)";
-    return false;
-  }
-  std::vector<uint8_t> all(static_cast<size_t>(*bytes));
-  if (!Ok(ring.ReadFile(0, all))) {
-    *message = "the data partition cannot be read; look at the medium (dmesg)";
-    return false;
-  }
-  for (size_t done = 0; done < all.size();) {
-    const ssize_t wrote = ::write(file, all.data() + done, all.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) {
-      *message = std::string("cannot write the file: ") + std::strerror(errno);
-      return false;
-    }
-    done += static_cast<size_t>(wrote);
-  }
-  return true;
+  if (bytes.status() == Status::kNotFound)
+    return {kExitNotFound, "there is nothing recorded for model " + model};
+  std::vector<uint8_t> all(bytes.ok() ? static_cast<size_t>(*bytes) : 0);
+  if (!bytes.ok() || !Ok(ring.ReadFile(0, all)))
+    return {kExitFailed, "the data partition cannot be read; look at the medium (dmesg)"};
+  const std::string trouble = WriteAll(file, all);
+  return {trouble.empty() ? kExitOk : kExitFailed, trouble};
 }
 
 }  // namespace dipper::app

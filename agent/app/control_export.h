@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/app/config.h"
+#include "agent/base/bytes.h"
 
 namespace dipper::app {
 
@@ -27,9 +28,15 @@ class ExportFile {
   int fd_ = -1;
 };
 
-/// Writes the recording that lies on the data partition of a device without a running agent; changes nothing
-/// there. False: `*message` says why not; or that there is no such model or recording (`*not_found`).
-bool ExportOffline(const Config& config, const std::string& model, int file, bool* not_found,
-                   std::string* message);
+/// @returns an empty text, or why not all bytes were written.
+std::string WriteAll(int file, base::ByteView bytes);
+
+struct ExportOutcome {
+  int exit_code = 0;    ///< As control_protocol.h.
+  std::string message;  ///< What went wrong, why and what to do.
+};
+/// Writes the recording of the model `only`, or of the only one, that lies on the data partition of a device
+/// without a running agent; changes nothing there.
+ExportOutcome ExportOffline(const Config& config, const std::string& only, int file);
 
 }  // namespace dipper::app

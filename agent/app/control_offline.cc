@@ -11,7 +11,9 @@
 #include <cstring>
 #include <memory>
 
+#include "agent/app/control_protocol.h"
 #include "agent/app/control_text.h"
+#include "agent/app/partition_path.h"
 #include "agent/store/boot_layout.h"
 #include "agent/store/counters.h"
 #include "hal/linux/partition_file.h"
@@ -22,8 +24,6 @@ using base::Status;
 using schema::UpdateState;
 
 namespace {
-
-constexpr std::string_view kByName = "PARTLABEL=";
 
 /// A partition to look at: no lock, no writes, the geometry that PartitionFile gives it.
 class LookOnly final : public hal::Partition {
@@ -36,9 +36,8 @@ class LookOnly final : public hal::Partition {
   LookOnly& operator=(const LookOnly&) = delete;
 
   bool Open(const char* what, const std::string& path, std::string* message) {
-    const size_t label = path.find(kByName);
-    const std::string target =
-        label == std::string::npos ? path : "/dev/disk/by-partlabel/" + path.substr(label + kByName.size());
+    const PartitionPath named = ReadPartitionPath(path);
+    const std::string target = (named.by_name ? "/dev/disk/by-partlabel/" : "") + named.target;
     fd_ = ::open(target.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat about {};
     uint64_t bytes = 0;
@@ -141,6 +140,22 @@ bool ReadSlots(const ModelConfig& config, ModelView* view, std::string* message)
 }
 
 }  // namespace
+
+ConfiguredModel FindConfigured(const Config& config, std::string_view only) {
+  std::string names;
+  for (size_t i = 0; i < config.models.size(); ++i) {
+    const std::string& id = config.models[i].id;
+    if (id == only || (only.empty() && config.models.size() == 1))
+      return {.exit_code = kExitOk, .message = {}, .index = i};
+    names += (names.empty() ? "" : ", ") + id;
+  }
+  if (only.empty()) {
+    return {.exit_code = kExitUsage,
+            .message = "this device has several models: say which with --model (" + names + ")"};
+  }
+  return {.exit_code = kExitNotFound,
+          .message = "there is no model " + std::string(only) + " in the configuration; it has " + names};
+}
 
 bool ViewOffline(const Config& config, std::string_view only, bool with_slots, ControlView* view,
                  bool* not_found, std::string* message) {

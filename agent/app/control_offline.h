@@ -11,6 +11,14 @@
 
 namespace dipper::app {
 
+struct ConfiguredModel {
+  int exit_code = 0;    ///< As control_protocol.h.
+  std::string message;  ///< Why there is none.
+  size_t index = 0;
+};
+/// The model called `only`, or the only one when it is empty.
+ConfiguredModel FindConfigured(const Config& config, std::string_view only);
+
 /// Status or slots of the models, or of the one named `only`. @returns false: `*message` says what cannot be
 /// read, why and what to do; or that there is no such model (`*not_found`).
 bool ViewOffline(const Config& config, std::string_view only, bool with_slots, ControlView* view,

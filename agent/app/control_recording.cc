@@ -3,9 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
+#include "agent/app/control_export.h"
 #include "agent/app/control_server.h"
 #include "agent/app/control_text.h"
 
@@ -102,14 +101,9 @@ void ControlServer::ContinueExport() {
     EndExport(kExitFailed, "the data partition cannot be read; look at the medium (dmesg)");
     return;
   }
-  for (size_t done = 0; done < part.size();) {
-    const ssize_t wrote = ::write(export_.file, part.data() + done, part.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) {
-      EndExport(kExitFailed, std::string("cannot write the file: ") + std::strerror(errno));
-      return;
-    }
-    done += static_cast<size_t>(wrote);
+  if (const std::string trouble = WriteAll(export_.file, part); !trouble.empty()) {
+    EndExport(kExitFailed, trouble);
+    return;
   }
   export_.done += part.size();
   if (export_.done < export_.bytes) return;

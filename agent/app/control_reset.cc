@@ -5,11 +5,13 @@
 #include <memory>
 #include <vector>
 
+#include "agent/app/control_offline.h"
 #include "agent/app/control_protocol.h"
 #include "agent/app/control_words.h"
 #include "agent/app/devices.h"
 #include "agent/app/model_unit.h"
 #include "agent/package/verify.h"
+#include "agent/runtime/reporter.h"
 #include "agent/store/counters.h"
 #include "agent/store/event_log.h"
 #include "agent/store/model_places.h"
@@ -39,22 +41,6 @@ std::string Cannot(const std::string& what, Status status) {
   return text + "; look at the medium (dmesg)";
 }
 
-/// The number in the configuration; an error otherwise.
-bool FindModel(const Config& config, std::string_view only, size_t* index, ResetOutcome* outcome) {
-  std::string names;
-  for (*index = 0; *index < config.models.size(); ++*index) {
-    const std::string& id = config.models[*index].id;
-    if (id == only || (only.empty() && config.models.size() == 1)) return true;
-    names += (names.empty() ? "" : ", ") + id;
-  }
-  *outcome =
-      only.empty()
-          ? Failure(kExitUsage, "this device has several models: say which with --model (" + names + ")")
-          : Failure(kExitNotFound,
-                    "there is no model " + std::string(only) + " in the configuration; it has " + names);
-  return false;
-}
-
 /// Each model's place in boot, as an agent finds it.
 Status FindPlace(const Config& config, Devices& devices, store::Counters& counters, size_t index,
                  uint32_t* place) {
@@ -77,12 +63,8 @@ void WriteDown(Devices& devices, const std::string& model, uint32_t place, Reaso
   event.envelope.model = model;
   alignas(16) std::array<uint8_t, 4096> buffer;
   const auto encoded = telemetry::Encode(event, buffer);
-  store::Event entry;
-  entry.time_ns = event.envelope.time_ns;
-  entry.kind = static_cast<uint16_t>(event.kind);
-  entry.reason = static_cast<uint16_t>(reason);
-  entry.model = static_cast<uint8_t>(place);
-  if (encoded.ok() && encoded->size() <= store::kMaxEventPayload) entry.payload = *encoded;
+  const auto entry =
+      runtime::LogEntry(event, encoded.ok() ? *encoded : base::ByteView{}, static_cast<uint8_t>(place));
   if (log->Append(entry).ok()) static_cast<void>(log->Sync());
 }
 
@@ -132,21 +114,17 @@ ResetOutcome Reset(const Config& config, Devices& devices, store::Counters& coun
 }  // namespace
 
 ResetOutcome ResetOffline(const Config& config, std::string_view only) {
-  ResetOutcome outcome;
-  size_t index = 0;
-  if (!FindModel(config, only, &index, &outcome)) return outcome;
+  const ConfiguredModel found = FindConfigured(config, only);
+  if (found.exit_code != kExitOk) return Failure(found.exit_code, found.message);
+  const size_t index = found.index;
   Config as_it_is = config;
   as_it_is.storage.create = false;  // what is not there needs no reset
   auto devices = std::make_unique<Devices>();
   std::string message;
   if (!OpenDevices(as_it_is, devices.get(), &message)) return Failure(kExitFailed, message);
-  const std::string& id = config.models[index].id;
-  if (const std::string& trouble = devices->models[index].trouble; !trouble.empty()) {
+  if (const std::string trouble = TroubleOf(devices->models[index], config.models[index].id);
+      !trouble.empty()) {
     return Failure(kExitFailed, trouble);
-  }
-  if (const std::string owner = OwnerOfSlots(devices->models[index], id); !owner.empty()) {
-    return Failure(kExitFailed, "model " + id + ": its slots hold a package of model " + owner +
-                                    "; were the paths exchanged, or the id changed? Nothing was written");
   }
   auto counters = std::make_unique<store::Counters>(devices->boot);
   if (const Status loaded = counters->Load(); !base::Ok(loaded)) {

@@ -148,7 +148,8 @@ Advice AdviceOn(Reason reason) {
     case Reason::Busy:
       return {"another update is under way", "wait for its end; status shows it"};
     case Reason::NotAllowed:
-      return {"this device's configuration does not allow it", "see the keys below privacy in agent.toml"};
+      return {"this device's configuration does not allow it",
+              "see the keys below privacy and snapshot in agent.toml"};
     case Reason::ShownNotWorse:
       return {"the health gate has shown it to be not worse", ""};
     case Reason::PolicyAtDeadline:

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "agent/app/partition_path.h"
 #include "agent/app/source_parts.h"
 #include "agent/telemetry/topics.h"
 
@@ -15,8 +16,6 @@ namespace dipper::app {
 namespace {
 
 using base::Status;
-
-constexpr std::string_view kByName = "PARTLABEL=";
 
 std::string Why(Status status, const hal::PartitionFile& partition) {
   const std::string system = partition.last_error() != 0 ? std::strerror(partition.last_error()) : "";
@@ -38,9 +37,7 @@ std::string Why(Status status, const hal::PartitionFile& partition) {
 
 bool OpenPartition(const char* what, const std::string& path, uint64_t create_bytes, uint64_t min_bytes,
                    hal::PartitionFile* partition, std::string* message, std::string* notice) {
-  const bool by_name =
-      path.rfind(kByName, 0) == 0 || path.find(std::string("/") + std::string(kByName)) != std::string::npos;
-  const std::string target = by_name ? path.substr(path.find(kByName) + kByName.size()) : path;
+  const auto [target, by_name] = ReadPartitionPath(path);
   if (create_bytes != 0 && !by_name) {
     std::error_code ignored;  // Open says what is wrong with the folder
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);

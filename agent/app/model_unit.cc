@@ -131,10 +131,13 @@ std::string RecorderProblem(const Config& config, const hal::Geometry& data) {
          " bytes for it, and a segment needs at least 16384; nothing is recorded";
 }
 
-std::string OwnerOfSlots(ModelDevices& devices, const std::string& expected) {
+std::string TroubleOf(ModelDevices& devices, const std::string& id) {
+  if (!devices.trouble.empty()) return devices.trouble;
   for (hal::Partition* slot : {&devices.slot_a, &devices.slot_b}) {
     std::string owner = OwnerOfSlot(*slot);
-    if (!owner.empty() && owner != expected) return owner;
+    if (owner.empty() || owner == id) continue;
+    return "model " + id + ": its slots hold a package of model " + owner +
+           "; were the paths exchanged, or the id changed? Nothing was written";
   }
   return {};
 }

@@ -101,8 +101,9 @@ base::Result<store::RecorderArea> RecorderAreaOf(const Config& config, const hal
 /// Why there is no room, for a line on stderr; empty: there is, or nothing is to be recorded.
 std::string RecorderProblem(const Config& config, const hal::Geometry& data);
 
-/// The model that the packages in these slots were made for; empty: there is none, or it cannot be read.
-/// Slots of two models that were exchanged in the configuration must not look like damaged ones.
-std::string OwnerOfSlots(ModelDevices& devices, const std::string& expected);
+/// Why the partitions of model `id` cannot be used: they cannot be opened, or hold a package of another
+/// model. Slots of two models that were exchanged in the configuration must not look like damaged ones.
+/// Empty: they can.
+std::string TroubleOf(ModelDevices& devices, const std::string& id);
 
 }  // namespace dipper::app

@@ -33,7 +33,8 @@ void Agent::OnCommand(base::ByteView document) {
   } else if (ticket.lookup == store::CommandLookup::kNew) {
     response.reason = about != nullptr ? about->Run(ticket.facts) : schema::Reason::WrongTarget;
     if (about == nullptr) response.detail = kNoSuchModel;
-    if (response.reason == schema::Reason::NotAllowed) response.detail = ModelRunner::kNotAllowed;
+    if (response.reason == schema::Reason::NotAllowed)
+      response.detail = ModelRunner::WhyNotAllowed(ticket.facts.name.view());
     if (!Ok(at_.trust.FinishCommand(ticket.facts.number, response.reason))) {
       response.status = schema::CommandStatus::Failed;
       response.reason = schema::Reason::StorageError;

@@ -156,6 +156,12 @@ schema::Reason ModelRunner::Freeze(bool frozen) {
   return updater_->Freeze(frozen);
 }
 
+std::string_view ModelRunner::WhyNotAllowed(std::string_view command) {
+  return command == "snapshot"
+             ? "this device's configuration does not set snapshot.upload or upload_recording"
+             : "privacy.uncertain_samples is 0 in this device's configuration";
+}
+
 schema::Reason ModelRunner::Run(const package::CommandFacts& command) {
   const std::string_view name = command.name.view();
   if (name == "fall_back") return updater_->FallBack();

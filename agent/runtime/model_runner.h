@@ -96,9 +96,8 @@ class ModelRunner final : public update::UpdateObserver {
   void OnOffer(base::ByteView document);
   /// A verified command. None, or why it was refused.
   schema::Reason Run(const package::CommandFacts& command);
-  /// Why a command was refused with NotAllowed.
-  static constexpr std::string_view kNotAllowed =
-      "privacy.uncertain_samples is 0 in this device's configuration";
+  /// Why `command` was refused with NotAllowed.
+  static std::string_view WhyNotAllowed(std::string_view command);
   /// After a command: the champion's image, for the answer; zero without one.
   base::Digest OnCommandDone(std::string_view command, uint64_t number, schema::Reason reason);
   void OnManifest(const base::Digest& package, base::ByteView head) { updater_->OnManifest(package, head); }

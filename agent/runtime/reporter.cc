@@ -23,6 +23,16 @@ telemetry::Envelope Reporter::MakeEnvelope(std::string_view model, bool counted)
           .model = model};
 }
 
+store::Event LogEntry(const telemetry::Event& event, base::ByteView encoded, uint8_t place) {
+  store::Event entry;
+  entry.time_ns = event.envelope.time_ns;
+  entry.kind = static_cast<uint16_t>(event.kind);
+  entry.reason = static_cast<uint16_t>(event.reason);
+  entry.model = place;
+  if (encoded.size() <= store::kMaxEventPayload) entry.payload = encoded;
+  return entry;
+}
+
 void Reporter::Send(telemetry::Event event, std::string_view model, uint8_t place) {
   event.envelope = MakeEnvelope(model, true);
   const auto encoded = telemetry::Encode(event, buffer_);
@@ -32,13 +42,7 @@ void Reporter::Send(telemetry::Event event, std::string_view model, uint8_t plac
     if (!Ok(outbox_.Send({}))) return;
     return;
   }
-  store::Event entry;
-  entry.time_ns = event.envelope.time_ns;
-  entry.kind = static_cast<uint16_t>(event.kind);
-  entry.reason = static_cast<uint16_t>(event.reason);
-  entry.model = model.empty() ? uint8_t{0xFF} : place;
-  if (encoded->size() <= store::kMaxEventPayload) entry.payload = *encoded;
-  if (!log_.Append(entry).ok()) ++log_failures_;
+  if (!log_.Append(LogEntry(event, *encoded, model.empty() ? uint8_t{0xFF} : place)).ok()) ++log_failures_;
   if (!Ok(outbox_.Send(*encoded))) return;  // counted by the outbox as dropped
 }
 

@@ -26,6 +26,9 @@ struct ReporterConfig {
   uint64_t backlog_bytes = 0;
 };
 
+/// What the event log keeps of an event: `encoded` only if it fits. @param place  Of its model; 0xFF: none.
+store::Event LogEntry(const telemetry::Event& event, base::ByteView encoded, uint8_t place);
+
 class Reporter {
  public:
   Reporter(const ReporterConfig& config, const hal::DeviceIdentity& identity, uint64_t session,

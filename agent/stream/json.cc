@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/base/number.h"
+#include "agent/stream/json_sax.h"
 
 namespace dipper::stream {
 namespace {
@@ -57,7 +58,7 @@ struct Scalar {
 }  // namespace
 
 /// What the parser calls. Every function says whether to go on.
-class JsonHandler {
+class JsonHandler : public SaxBrackets<JsonHandler> {
  public:
   enum class Failure : uint8_t { kNone, kTooDeep, kDuplicate, kBadId };
 
@@ -83,26 +84,16 @@ class JsonHandler {
                        : Value({.kind = Scalar::Kind::kText, .text = text});
   }
   bool string(const std::string& value) { return Value({.kind = Scalar::Kind::kText, .text = value}); }
-  template <typename Binary>
-  bool binary(const Binary&) {
-    return false;  // no such thing in a text
-  }
-  bool start_object(size_t) { return Open(false); }
-  bool start_array(size_t) { return Open(true); }
-  bool end_object() { return Close(); }
-  bool end_array() { return Close(); }
   bool key(const std::string& name) {
     Level& level = levels_[depth_ - 1];
     pending_ = level.place == JsonDecoder::kNoPlace ? JsonDecoder::kNoPlace : d_.FindChild(level.place, name);
     if (level.place != JsonDecoder::kNoPlace && pending_ == JsonDecoder::kNoPlace) ++d_.extra_members_;
     return true;
   }
-  template <typename Exception>
-  bool parse_error(size_t, const std::string&, const Exception&) {
-    return false;
-  }
 
  private:
+  friend SaxBrackets<JsonHandler>;
+
   struct Level {
     uint16_t place = JsonDecoder::kNoPlace;
     bool array = false;

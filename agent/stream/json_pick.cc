@@ -8,6 +8,7 @@
 #include "agent/base/number.h"
 #include "agent/stream/csv.h"
 #include "agent/stream/json.h"
+#include "agent/stream/json_sax.h"
 
 namespace dipper::stream {
 
@@ -42,7 +43,7 @@ Picked PickedNumber(double number) {
 
 }  // namespace
 
-class PickHandler {
+class PickHandler : public SaxBrackets<PickHandler> {
  public:
   PickHandler(JsonPick& pick, std::span<Picked> picked) : d_(pick), picked_(picked) {}
   bool found() const { return found_; }
@@ -63,24 +64,14 @@ class PickHandler {
     return Put(number.ok() ? PickedNumber(*number) : Picked{});
   }
   bool string(const std::string& value) { return Put(PickedText(value)); }
-  template <typename Binary>
-  bool binary(const Binary&) {
-    return false;  // no such thing in a text
-  }
-  bool start_object(size_t) { return Open(false); }
-  bool start_array(size_t) { return Open(true); }
-  bool end_object() { return Close(); }
-  bool end_array() { return Close(); }
   bool key(const std::string& name) {
     Name(name);
     return true;
   }
-  template <typename Exception>
-  bool parse_error(size_t, const std::string&, const Exception&) {
-    return false;
-  }
 
  private:
+  friend SaxBrackets<PickHandler>;
+
   /// The way now ends with `name`, inside `depth_` brackets.
   void Name(std::string_view name) {
     const auto above = static_cast<uint8_t>(depth_ - 1);
