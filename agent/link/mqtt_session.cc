@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "agent/link/lost_write.h"
 #include "agent/link/mqtt_session_impl.h"
 #include "agent/link/paho_options.h"
 
@@ -23,6 +24,7 @@ MqttSession::Impl::Impl(MqttConfig config)
       backoff_(config_.min_backoff_ms, config_.max_backoff_ms),
       files_(config_) {
   IgnoreSigpipe();
+  DIPPER_CHECK(UseLostWrites());
   pending_.reserve(ops_.size());
   client_ =
       std::make_unique<mqtt::async_client>(address_.paho_url, config_.client_id, MakeCreateOptions(config_));

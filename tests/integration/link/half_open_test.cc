@@ -64,6 +64,29 @@ class HalfOpen : public ::testing::TestWithParam<MqttVersion> {
     EXPECT_LT(SteadyClock::now() - before, milliseconds(500));
     EXPECT_LE(client.session.stats().in_flight, 16u) << "bounded, however long it lasts";
   }
+  void SurviveResets(const testing::MosquittoOptions& options) {
+    constexpr int kRounds = 3;
+    Mosquitto broker(folder_.path(), options);
+    ASSERT_TRUE(broker.Start());
+    MqttConfig config = Config(broker);
+    config.ca_file = options.ca;
+    LinkClient client(config);
+    for (int round = 0; round < kRounds; ++round) {
+      ASSERT_TRUE(client.Wait(Kind::kConnected)) << client.session.last_error();
+      ASSERT_TRUE(
+          Nft("add table inet dark; add chain inet dark in { type filter hook input priority 0; };"
+              "add rule inet dark in tcp dport " +
+              std::to_string(broker.port()) + " reject with tcp reset"));
+      AskWithoutWaiting(client);
+      EXPECT_TRUE(client.Wait(Kind::kDisconnected, kNoticed + seconds(8)));
+      EXPECT_TRUE(client.WaitForError("Connection refused")) << client.session.last_error();
+      ASSERT_TRUE(Nft("delete table inet dark"));
+    }
+    ASSERT_TRUE(client.Wait(Kind::kConnected)) << client.session.last_error();
+    EXPECT_EQ(client.session.Publish("x", base::AsBytes("after"), Qos::kAtLeastOnce, false, nullptr),
+              Status::kOk);
+    EXPECT_TRUE(client.Wait(Kind::kPublished));
+  }
   TemporaryFolder folder_;
 };
 
@@ -112,20 +135,13 @@ TEST_P(HalfOpen, AFrozenBrokerIsNoticedAndSurvived) {
   EXPECT_TRUE(client.Wait(Kind::kConnected)) << client.session.last_error();
 }
 
-TEST_P(HalfOpen, AResetConnectionIsMadeAnew) {
-  Mosquitto broker(folder_.path());
-  ASSERT_TRUE(broker.Start());
-  LinkClient client(Config(broker));
-  ASSERT_TRUE(client.Wait(Kind::kConnected)) << client.session.last_error();
-  ASSERT_TRUE(
-      Nft("add table inet dark; add chain inet dark in { type filter hook input priority 0; };"
-          "add rule inet dark in tcp dport " +
-          std::to_string(broker.port()) + " reject with tcp reset"));
-  AskWithoutWaiting(client);
-  EXPECT_TRUE(client.Wait(Kind::kDisconnected, kNoticed + seconds(8)));
-  EXPECT_TRUE(client.WaitForError("Connection refused")) << client.session.last_error();
-  ASSERT_TRUE(Nft("delete table inet dark"));
-  EXPECT_TRUE(client.Wait(Kind::kConnected)) << client.session.last_error();
+// Messages that are handed over to a connection that is gone already. Paho frees such messages and sends them
+// again later (see agent/link/lost_write.h): the sanitizer watches.
+TEST_P(HalfOpen, AResetConnectionIsMadeAnew) { SurviveResets({}); }
+
+TEST_P(HalfOpen, AResetTlsConnectionIsMadeAnew) {
+  const testing::Certificates server = testing::MakeCertificates(folder_.path(), "server", "127.0.0.1");
+  SurviveResets({.ca = server.ca, .cert = server.cert, .key = server.key});
 }
 
 int Skip(const char* why) {
