@@ -3,8 +3,10 @@
 
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <iterator>
@@ -13,6 +15,7 @@
 #include <string>
 
 #include "agent/app/assembly.h"
+#include "agent/app/kill_point.h"
 #include "agent/app/mqtt_setup.h"
 #include "agent/app/trim.h"
 
@@ -54,29 +57,40 @@ class Watch {
   uint64_t beats_ = 0;
 };
 
-// False: not by a stop signal, but because memory cannot be trusted any more.
-bool Loop(Assembly& app, int stop_fd) {
+enum class End : uint8_t {
+  kStopped,   ///< By a signal.
+  kDistrust,  ///< Memory cannot be trusted any more.
+  kWipe,      ///< A command has everything erased.
+};
+
+End Loop(Assembly& app, int stop_fd) {
   link::MqttSession& mqtt = app.mqtt;
   hal::Clock& clock = app.devices.clock;
   bool was_connected = false;
   std::string last_error;
   uint64_t update_events = 0;
-  int64_t trim_ns = clock.MonotonicNs() + kSettleNs;  // 0: nothing to give back
+  int64_t trim_ns = clock.MonotonicNs();  // 0: nothing to give back; at first, what only the start needed
+  int64_t settled_ns = trim_ns + kSettleNs;
   Watch watch(app);
   app.service.Ready();
   app.service.Status(app.StatusLine());
   for (bool stopped = false; !stopped;) {
     const int64_t due_ns = std::min(app.agent.Step(), app.control.Poll());
     watch.Turn();
-    if (!app.CheckMemory(clock.MonotonicNs())) return false;
+    if (!app.CheckMemory(clock.MonotonicNs())) return End::kDistrust;
+    app.JudgeHeap();
+    if (app.agent.WipeDue()) return End::kWipe;
     const int64_t now_ns = clock.MonotonicNs();
     if (app.UpdateEvents() != update_events || mqtt.connected() != was_connected) {
       update_events = app.UpdateEvents();
       app.service.Status(app.StatusLine());
-      trim_ns = now_ns + kSettleNs;
-    } else if (trim_ns != 0 && now_ns >= trim_ns) {
+      settled_ns = now_ns + kSettleNs;
+      if (trim_ns == 0) trim_ns = settled_ns;
+    }
+    // Events that follow one another do not put it off: a busy hour would keep what a start needed.
+    if (trim_ns != 0 && now_ns >= trim_ns) {
       TrimMemory();
-      trim_ns = 0;
+      trim_ns = now_ns < settled_ns ? settled_ns : 0;
     }
     if (mqtt.connected() != was_connected) {
       was_connected = mqtt.connected();
@@ -97,7 +111,7 @@ bool Loop(Assembly& app, int stop_fd) {
     (void)::ppoll(events, std::size(events), &timeout, nullptr);
     stopped = (events[0].revents & POLLIN) != 0;
   }
-  return true;
+  return End::kStopped;
 }
 
 // Readable from the first SIGTERM or SIGINT on. A descriptor, because a signal that interrupts ppoll is not
@@ -113,9 +127,23 @@ int StopSignals() {
   return fd;
 }
 
+/// The same program in the same process, with none of its memory: what was learned and held there is gone
+/// too. Returns only when the system refuses.
+int StartAnew(std::unique_ptr<Assembly> app, std::unique_ptr<Devices> devices, char* const* arguments) {
+  MaybeKill("wipe:answered");
+  Say("beginning anew, to erase what was learned and is held");
+  app->note.End();
+  if (const std::string told = app->guard.Stop(); !told.empty()) Say(told);
+  app.reset();  // not every library marks what it opens to be closed
+  devices.reset();
+  (void)::execv("/proc/self/exe", arguments);
+  Say(std::string("cannot begin anew: ") + std::strerror(errno) + "; the next start erases");
+  return 1;
+}
+
 }  // namespace
 
-int Run(const Config& config) {
+int Run(const Config& config, char* const* arguments) {
   const int stop_fd = StopSignals();
   std::string message;
   auto devices = std::make_unique<Devices>();
@@ -141,7 +169,9 @@ int Run(const Config& config) {
     if (app) (void)app->guard.Stop();
     return 1;
   }
-  if (!Loop(*app, stop_fd)) return 1;
+  const End end = Loop(*app, stop_fd);
+  if (end == End::kDistrust) return 1;
+  if (end == End::kWipe) return StartAnew(std::move(app), std::move(devices), arguments);
   app->service.Stopping();
   app->agent.Stop();
   app->note.End();

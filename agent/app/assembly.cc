@@ -9,7 +9,9 @@
 #include <iterator>
 
 #include "agent/app/group_keys.h"
+#include "agent/app/kill_point.h"
 #include "agent/app/partition_path.h"
+#include "agent/app/wipe.h"
 #include "agent/store/model_places.h"
 
 namespace dipper::app {
@@ -156,14 +158,16 @@ std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint3
 bool Assembly::StartModels(const LastEnd& last, std::string* message) {
   std::array<uint32_t, kMaxModels> places{};
   if (!ForgetModels(message) || !FindPlaces(&places, message)) return false;
-  if (const std::string problem = RecorderProblem(config, devices.data.geometry()); !problem.empty())
+  if (const std::string problem = RecorderProblem(config, devices.data.geometry()); !problem.empty()) {
     Say(problem);
+    reporter.Send({.kind = schema::EventKind::RecorderPaused, .detail = problem}, {});
+  }
   const SharedParts shared{.config = config,
                            .devices = devices,
                            .transport = mqtt,
                            .turns = turns,
                            .reporter = reporter,
-                           .marker = note,
+                           .marker = heap,
                            .trust = trust,
                            .group_keys = group_keys,
                            .session = session};
@@ -228,6 +232,32 @@ void Assembly::OpenWatchdog() {
   }
 }
 
+/// Before anything reads what is to go. Until it is done the agent serves nothing.
+bool Assembly::FinishWipe(std::string* left, std::string* message) {
+  Say("erasing everything learned and held, as command " + std::to_string(counters.wipe()) + " says");
+  const Status status = Wipe(config, devices, counters, left);
+  if (Ok(status)) return true;
+  *message = std::string("the wipe could not be finished (") + base::StatusName(status) +
+             "): look at the medium (dmesg); the next start goes on with it, until then nothing is served";
+  return false;
+}
+
+/// Once the event is kept the wipe is over; a cut before has all of it done again.
+void Assembly::TellWiped(const std::string& left) {
+  const std::string detail = left.empty() ? "" : "partitions that cannot be opened, of model " + left;
+  reporter.Send(telemetry::Event{.kind = schema::EventKind::Wiped,
+                                 .count = counters.wipe(),
+                                 .detail = std::string_view(detail).substr(0, telemetry::kMaxTextBytes)},
+                {});
+  if (!Ok(backlog.Flush()) || !Ok(log.Sync())) Say("the data partition did not take the event of the wipe");
+  MaybeKill("wipe:told");
+  if (!Ok(counters.EndWipe())) {
+    Say("boot cannot be written: the next start will erase again");
+    return;
+  }
+  Say("everything learned and held is erased" + (left.empty() ? std::string() : ", but " + detail));
+}
+
 bool Assembly::Start(std::string* message) {
   OpenWatchdog();
   self_check.WatchProgram();
@@ -238,6 +268,9 @@ bool Assembly::Start(std::string* message) {
       !LoadGroupKeys(config.trust.group_keys, &group_keys, message)) {
     return false;
   }
+  const bool wiping = counters.wipe() != 0;
+  std::string left;
+  if (wiping && !FinishWipe(&left, message)) return false;
   // Losing `data` loses no model and no trust state, so it stops nothing.
   for (const Status status : {log.Open(), backlog.Open()}) {
     if (!Ok(status))
@@ -250,6 +283,7 @@ bool Assembly::Start(std::string* message) {
   const LastEnd last = note.PreviousEnd(boot);
   reporter.Send(telemetry::Event{.kind = schema::EventKind::Started, .detail = kVersionText}, {});
   ReportLastEnd(last);
+  if (wiping) TellWiped(left);
   // Before the models start: a challenger's self-test at its start is its own too.
   std::vector<std::string> ids;
   for (const ModelConfig& model : config.models) ids.push_back(model.id);
@@ -291,6 +325,23 @@ bool Assembly::CheckMemory(int64_t now_ns) {
       ": ending without a checkpoint; a machine that does this again needs a new memory");
   reporter.Send(telemetry::Event{.kind = schema::EventKind::MemoryFault, .detail = self_check.trouble()}, {});
   return false;
+}
+
+void Assembly::JudgeHeap() {
+  base::Digest package{};
+  if (!heap.TakeCondemned(&package)) return;
+  const std::string what =
+      "package " + std::string(base::ToHex(package).brief()) + " takes more heap memory with every sample";
+  for (const auto& model : models) {
+    update::Updater& updater = model->updater();
+    if (updater.challenger() == nullptr || updater.Status().challenger != package) continue;
+    Say("model " + model->id() + ": " + what);
+    updater.OnChallengerFailed(schema::Reason::OverBudget);
+    return;
+  }
+  // Nobody to fall back to for this alone: the service's own limit ends the process when there is need.
+  if (package != leak_told_) Say(what + "; it serves, so it goes on until the process reaches its limit");
+  leak_told_ = package;
 }
 
 uint64_t Assembly::UpdateEvents() const {

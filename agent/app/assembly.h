@@ -13,6 +13,7 @@
 #include "agent/app/control_server.h"
 #include "agent/app/devices.h"
 #include "agent/app/guard.h"
+#include "agent/app/heap_watch.h"
 #include "agent/app/model_unit.h"
 #include "agent/app/run_note.h"
 #include "agent/app/self_check.h"
@@ -33,6 +34,7 @@ struct Assembly {
   uint64_t session;
   ServiceNotify service;
   RunNote note;
+  HeapWatch heap{note};
   Guard guard{service, note};
   SelfCheck self_check;
   store::RootStore roots{devices.boot};
@@ -70,7 +72,8 @@ struct Assembly {
                   .agent_version = kVersionText,
                   .interval_ms = static_cast<uint32_t>(c.telemetry.interval_ms),
                   .max_message_bytes = mqtt_config.max_message_bytes,
-                  .backlog_bytes = c.storage.data_bytes},
+                  .backlog_bytes = c.storage.data_bytes,
+                  .repeat_ms = static_cast<uint32_t>(c.telemetry.repeat_s * 1000)},
                  d.identity, session_id, d.clock, outbox, log),
         agent({.fleet = c.device.fleet,
                .device = c.device.id,
@@ -100,11 +103,15 @@ struct Assembly {
   /// A piece of memory that must not change, once a second. False: it did; told, and nothing that this
   /// process would still write can be trusted.
   bool CheckMemory(int64_t now_ns);
+  /// A challenger whose code takes more and more heap memory is over budget: its trial ends.
+  void JudgeHeap();
   /// Update steps of all models so far.
   uint64_t UpdateEvents() const;
 
  private:
   bool OpenTrust(std::string* message);
+  bool FinishWipe(std::string* left, std::string* message);
+  void TellWiped(const std::string& left);
   bool ForgetModels(std::string* message);
   bool FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message);
   void ReportLastEnd(const LastEnd& last);
@@ -117,6 +124,7 @@ struct Assembly {
   void SetClockForward();
   void OpenWatchdog();
   int64_t next_check_ns_ = 0;
+  base::Digest leak_told_{};  ///< Package that serves and leaks: said once.
 };
 
 }  // namespace dipper::app

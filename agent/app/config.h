@@ -104,6 +104,7 @@ struct PrivacyConfig {
 
 struct TelemetryConfig {
   int64_t interval_ms = 10000;
+  int64_t repeat_s = 600;          ///< Unchanged values too; 0: always.
   uint64_t max_bytes_per_day = 0;  ///< 0: no limit.
 };
 

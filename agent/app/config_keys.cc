@@ -109,6 +109,7 @@ constexpr ConfigKey kPrivacy[] = {
 
 constexpr ConfigKey kTelemetry[] = {
     Whole<&TelemetryConfig::interval_ms>("interval_ms", 100, kDaySeconds * 1000),
+    Whole<&TelemetryConfig::repeat_s>("repeat_s", 0, kDaySeconds),
     Bytes<&TelemetryConfig::max_bytes_per_day>("max_bytes_per_day", 0, kGiB),
 };
 

@@ -77,6 +77,11 @@ void PutGate(JsonWriter& json, const update::GateReport& gate) {
   PutNumber(json, "upper", gate.upper);
   PutNumber(json, "recent_excess", gate.recent_excess);
   PutNumber(json, "loss_bound", gate.loss_bound);
+  PutUint(json, "observed", gate.veto.samples);
+  PutUint(json, "compared", gate.veto.counted);
+  PutNumber(json, "champion_alarm_rate", gate.veto.champion_alarm_rate);
+  PutNumber(json, "challenger_alarm_rate", gate.veto.challenger_alarm_rate);
+  PutNumber(json, "score_shift", gate.veto.score_shift);
   json.CloseObject();
 }
 

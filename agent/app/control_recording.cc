@@ -23,7 +23,8 @@ std::vector<std::string> RecordingText(std::string_view model, const runtime::Re
               std::to_string(ring.newest()),
           "  this run " + std::to_string(counters.records) + " records, " +
               std::to_string(counters.left_out) + " left out, " + std::to_string(counters.segments) +
-              " segments, " + std::to_string(counters.written_bytes) + " bytes written, " +
+              " segments, " + std::to_string(counters.overwritten) + " written over unfetched, " +
+              std::to_string(counters.written_bytes) + " bytes written, " +
               std::to_string(counters.failures) + " failures of the medium"};
 }
 
@@ -39,7 +40,8 @@ std::string RecordingJson(std::string_view model, const runtime::Recorder& recor
          number("ring_segments", ring.area().segments) + number("segment_bytes", ring.area().segment_bytes) +
          number("newest_segment", ring.newest()) + number("records", counters.records) +
          number("left_out", counters.left_out) + number("segments", counters.segments) +
-         number("written_bytes", counters.written_bytes) + number("failures", counters.failures) + "}";
+         number("overwritten", counters.overwritten) + number("written_bytes", counters.written_bytes) +
+         number("failures", counters.failures) + "}";
 }
 
 }  // namespace
@@ -120,7 +122,7 @@ void ControlServer::ContinueExport() {
 }
 
 void ControlServer::EndExport(int exit_code, const std::string& message) {
-  target_.ControlModelAt(export_.model).recorder->Release();
+  target_.ControlModelAt(export_.model).recorder->Release(exit_code == kExitOk);
   ::close(export_.file);
   End(socket_.Find(export_.client), exit_code, message);
   export_ = {};

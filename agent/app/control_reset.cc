@@ -3,21 +3,17 @@
 
 #include <array>
 #include <memory>
-#include <vector>
 
 #include "agent/app/control_offline.h"
 #include "agent/app/control_protocol.h"
 #include "agent/app/control_words.h"
 #include "agent/app/devices.h"
 #include "agent/app/model_unit.h"
-#include "agent/package/verify.h"
+#include "agent/app/reset_store.h"
 #include "agent/runtime/reporter.h"
 #include "agent/store/counters.h"
 #include "agent/store/event_log.h"
-#include "agent/store/model_places.h"
-#include "agent/store/model_store.h"
 #include "agent/telemetry/encoders.h"
-#include "agent/update/slot_source.h"
 
 namespace dipper::app {
 
@@ -25,10 +21,6 @@ using base::Status;
 using schema::Reason;
 
 namespace {
-
-struct alignas(16) Block {
-  uint8_t bytes[16];
-};
 
 ResetOutcome Failure(int exit_code, std::string message) {
   return {.exit_code = exit_code, .model = {}, .reason = Reason::None, .message = std::move(message)};
@@ -39,16 +31,6 @@ std::string Cannot(const std::string& what, Status status) {
   std::string text = "cannot use " + what + " (" + std::string(base::StatusName(status)) + ")";
   if (status == Status::kUnimplemented) return text + ": " + kNewerAgent;
   return text + "; look at the medium (dmesg)";
-}
-
-/// Each model's place in boot, as an agent finds it.
-Status FindPlace(const Config& config, Devices& devices, store::Counters& counters, size_t index,
-                 uint32_t* place) {
-  const std::vector<store::PlaceRequest> requests = PlaceRequests(config, devices);
-  std::vector<uint32_t> places(requests.size());
-  DIPPER_RETURN_IF_ERROR(store::AssignPlaces(devices.boot, counters, requests, places));
-  *place = places[index];
-  return Status::kOk;
 }
 
 /// So that the log tells who erased everything; a log that takes nothing is no obstacle.
@@ -70,7 +52,6 @@ void WriteDown(Devices& devices, const std::string& model, uint32_t place, Reaso
 
 /// On opened partitions and loaded counters.
 ResetOutcome Reset(const Config& config, Devices& devices, store::Counters& counters, size_t index) {
-  ModelDevices& model = devices.models[index];
   ResetOutcome outcome;
   outcome.model = config.models[index].id;
   outcome.exit_code = kExitFailed;
@@ -79,22 +60,14 @@ ResetOutcome Reset(const Config& config, Devices& devices, store::Counters& coun
     outcome.message = Cannot("the boot partition", found);
     return outcome;
   }
-  std::vector<Block> memory(package::kWholeMemoryBytes / sizeof(Block));
-  update::PackageVerifier verifier({memory.data()->bytes, package::kWholeMemoryBytes}, outcome.model);
-  store::ModelStoreConfig parts;
-  parts.boot = &devices.boot;
-  parts.record_index = place;
-  parts.slot_a = &model.slot_a;
-  parts.slot_b = &model.slot_b;
-  parts.factory = model.has_factory ? &model.factory : nullptr;
-  parts.max_image_bytes = config.models[index].max_image_bytes;
-  auto store = std::make_unique<store::ModelStore>(parts, verifier);
-  if (const auto start = store->Start({}); !start.ok()) {
+  ResetStore reset(config, devices, index, place, true);
+  store::ModelStore& store = reset.store();
+  if (const auto start = store.Start({}); !start.ok()) {
     outcome.message = Cannot("the partitions of model " + outcome.model, start.status());
     return outcome;
   }
   store::StartDecision decision;
-  const auto refused = store->FactoryReset(&decision);
+  const auto refused = store.FactoryReset(&decision);
   outcome.reason = refused.ok() ? *refused : Reason::StorageError;
   WriteDown(devices, outcome.model, place, outcome.reason);
   if (outcome.reason == Reason::None) {
@@ -103,7 +76,7 @@ ResetOutcome Reset(const Config& config, Devices& devices, store::Counters& coun
     outcome.message = ResetText(decision.serve != store::SlotId::kNone);
     return outcome;
   }
-  static_cast<void>(store->PlannedStop());  // this was no start of the model
+  static_cast<void>(store.PlannedStop());  // this was no start of the model
   const Advice advice = AdviceOnReset(outcome.reason);
   outcome.message = "factory_reset of model " + outcome.model + ": " +
                     std::string(telemetry::WordOf(outcome.reason).view()) + ": " +

@@ -66,12 +66,19 @@ std::string ServesText(const ModelView& model) {
   return text;
 }
 
+std::string VetoText(const update::VetoReport& veto) {
+  if (veto.counted == 0) return "";
+  return "; alarm on for " + Number(100 * veto.challenger_alarm_rate) + " % of samples, champion's " +
+         Number(100 * veto.champion_alarm_rate) + " %, answers shifted by " + Number(veto.score_shift);
+}
+
 std::string GateText(const ModelView& model) {
   const update::GateReport& gate = model.gate;
-  if (gate.counted == 0) return std::to_string(gate.seen) + " labels seen, none counted yet (warm-up)";
-  return std::to_string(gate.counted) + " labels counted; loss " + Number(gate.challenger_loss) + ", rival " +
-         Number(gate.rival_loss) + "; excess over the margin " + Number(gate.excess) + ", between " +
-         Number(gate.lower) + " and " + Number(gate.upper);
+  std::string text = std::to_string(gate.veto.samples) + " samples, " + std::to_string(gate.seen) + " labels";
+  if (gate.counted == 0) return text + ", none counted yet (warm-up)" + VetoText(gate.veto);
+  return text + ", " + std::to_string(gate.counted) + " counted; loss " + Number(gate.challenger_loss) +
+         ", rival " + Number(gate.rival_loss) + "; excess over the margin " + Number(gate.excess) +
+         ", between " + Number(gate.lower) + " and " + Number(gate.upper) + VetoText(gate.veto);
 }
 
 std::string UpdateText(const ModelView& model) {

@@ -79,6 +79,11 @@ Advice FailedBecause(Reason reason) {
       return {"the model answered or holds a number that is not finite", kDenied};
     case Reason::ShownWorse:
       return {"the health gate has shown it to be worse than its rival", kDenied};
+    case Reason::AlarmRate:
+      return {"its alarm was on more often than the package allows beside the model that serves", kDenied};
+    case Reason::ScoreShift:
+      return {"its answers were distributed otherwise than the package allows beside the model that serves",
+              kDenied};
     case Reason::OverBudget:
       return {"it takes longer for a sample than it may", kDenied};
     case Reason::Crash:

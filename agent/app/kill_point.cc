@@ -16,5 +16,10 @@ void MaybeKill(schema::UpdateState state, const char* edge) {
   if (std::string(telemetry::WordOf(state).view()) + ":" + edge == wanted) std::raise(SIGKILL);
 }
 
+void MaybeKill(const char* place) {
+  const char* wanted = std::getenv("DIPPER_TEST_KILL");
+  if (wanted != nullptr && std::string(place) == wanted) std::raise(SIGKILL);
+}
+
 }  // namespace dipper::app
 #endif

@@ -10,8 +10,12 @@ namespace dipper::app {
 /// "verifying:enter" or "verifying:exit": when that state has just been entered (stored and told) or is about
 /// to be left (its end is durable, not yet told).
 void MaybeKill(schema::UpdateState state, const char* edge);
+/// A place of its own name: "wipe:answered", "wipe:model" (the slots of one are erased), "wipe:data",
+/// "wipe:told".
+void MaybeKill(const char* place);
 #else
 inline void MaybeKill(schema::UpdateState, const char*) {}
+inline void MaybeKill(const char*) {}
 #endif
 
 }  // namespace dipper::app

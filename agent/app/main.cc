@@ -113,5 +113,5 @@ int main(int argc, char** argv) {
                 beside.empty() ? "" : beside.c_str() + 1);
     return 0;
   }
-  return dipper::app::Run(reading.config);
+  return dipper::app::Run(reading.config, argv);
 }

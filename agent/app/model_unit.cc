@@ -82,13 +82,16 @@ std::unique_ptr<store::RecorderRing> MakeRing(const SharedParts& shared, uint32_
   return std::make_unique<store::RecorderRing>(shared.devices.data, *area, shared.config.models[number].id);
 }
 
-std::unique_ptr<runtime::Recorder> MakeRecorder(const SharedParts& shared, store::RecorderRing* ring) {
+std::unique_ptr<runtime::Recorder> MakeRecorder(const SharedParts& shared, uint32_t number, uint32_t place,
+                                                store::RecorderRing* ring) {
   if (ring == nullptr) return nullptr;
-  return std::make_unique<runtime::Recorder>(
+  auto recorder = std::make_unique<runtime::Recorder>(
       runtime::RecorderConfig{.agent_version = kVersionText,
                               .session = shared.session,
                               .bytes_per_day = shared.config.recorder.bytes_per_day},
       *ring, shared.devices.clock);
+  recorder->TellTo(shared.reporter, shared.config.models[number].id, static_cast<uint8_t>(place));
+  return recorder;
 }
 
 /// Null: nothing may leave the device.
@@ -150,7 +153,7 @@ ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
       first_image_(config_.max_image_bytes),
       second_image_(config_.max_image_bytes),
       recorder_ring_(MakeRing(shared, number)),
-      recorder_(MakeRecorder(shared, recorder_ring_.get())),
+      recorder_(MakeRecorder(shared, number, place, recorder_ring_.get())),
       snapshot_(MakeSnapshot(shared, number, place, recorder_.get())),
       uncertain_features_(shared.config.privacy.uncertain_features.begin(),
                           shared.config.privacy.uncertain_features.end()),

@@ -147,11 +147,16 @@ void RunNote::Begin(const std::string& boot, const std::vector<std::string>& mod
   PutText(boot, page_->boot);
   for (size_t i = 0; i < kMaxModels; ++i) PutText(i < models.size() ? models[i] : "", page_->models[i]);
   page_->alive = 1;
+  // The kernel would write it within half a minute; a machine that is reset before would seem to have stopped
+  // as planned. Here and at the end only: what lies between needs to outlive this process alone.
+  (void)::msync(page_, sizeof(Page), MS_SYNC);
   begun_ = true;
 }
 
 void RunNote::End() {
-  if (begun_) page_->alive = 0;
+  if (!begun_) return;
+  page_->alive = 0;
+  (void)::msync(page_, sizeof(Page), MS_SYNC);
 }
 
 void RunNote::Enter(uint32_t model, const base::Digest& package) {

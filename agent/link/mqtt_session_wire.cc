@@ -94,6 +94,9 @@ void MqttSession::Impl::Fail(const std::string& why) {
   last_error_ = config_.url + ": " + why;
 }
 
+// Above most batches of metrics, below births and blocks.
+constexpr size_t kKeptPayloadBytes = 1024;
+
 // Hands requests to Paho until the wire is down.
 void MqttSession::Impl::Serve() {
   Op op;
@@ -114,6 +117,8 @@ void MqttSession::Impl::Serve() {
       pending_.push_back({op.token, op.kind, op.kind == OpKind::kPublish ? std::string() : op.topic});
     }
     HandOver(op);
+    // Slots hand their buffers round: after one large message each, all of them would keep room for it.
+    if (op.payload.capacity() > kKeptPayloadBytes) std::vector<uint8_t>().swap(op.payload);
   }
 }
 

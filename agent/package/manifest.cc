@@ -84,6 +84,8 @@ Reason CheckSelfTest(const schema::SelfTest* test, uint32_t features) {
   return Reason::None;
 }
 
+bool IsShare(double value) { return value >= 0 && value < 1; }  // false for what is no number
+
 bool IsGoodGate(const schema::GatePolicy& gate) {
   if (gate.kind() > schema::GateKind::MAX || gate.at_deadline() > schema::AtDeadline::MAX) return false;
   if (!std::isfinite(gate.loss_bound()) || !std::isfinite(gate.margin()) || !std::isfinite(gate.alpha()))
@@ -92,6 +94,7 @@ bool IsGoodGate(const schema::GatePolicy& gate) {
   if (gate.loss_bound() < 0 || gate.margin() < 0) return false;
   if (gate.loss_bound() > 0 && gate.margin() > gate.loss_bound()) return false;
   if (gate.alpha() <= 0 || gate.alpha() >= 1) return false;
+  if (!IsShare(gate.max_alarm_excess()) || !IsShare(gate.max_score_shift())) return false;
   // A trial must end.
   return gate.deadline_samples() != 0 || gate.deadline_seconds() != 0;
 }

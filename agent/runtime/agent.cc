@@ -51,6 +51,7 @@ int64_t Agent::Step() {
     next_metrics_ns_ = now_ns + config_.telemetry_interval_ns;
   }
   at_.outbox.Poll(now_ns);
+  PollWipe(now_ns);
   SyncStorage(now_ns);
   if (health_.PeriodPassed(now_ns)) {
     for (ModelRunner* model : models_) model->OnHealthyPeriod();

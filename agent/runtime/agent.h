@@ -73,6 +73,10 @@ class Agent {
   /// Who answers and who does not; whoever owns another part of the process adds it.
   Answers& answers() { return health_.answers(); }
 
+  /// A command has everything erased, and its answer is out, or would not go out: whoever owns the process
+  /// ends it without Stop and starts it anew; the start erases before anything else.
+  bool WipeDue() const { return wipe_due_; }
+
   /// Planned stop: checkpoints, tries given back, backlog saved, "offline" said if there is a connection.
   void Stop();
 
@@ -82,6 +86,8 @@ class Agent {
   void OnMessage(const telemetry::TransportEvent& message);
   void OnCommand(base::ByteView document);
   void Answer(telemetry::CommandResponse response, ModelRunner* about);
+  void BeginWipe(const package::CommandFacts& facts, telemetry::CommandResponse* response);
+  void PollWipe(int64_t now_ns);
   ModelRunner* Find(std::string_view model);
   ModelRunner* WhoWants(const base::Digest& package);
   void SubscribeWanted();
@@ -124,6 +130,10 @@ class Agent {
   uint64_t capped_told_ = 0;
   uint64_t cap_day_ = UINT64_MAX;  ///< The day of which the cap was told,
   bool cap_told_hard_ = false;     ///< and whether also that its bytes are spent.
+  uint64_t wipe_ = 0;              ///< Number of the command; 0: none.
+  int64_t wipe_by_ns_ = 0;
+  bool wipe_told_ = false;
+  bool wipe_due_ = false;
   bool online_due_ = false;
   bool birth_due_ = false;
   size_t discovered_ = SIZE_MAX;  ///< Entities told to Home Assistant since the last birth.

@@ -13,7 +13,11 @@ namespace {
 
 constexpr size_t kMaxBirthFeatures = 64;  // of one model; what a birth buffer is sure to hold of one
 constexpr int64_t kTickNs = 1'000'000'000;
-constexpr int64_t kTallyNs = 900'000'000'000;  // each costs the flash a write
+constexpr int64_t kTallyNs = 900'000'000'000;     // each costs the flash a write
+constexpr int64_t kWipeAnswerNs = 5'000'000'000;  // the answer's way to the broker; then it erases without
+constexpr std::string_view kWipe = "wipe";
+constexpr std::string_view kWipeBegins = "it erases now; the event wiped tells the end";
+constexpr std::string_view kWipeOfModel = "wipe is of the whole device; name no model";
 constexpr std::string_view kNoSuchModel = "no such model runs here; the birth message lists those that do";
 
 }  // namespace
@@ -30,6 +34,9 @@ void Agent::OnCommand(base::ByteView document) {
       .number = ticket.facts.number, .name = ticket.facts.name.view(), .reason = ticket.reason};
   if (ticket.reason != schema::Reason::None) {
     response.status = schema::CommandStatus::Refused;
+  } else if (ticket.lookup == store::CommandLookup::kNew && ticket.facts.name.view() == kWipe) {
+    about = nullptr;
+    BeginWipe(ticket.facts, &response);
   } else if (ticket.lookup == store::CommandLookup::kNew) {
     response.reason = about != nullptr ? about->Run(ticket.facts) : schema::Reason::WrongTarget;
     if (about == nullptr) response.detail = kNoSuchModel;
@@ -67,7 +74,35 @@ void Agent::Answer(telemetry::CommandResponse response, ModelRunner* about) {
                       {});
   }
   // A lost answer is asked for again with the same number: the stored result is the answer then.
-  (void)at_.reporter.SendNow(response, {});
+  const bool sent = at_.reporter.SendNow(response, {});
+  if (wipe_ != 0 && response.number == wipe_) wipe_told_ = sent;
+}
+
+/// Result and mark are stored in one write: from here on every start erases until it is done.
+void Agent::BeginWipe(const package::CommandFacts& facts, telemetry::CommandResponse* response) {
+  if (!facts.model.empty()) {
+    response->reason = schema::Reason::WrongTarget;
+    response->detail = kWipeOfModel;
+    if (Ok(at_.trust.FinishCommand(facts.number, response->reason))) return;
+  } else if (Ok(at_.trust.counters().BeginWipe(facts.number))) {
+    response->detail = kWipeBegins;
+    wipe_ = facts.number;
+    wipe_by_ns_ = at_.clock.MonotonicNs() + kWipeAnswerNs;
+    return;
+  }
+  response->status = schema::CommandStatus::Failed;
+  response->reason = schema::Reason::StorageError;
+}
+
+/// Answer first, then erase: but nobody may stop it by not taking the answer.
+void Agent::PollWipe(int64_t now_ns) {
+  if (wipe_ == 0) return;
+  if (!wipe_told_) {
+    wipe_told_ = at_.reporter.SendNow(
+        telemetry::CommandResponse{.number = wipe_, .name = kWipe, .detail = kWipeBegins}, {});
+  }
+  const bool out = wipe_told_ && at_.transport.stats().in_flight == 0;
+  wipe_due_ = out || now_ns >= wipe_by_ns_;
 }
 
 void Agent::SendDueStates() {
@@ -207,7 +242,7 @@ void Agent::SendMetrics(int64_t now_ns) {
   ReportSources(now_ns);
   MetricBatch batch(wall_ns);
   AddDeviceMetrics(&batch);
-  at_.reporter.Send(batch.readings(), {});
+  at_.reporter.Send(batch, {});
   for (ModelRunner* model : models_) model->SendMetrics(wall_ns);
   ReportCap();
 }

@@ -35,7 +35,13 @@ telemetry::GateReport WireReport(const update::GateReport& gate) {
           .challenger_loss = gate.challenger_loss,
           .lower = gate.lower + margin,
           .upper = gate.upper + margin,
-          .margin = margin};
+          .margin = margin,
+          .observed = gate.veto.samples,
+          .labelled = gate.seen,
+          .compared = gate.veto.counted,
+          .champion_alarm_rate = gate.veto.champion_alarm_rate,
+          .challenger_alarm_rate = gate.veto.challenger_alarm_rate,
+          .score_shift = gate.veto.score_shift};
 }
 
 std::string_view SourceText(store::ImageSource source) {
@@ -268,7 +274,8 @@ void ModelRunner::SendMetrics(int64_t wall_ns) {
     batch.Add(MetricId::kCheckpointAgeSeconds, static_cast<double>(age_ns) * 1e-9);
   }
   AddUpdateMetrics(status, &batch);
-  at_.reporter.Send(batch.readings(), config_.id);
+  if (at_.recorder != nullptr) at_.recorder->AddMetrics(&batch);
+  at_.reporter.Send(batch, config_.id);
 }
 
 void ModelRunner::AddUpdateMetrics(const update::UpdateStatus& status, MetricBatch* batch) {
@@ -294,6 +301,10 @@ void ModelRunner::AddUpdateMetrics(const update::UpdateStatus& status, MetricBat
     batch->Count(MetricId::kGateSamples, report.samples);
     batch->Add(MetricId::kGateLower, report.lower);
     batch->Add(MetricId::kGateUpper, report.upper);
+    const auto samples = static_cast<double>(report.observed);
+    batch->Add(MetricId::kGateLabelCoverage, samples > 0 ? static_cast<double>(report.labelled) / samples : 0);
+    batch->Add(MetricId::kGateAlarmExcess, report.challenger_alarm_rate - report.champion_alarm_rate);
+    batch->Add(MetricId::kGateScoreShift, report.score_shift);
   }
 }
 

@@ -123,6 +123,10 @@ void ModelRunner::OnSample(const FeedResult& result, bool wanted, int64_t now_ns
     if (at_.recorder != nullptr) at_.recorder->OnTiming(result.challenger.took_ns);
     updater_->OnChallengerLatency(result.challenger.took_ns);
   }
+  if (result.challenger.observed) {
+    updater_->OnAnswers(result.champion.observed ? &result.champion.output : nullptr,
+                        result.challenger.output);
+  }
   if (result.challenger.learned) updater_->OnOutcomes(result.champion.outcome, result.challenger.outcome);
 }
 

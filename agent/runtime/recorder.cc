@@ -22,33 +22,16 @@ package::Secret KeyOf(const update::LoadedModel& model) { return model.content_k
 
 }  // namespace
 
-std::string_view RecorderStateText(RecorderState state) {
-  switch (state) {
-    case RecorderState::kWaiting:
-      return "waiting for the first record";
-    case RecorderState::kRecording:
-      return "recording";
-    case RecorderState::kNoModel:
-      return "paused: no model learns";
-    case RecorderState::kSpent:
-      return "paused: recorder.bytes_per_day is used up";
-    case RecorderState::kHeld:
-      return "paused: the ring is full and its oldest segment is being fetched";
-    case RecorderState::kTooLarge:
-      return "paused: the model images do not fit in a segment; raise recorder.bytes or lower "
-             "recorder.segments";
-    case RecorderState::kFailed:
-      return "paused: the data partition does not take it; tried again every minute";
-  }
-  return "unknown";
-}
-
 Recorder::Recorder(const RecorderConfig& config, store::RecorderRing& ring, hal::Clock& clock)
     : config_(config), ring_(ring), clock_(clock) {}
 
 Status Recorder::Start(update::Updater& updater) {
   updater_ = &updater;
-  DIPPER_RETURN_IF_ERROR(ring_.Open());
+  if (const Status status = ring_.Open(); !base::Ok(status)) {
+    state_ = RecorderState::kUnreadable;
+    ++counters_.failures;
+    return status;
+  }
   const auto most = static_cast<double>(config_.bytes_per_day);
   // What an earlier run left: runs that end soon must not have a day's bytes each.
   allowance_ = ring_.newest() == 0 ? most : std::min(most, static_cast<double>(ring_.newest_allowance()));
@@ -63,6 +46,7 @@ void Recorder::CountWritten() {
 }
 
 void Recorder::Poll(int64_t now_ns) {
+  TellState(now_ns);
   if (!usable_) return;
   const auto most = static_cast<double>(config_.bytes_per_day);
   const auto passed = static_cast<double>(std::max<int64_t>(now_ns - last_poll_ns_, 0));
@@ -74,6 +58,8 @@ void Recorder::Poll(int64_t now_ns) {
 }
 
 void Recorder::Pause(RecorderState why) {
+  const bool was_running = state_ == RecorderState::kRecording || state_ == RecorderState::kWaiting;
+  if (was_running && told_ == RecorderState::kRecording) told_left_out_ = counters_.left_out;
   state_ = why;
   ring_.Close();
   writer_.Reset({});
@@ -334,6 +320,10 @@ void Recorder::OnInput(bool challenger, const ModelInput& input) {
   champion_in_ = champion_in_ || !challenger;
 }
 
+void Recorder::OnAnswer(bool challenger, const FeedAnswer& answer) {
+  if (recording_ && writer_.TakesAnswer()) writer_.PutAnswer(challenger, MarkOf(answer));
+}
+
 void Recorder::OnTiming(int64_t challenger_ns) {
   if (recording_) PutPlain({.kind = RecordKind::kTiming, .took_ns = challenger_ns});
 }
@@ -379,6 +369,11 @@ void Recorder::Stop() {
   if (!base::Ok(ring_.Sync())) ++counters_.failures;
 }
 
+void Recorder::Release(bool whole) {
+  if (whole) ring_.MarkFetched();
+  ring_.Hold(false);
+}
+
 base::Result<uint64_t> Recorder::Fetch() {
   if (!usable_) return Status::kFailedPrecondition;
   if (ring_.open()) {
@@ -392,12 +387,6 @@ base::Result<uint64_t> Recorder::Fetch() {
   const auto bytes = ring_.MeasureFile();
   if (!bytes.ok()) ring_.Hold(false);
   return bytes;
-}
-
-RecorderCounters Recorder::counters() const {
-  RecorderCounters now = counters_;
-  now.written_bytes = ring_.written_bytes();
-  return now;
 }
 
 }  // namespace dipper::runtime

@@ -8,7 +8,9 @@
 #include <array>
 
 #include "agent/runtime/event_limit.h"
+#include "agent/runtime/metric_batch.h"
 #include "agent/runtime/recorder_records.h"
+#include "agent/runtime/reporter.h"
 #include "agent/store/recorder_ring.h"
 #include "agent/update/updater.h"
 #include "hal/api/clock.h"
@@ -27,16 +29,18 @@ struct RecorderCounters {
   uint64_t segments = 0;       ///< Begun.
   uint64_t failures = 0;       ///< Of the medium.
   uint64_t written_bytes = 0;  ///< By this run.
+  uint64_t overwritten = 0;    ///< Segments that nobody had fetched in this run.
 };
 
 enum class RecorderState : uint8_t {
-  kWaiting,    ///< For the first record.
-  kRecording,  ///<
-  kNoModel,    ///< Nothing learns.
-  kSpent,      ///< The bytes of a day are used up.
-  kHeld,       ///< The oldest segment is being fetched, and the ring is full.
-  kTooLarge,   ///< The images do not fit in a segment.
-  kFailed,     ///< The medium did not take it; tried again after a while.
+  kWaiting,     ///< For the first record.
+  kRecording,   ///<
+  kNoModel,     ///< Nothing learns.
+  kSpent,       ///< The bytes of a day are used up.
+  kHeld,        ///< The oldest segment is being fetched, and the ring is full.
+  kTooLarge,    ///< The images do not fit in a segment.
+  kFailed,      ///< The medium did not take it; tried again after a while.
+  kUnreadable,  ///< The medium could not be read at the start; nothing is recorded in this run.
 };
 std::string_view RecorderStateText(RecorderState state);
 
@@ -47,6 +51,10 @@ class Recorder {
   /// Both outlive the recorder.
   Recorder(const RecorderConfig& config, store::RecorderRing& ring, hal::Clock& clock);
 
+  /// Pauses and what ends them are told as events of that model from then on. All outlive the recorder.
+  void TellTo(Reporter& reporter, std::string_view model, uint8_t place) {
+    teller_ = {&reporter, model, place};
+  }
   /// Once, before the first record. The updater outlives the recorder. Errors as RecorderRing::Open: it then
   /// records nothing.
   base::Status Start(update::Updater& updater);
@@ -59,6 +67,8 @@ class Recorder {
   void BeginRecord();
   /// A model is about to take this. The champion's comes first.
   void OnInput(bool challenger, const ModelInput& input);
+  /// That model has taken it.
+  void OnAnswer(bool challenger, const FeedAnswer& answer);
   void OnTiming(int64_t challenger_ns);
   /// The champion is about to be frozen or released.
   void OnFreeze(bool frozen);
@@ -74,11 +84,13 @@ class Recorder {
   /// Writes what waits, and holds the ring until Release. @returns the file's bytes; errors as MeasureFile.
   base::Result<uint64_t> Fetch();
   base::Status ReadFile(uint64_t offset, base::MutableBytes to) { return ring_.ReadFile(offset, to); }
-  void Release() { ring_.Hold(false); }
+  /// @param whole  All of it has reached whoever asked: writing it over loses nothing.
+  void Release(bool whole);
   bool fetched() const { return ring_.held(); }
 
   RecorderState state() const { return state_; }
   RecorderCounters counters() const;
+  void AddMetrics(MetricBatch* batch) const;
   const store::RecorderRing& ring() const { return ring_; }
 
  private:
@@ -96,9 +108,17 @@ class Recorder {
   void EndPages();
   void PutDigests();
   void PutPlain(const Record& record);
+  void TellState(int64_t now_ns);
   void Put(const Record& record);
 
+  struct Teller {
+    Reporter* reporter = nullptr;
+    std::string_view model;
+    uint8_t place = 0;
+  };
+
   RecorderConfig config_;
+  Teller teller_;
   store::RecorderRing& ring_;
   hal::Clock& clock_;
   update::Updater* updater_ = nullptr;
@@ -123,6 +143,9 @@ class Recorder {
   double allowance_ = 0;
   uint64_t charged_ = 0;  ///< Of the ring's written bytes.
   RecorderCounters counters_;
+  RecorderState told_ = RecorderState::kRecording;  ///< The pause that was told, or none.
+  uint64_t told_left_out_ = 0;                      ///< Counted when that began.
+  EventLimit tell_limit_;
   RecordWriter writer_;
   store::SegmentHead head_;
   std::array<uint8_t, update::kGateStateBytes> gate_{};

@@ -16,7 +16,7 @@ constexpr uint32_t kMaxHorizon = 65536;
 
 // Flags of an input.
 constexpr uint8_t kToChampion = 1, kToChallenger = 2, kIsLabel = 4, kHasLabel = 8, kHasWeight = 16,
-                  kJoined = 32;
+                  kJoined = 32, kChampionAnswer = 64, kChallengerAnswer = 128;
 // What digests and update steps tell.
 constexpr uint8_t kOfGate = 4;
 
@@ -42,7 +42,10 @@ void PutGate(base::ByteWriter& writer, const update::GateConfig& gate) {
   writer.Put(gate.recent);
   writer.Put(gate.horizon);
   writer.Put(uint32_t{0});
-  for (const double value : {gate.loss_bound, gate.margin, gate.margin_ratio, gate.alpha}) writer.Put(value);
+  for (const double value : {gate.loss_bound, gate.margin, gate.margin_ratio, gate.alpha,
+                             gate.max_alarm_excess, gate.max_score_shift}) {
+    writer.Put(value);
+  }
   for (const uint64_t value : {gate.warmup_samples, gate.deadline_samples, gate.deadline_seconds})
     writer.Put(value);
 }
@@ -55,8 +58,10 @@ update::GateConfig GetGate(base::ByteReader& reader) {
   gate.recent = reader.Get<uint32_t>();
   gate.horizon = reader.Get<uint32_t>();
   static_cast<void>(reader.Get<uint32_t>());
-  for (double* value : {&gate.loss_bound, &gate.margin, &gate.margin_ratio, &gate.alpha})
+  for (double* value : {&gate.loss_bound, &gate.margin, &gate.margin_ratio, &gate.alpha,
+                        &gate.max_alarm_excess, &gate.max_score_shift}) {
     *value = reader.Get<double>();
+  }
   for (uint64_t* value : {&gate.warmup_samples, &gate.deadline_samples, &gate.deadline_seconds})
     *value = reader.Get<uint64_t>();
   return gate;
@@ -155,7 +160,14 @@ void RecordWriter::PutInput(const Record& record) {
   base_.time_ns = input.time_ns;
   if (input.has_label) Fixed(input.label);
   if (weighted) Fixed(input.weight);
-  if (input.is_label) return;
+  if (!input.is_label) PutValues(record);
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    if (record.answered[lane]) PutAnswer(lane == 1, record.marks[lane]);
+  }
+}
+
+void RecordWriter::PutValues(const Record& record) {
+  const ModelInput& input = record.input;
   Varint(input.values.size());
   auto& before = base_.values[record.to_champion ? 0 : 1];
   const uint32_t mask_at = bytes_;
@@ -168,6 +180,14 @@ void RecordWriter::PutInput(const Record& record) {
     Fixed(bits);
   }
   if (record.to_champion && record.to_challenger) base_.values[1] = base_.values[0];
+}
+
+void RecordWriter::PutAnswer(bool challenger, const AnswerMark& mark) {
+  DIPPER_CHECK(input_last_);
+  out_[last_flags_] =
+      static_cast<uint8_t>(out_[last_flags_] | (challenger ? kChallengerAnswer : kChampionAnswer));
+  Fixed(mark.value);
+  Fixed(mark.check);
 }
 
 bool RecordWriter::AlsoToChallenger(const ModelInput& input) {
@@ -205,6 +225,7 @@ void RecordWriter::PutUpdate(const Record& record) {
 }
 
 void RecordWriter::Put(const Record& record) {
+  input_last_ = record.kind == RecordKind::kInput;
   Byte(static_cast<uint8_t>(record.kind));
   switch (record.kind) {
     case RecordKind::kInput:
@@ -265,7 +286,17 @@ Status RecordReader::ReadInput(Record* record) {
   if (input.has_label) input.label = in_.Get<double>();
   if ((flags & kHasWeight) != 0) input.weight = in_.Get<double>();
   if (!record->to_champion && !record->to_challenger) return Status::kDataLoss;
-  if (input.is_label) return Status::kOk;
+  if (!input.is_label) DIPPER_RETURN_IF_ERROR(ReadValues(record));
+  record->answered = {(flags & kChampionAnswer) != 0, (flags & kChallengerAnswer) != 0};
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    if (!record->answered[lane]) continue;
+    record->marks[lane].value = in_.Get<uint16_t>();
+    record->marks[lane].check = in_.Get<uint16_t>();
+  }
+  return Status::kOk;
+}
+
+Status RecordReader::ReadValues(Record* record) {
   const uint64_t count = Varint();
   if (count > learn::kMaxFeatures || in_.overflow()) return Status::kDataLoss;
   std::array<uint8_t, learn::kMaxFeatures / 8> mask{};
@@ -276,7 +307,7 @@ Status RecordReader::ReadInput(Record* record) {
     values_[i] = std::bit_cast<float>(before[i]);
   }
   if (record->to_champion && record->to_challenger) base_.values[1] = base_.values[0];
-  input.values = std::span(values_).first(static_cast<size_t>(count));
+  record->input.values = std::span(values_).first(static_cast<size_t>(count));
   return Status::kOk;
 }
 

@@ -9,7 +9,7 @@
 #include "agent/base/bytes.h"
 #include "agent/base/fixed.h"
 #include "agent/learn/image/limits.h"
-#include "agent/runtime/model_input.h"
+#include "agent/runtime/recorder_answer.h"
 #include "agent/schema/update_generated.h"
 #include "agent/update/gate.h"
 
@@ -66,8 +66,10 @@ struct Record {
   RecordKind kind = RecordKind::kInput;
   // input
   bool to_champion = false, to_challenger = false;
-  bool joined = false;  ///< Of the same record of the source as the input before.
-  ModelInput input{};   ///< Its values lie in the reader.
+  bool joined = false;                  ///< Of the same record of the source as the input before.
+  ModelInput input{};                   ///< Its values lie in the reader.
+  std::array<bool, kLanes> answered{};  ///< Of each lane whether its mark is known, and
+  std::array<AnswerMark, kLanes> marks{};
   // digests, update: of the lanes as they are at this record; zero: not told
   std::array<base::Digest, kLanes> images{};
   bool has_gate = false;
@@ -98,7 +100,7 @@ struct RecordBase {
 };
 
 /// No input record of so many features is longer.
-constexpr uint32_t MaxInputBytes(uint32_t features) { return 48 + features / 8 + 4 * features; }
+constexpr uint32_t MaxInputBytes(uint32_t features) { return 56 + features / 8 + 4 * features; }
 /// No other record is longer.
 inline constexpr uint32_t kMaxPlainBytes = 192;
 
@@ -108,6 +110,7 @@ class RecordWriter {
   void Reset(base::MutableBytes out) {
     out_ = out;
     bytes_ = 0;
+    input_last_ = false;
   }
   /// A new segment: nothing is known before.
   void ForgetBase() { base_ = {}; }
@@ -117,6 +120,10 @@ class RecordWriter {
   /// Right after an input to the champion: the challenger has this one. True: it is the same, and the record
   /// says so now.
   bool AlsoToChallenger(const ModelInput& input);
+  /// An input, and nothing behind it but answers.
+  bool TakesAnswer() const { return input_last_; }
+  /// Right after an input: what that model answered to it. The champion's comes first.
+  void PutAnswer(bool challenger, const AnswerMark& mark);
 
  private:
   void Byte(uint8_t value) { out_[bytes_++] = value; }
@@ -127,12 +134,14 @@ class RecordWriter {
     Bytes({reinterpret_cast<const uint8_t*>(&value), sizeof value});
   }
   void PutInput(const Record& record);
+  void PutValues(const Record& record);
   void PutUpdate(const Record& record);
 
   base::MutableBytes out_;
   uint32_t bytes_ = 0;
   uint32_t last_flags_ = 0;  ///< Where the flags of the last input are.
-  ModelInput last_;          ///< Of its values only the number.
+  bool input_last_ = false;
+  ModelInput last_;  ///< Of its values only the number.
   RecordBase base_;
 };
 
@@ -149,6 +158,7 @@ class RecordReader {
  private:
   uint64_t Varint();
   base::Status ReadInput(Record* record);
+  base::Status ReadValues(Record* record);
   base::Status ReadUpdate(Record* record);
 
   base::ByteReader in_{{}};

@@ -13,6 +13,7 @@ Reporter::Reporter(const ReporterConfig& config, const hal::DeviceIdentity& iden
       clock_(clock),
       outbox_(outbox),
       log_(log),
+      chosen_{},
       buffer_{} {}
 
 telemetry::Envelope Reporter::MakeEnvelope(std::string_view model, bool counted) {
@@ -46,13 +47,44 @@ void Reporter::Send(telemetry::Event event, std::string_view model, uint8_t plac
   if (!Ok(outbox_.Send(*encoded))) return;  // counted by the outbox as dropped
 }
 
-void Reporter::Send(std::span<const telemetry::MetricValue> values, std::string_view model) {
-  if (values.empty() || !outbox_.MayMeasure()) return;
+Reporter::Sender& Reporter::SenderOf(std::string_view model) {
+  for (Sender& sender : senders_) {
+    if (sender.model.view() == model) return sender;
+  }
+  Sender added;
+  DIPPER_CHECK(Ok(added.model.Assign(model)) && Ok(senders_.PushBack(added)));
+  return senders_[senders_.size() - 1];
+}
+
+void Reporter::RenewMetrics() {
+  for (Sender& sender : senders_) sender.filter.Renew();
+}
+
+void Reporter::Send(const MetricBatch& batch, std::string_view model) {
+  if (batch.readings().empty() || !outbox_.MayMeasure()) return;
+  // What a broker refused no reader has.
+  if (const uint64_t refused = outbox_.counters().refused; refused != refused_) {
+    refused_ = refused;
+    RenewMetrics();
+  }
+  MetricFilter& filter = SenderOf(model).filter;
+  const int64_t now_ns = clock_.MonotonicNs();
+  const auto choice =
+      filter.Choose(batch.readings(), now_ns, int64_t{config_.repeat_ms} * 1'000'000, &chosen_);
+  if (choice.values.empty()) return;
+  telemetry::Envelope envelope = MakeEnvelope(model, true);
+  envelope.time_ns = batch.wall_ns();
+  if (choice.partial) envelope.boot = {};
   const auto encoded = telemetry::Encode(
-      telemetry::MetricsBatch{.envelope = MakeEnvelope(model, true), .values = values}, buffer_);
+      telemetry::MetricsBatch{.envelope = envelope, .values = choice.values, .partial = choice.partial},
+      buffer_);
   if (!encoded.ok()) ++encode_failures_;
-  if (!Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{})))
-    return;  // counted by the outbox as dropped
+  // A failure is counted by the outbox as dropped; its values are told again.
+  if (Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{}))) {
+    filter.Sent(choice, now_ns);
+  } else {
+    filter.Renew();
+  }
 }
 
 bool Reporter::Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain) {
@@ -98,7 +130,8 @@ telemetry::Birth Reporter::MakeBirth(std::span<const telemetry::ModelInfo> model
           .models = models,
           .interval_ms = config_.interval_ms,
           .max_message_bytes = config_.max_message_bytes,
-          .backlog_bytes = config_.backlog_bytes};
+          .backlog_bytes = config_.backlog_bytes,
+          .repeat_ms = config_.repeat_ms};
 }
 
 bool Reporter::BirthFits(std::span<const telemetry::ModelInfo> models) {
@@ -106,6 +139,7 @@ bool Reporter::BirthFits(std::span<const telemetry::ModelInfo> models) {
 }
 
 bool Reporter::SendBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version) {
+  RenewMetrics();
   return Deliver(telemetry::Encode(MakeBirth(models, numerics_version), buffer_),
                  telemetry::Qos::kAtLeastOnce, true);
 }

@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <span>
 
+#include "agent/base/fixed.h"
+#include "agent/runtime/metric_filter.h"
+#include "agent/store/boot_layout.h"
 #include "agent/store/event_log.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/outbox.h"
@@ -24,6 +27,7 @@ struct ReporterConfig {
   uint32_t interval_ms = 0;        ///< Of metrics batches.
   uint32_t max_message_bytes = 0;  ///< What the link accepts.
   uint64_t backlog_bytes = 0;
+  uint32_t repeat_ms = 0;  ///< Each metric value is sent at least that often; 0: in every batch.
 };
 
 /// What the event log keeps of an event: `encoded` only if it fits. @param place  Of its model; 0xFF: none.
@@ -41,8 +45,9 @@ class Reporter {
   /// @param model  Empty: the device.
   /// @param place  Of the model in boot, for the log.
   void Send(telemetry::Event event, std::string_view model, uint8_t place = 0);
-  /// Hands a batch of metrics to the outbox. Does nothing for an empty one.
-  void Send(std::span<const telemetry::MetricValue> values, std::string_view model);
+  /// Hands those readings of a moment to the outbox that readers do not have yet (metric_filter.h): all of
+  /// them after a birth, after a loss, and once in repeat_ms. Without any nothing is sent.
+  void Send(const MetricBatch& batch, std::string_view model);
   /// Retained or answering messages. False: not now (no connection, window full); send again later.
   bool SendNow(telemetry::UpdateStatus status, std::string_view model);
   bool SendNow(telemetry::CommandResponse response, std::string_view model);
@@ -59,6 +64,12 @@ class Reporter {
 
  private:
   telemetry::Birth MakeBirth(std::span<const telemetry::ModelInfo> models, uint32_t numerics_version);
+  struct Sender {
+    base::FixedString<telemetry::kMaxIdBytes> model;
+    MetricFilter filter;
+  };
+  Sender& SenderOf(std::string_view model);
+  void RenewMetrics();
   bool Deliver(const base::Result<base::ByteView>& encoded, telemetry::Qos qos, bool retain);
 
   ReporterConfig config_;
@@ -69,6 +80,9 @@ class Reporter {
   store::EventLog& log_;
   uint64_t encode_failures_ = 0;
   uint64_t log_failures_ = 0;
+  uint64_t refused_ = 0;  ///< By the broker, when metrics were sent last.
+  base::FixedVector<Sender, store::kMaxModels + 1> senders_;
+  MetricFilter::Buffer chosen_;
   alignas(16) std::array<uint8_t, telemetry::kBirthBufferBytes> buffer_;
 };
 

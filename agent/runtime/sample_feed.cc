@@ -110,6 +110,7 @@ void SampleFeed::Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, Feed
   StepModel(*lane->at.model, takes_labels, input, answer);
   marker_.Leave();
   if (timer != nullptr && !decoded.is_label) answer->took_ns = timer->MonotonicNs() - before_ns;
+  if (recorder_ != nullptr) recorder_->OnAnswer(lane == &challenger_, *answer);
 }
 
 Status SampleFeed::OnRecord(const hal::Record& record, int64_t now_ns, FeedResult* result,

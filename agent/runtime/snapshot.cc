@@ -182,7 +182,7 @@ Reason SnapshotSender::Begin(std::string_view what, update::Updater& updater) {
     const auto bytes =
         base::MutableBytes(part).first(static_cast<size_t>(std::min<uint64_t>(kHashPart, total_ - at)));
     if (!base::Ok(Read(at, bytes))) {
-      if (recording) recorder_->Release();
+      if (recording) recorder_->Release(false);
       return Reason::StorageError;
     }
     hash.Update(bytes);
@@ -197,9 +197,9 @@ Reason SnapshotSender::Begin(std::string_view what, update::Updater& updater) {
   return Reason::None;
 }
 
-void SnapshotSender::End(std::string_view how) {
+void SnapshotSender::End(std::string_view how, bool whole) {
   sending_ = false;
-  if (of_recorder_) recorder_->Release();
+  if (of_recorder_) recorder_->Release(whole);
   Tell(how);
 }
 
@@ -224,7 +224,7 @@ void SnapshotSender::OnEvent(const telemetry::TransportEvent& event) {
     acknowledged_ = std::max(acknowledged_, waiting.block + 1);
   }
   const bool idle = std::ranges::none_of(waiting_, &Waiting::used);
-  if (idle && next_ == BlockCount(total_)) End("was sent");
+  if (idle && next_ == BlockCount(total_)) End("was sent", true);
 }
 
 /// False: not now.

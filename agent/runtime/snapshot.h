@@ -65,7 +65,7 @@ class SnapshotSender {
   schema::Reason TakeImage(update::Updater& updater);
   base::Status Read(uint64_t offset, base::MutableBytes to);
   bool SendBlock();
-  void End(std::string_view how);
+  void End(std::string_view how, bool whole = false);
   void Tell(std::string_view how);
 
   SnapshotConfig config_;

@@ -12,8 +12,9 @@ using base::Status;
 namespace {
 constexpr uint32_t kModelBytes = 8 + 32 + 4 + 32 + 4 + 4 + kMaxTransferBlocks / 8;
 constexpr uint32_t kUnnamedLength = kPagedHeadBytes + 8 + 8 + 4 + kMaxModels * kModelBytes;
-// Names came later, behind everything else: an agent that does not know them reads the rest.
-constexpr uint32_t kLength = kUnnamedLength + kMaxModels * static_cast<uint32_t>(kMaxModelNameBytes);
+// What came later stands behind everything else: an agent that does not know it reads the rest.
+constexpr uint32_t kNamedLength = kUnnamedLength + kMaxModels * static_cast<uint32_t>(kMaxModelNameBytes);
+constexpr uint32_t kLength = kNamedLength + 8;  // the wipe's number
 static_assert(kLength <= kCountersPageBytes);
 }  // namespace
 
@@ -62,6 +63,7 @@ void Counters::Encode(base::MutableBytes page) const {
     std::ranges::copy(model.name.view(), name.begin());
     writer.PutBytes(name);
   }
+  writer.Put(state_.wipe);
   DIPPER_CHECK(!writer.overflow() && writer.position() + kPagedHeadBytes == kLength);
 }
 
@@ -91,7 +93,8 @@ Status Counters::Decode(base::ByteView page) {
     good = good && model.offer.state <= schema::UpdateState::MAX &&
            model.transfer.block_count <= kMaxTransferBlocks;
   }
-  const bool named = base::Load<uint32_t>(page.data() + 8) >= kLength;
+  const auto length = base::Load<uint32_t>(page.data() + 8);
+  const bool named = length >= kNamedLength;
   for (ModelState& model : state.models) {
     if (!named) break;
     std::array<uint8_t, kMaxModelNameBytes> name{};
@@ -99,6 +102,7 @@ Status Counters::Decode(base::ByteView page) {
     const auto end = std::ranges::find(name, uint8_t{0});
     model.name.AssignTruncated(base::AsText(base::ByteView(name.begin(), end)));
   }
+  if (length >= kLength) state.wipe = reader.Get<uint64_t>();
   if (!good || reader.overflow()) return Status::kDataLoss;
   state_ = state;
   return Status::kOk;
@@ -177,6 +181,24 @@ Status Counters::FinishCommand(uint64_t number, uint16_t result) {
   }
   State next = state_;
   next.command = {number, CommandState::kDone, result};
+  return Store(next);
+}
+
+Status Counters::BeginWipe(uint64_t number) {
+  if (number == 0 || number != state_.command.number || state_.command.state != CommandState::kStarted ||
+      !command_begun_here_) {
+    return Status::kFailedPrecondition;
+  }
+  State next = state_;
+  next.command = {number, CommandState::kDone, 0};
+  next.wipe = number;
+  return Store(next);
+}
+
+Status Counters::EndWipe() {
+  if (state_.wipe == 0) return Status::kOk;
+  State next = state_;
+  next.wipe = 0;
   return Store(next);
 }
 

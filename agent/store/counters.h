@@ -95,6 +95,14 @@ class Counters {
   /// kFailedPrecondition: not the number that was begun.
   base::Status FinishCommand(uint64_t number, uint16_t result);
 
+  /// Number of the command that has everything erased which the device learned and holds, from its answer
+  /// until that is done and told; 0: none. Each start goes on with it.
+  uint64_t wipe() const { return state_.wipe; }
+  /// Finishes the command that was begun, with result 0, and sets `wipe` in the same write. Errors as
+  /// FinishCommand.
+  base::Status BeginWipe(uint64_t number);
+  base::Status EndWipe();
+
   /// Seconds since 1970 of the last verified `issued`; 0: none.
   uint64_t trusted_time_s() const { return state_.trusted_time_s; }
   /// Only forwards; an earlier time is kOk and changes nothing.
@@ -112,6 +120,7 @@ class Counters {
     uint64_t trusted_time_s = 0;
     CommandRecord command;
     std::array<ModelState, kMaxModels> models{};
+    uint64_t wipe = 0;
   };
 
   base::Status Store(const State& next);

@@ -114,6 +114,7 @@ Status RecorderRing::Begin(SegmentHead* head, std::span<const BodyBytes> bodies)
   head->pages_offset = static_cast<uint32_t>(offset);
   head->ring = ring_;
   open_ = false;
+  if (places_[place].sequence > fetched_to_ && !newest_empty_) ++overwritten_;
   places_[place] = {};
   DIPPER_RETURN_IF_ERROR(data_.Erase(OffsetOf(place), area_.segment_bytes));
   DIPPER_RETURN_IF_ERROR(WriteBodies(place, head, bodies));
@@ -171,6 +172,7 @@ base::Result<uint64_t> RecorderRing::MeasureSegment(uint32_t place) {
 base::Result<uint64_t> RecorderRing::MeasureFile() {
   file_segments_ = 0;
   file_bytes_ = kRecordingHeadBytes;
+  measured_to_ = open_ ? newest_ - 1 : newest_;
   for (uint32_t place = 0; place < area_.segments; ++place) {
     if (places_[place].sequence == 0) continue;
     const auto bytes = MeasureSegment(place);

@@ -66,6 +66,11 @@ class RecorderRing {
   // ---- as a recording file
   /// While it is held no segment is written over: the ring's end is then its end.
   void Hold(bool held) { held_ = held; }
+  /// Somebody has the file that was measured last: writing its segments over loses nothing. The one that is
+  /// still open may get more pages, and counts as not fetched.
+  void MarkFetched() { fetched_to_ = measured_to_; }
+  /// Segments written over that nobody had fetched since Open.
+  uint64_t overwritten() const { return overwritten_; }
   bool held() const { return held_; }
   /// Measures the file of what the ring holds now. kNotFound: no whole segment. Cost: reads every page.
   base::Result<uint64_t> MeasureFile();
@@ -92,6 +97,7 @@ class RecorderRing {
   uint64_t next_page_ = 0;  ///< In it.
   uint32_t pages_ = 0;
   uint64_t newest_ = 0, allowance_ = 0, written_ = 0;
+  uint64_t measured_to_ = 0, fetched_to_ = 0, overwritten_ = 0;  ///< Sequences; segments.
   bool open_ = false, held_ = false, unsynced_ = false, newest_empty_ = false;
   // The file: places, oldest first.
   std::array<uint32_t, kMaxRecorderSegments> order_{};

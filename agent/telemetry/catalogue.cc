@@ -107,6 +107,13 @@ constexpr auto kRows = std::to_array<MetricRow>({
           "labels from the network that were above labels.max_per_s: not learned"),
     Model(M::kCheckpointFailuresTotal, "learner_checkpoint_failures_total", "1",
           "checkpoints that could not be written"),
+    Model(M::kRecorderActive, "recorder_active", "ratio", "1: the flight recorder records"),
+    Model(M::kRecorderLeftOutTotal, "recorder_left_out_total", "1",
+          "records of the source that it did not record"),
+    Model(M::kRecorderFailuresTotal, "recorder_failures_total", "1",
+          "writes and syncs of it that the data partition did not take"),
+    Model(M::kRecorderOverwrittenTotal, "recorder_overwritten_total", "1",
+          "segments written over that nobody had fetched in this run"),
     Model(M::kAccuracyRatio, "prequential_accuracy_ratio", "ratio",
           "right predictions of all labelled samples"),
     Model(M::kKappa, "prequential_kappa", "1", "Cohen's kappa"),
@@ -184,6 +191,12 @@ constexpr auto kRows = std::to_array<MetricRow>({
           "package blocks that lay on the device already and were copied"),
     Model(M::kTransferReusedBytesTotal, "update_transfer_reused_bytes_total", "bytes", "bytes of them"),
     Model(M::kUndoSlot, "update_undo_slot", "1", "what an undo would serve: 0 A, 1 B, 2 factory, 255 none"),
+    Model(M::kGateLabelCoverage, "gate_label_coverage", "ratio",
+          "share of the trial's samples that had a label"),
+    Model(M::kGateAlarmExcess, "gate_alarm_excess", "ratio",
+          "share of samples with the challenger's alarm on, minus the champion's"),
+    Model(M::kGateScoreShift, "gate_score_shift", "ratio",
+          "largest difference of the distributions of both models' answers"),
 });
 
 }  // namespace

@@ -71,6 +71,11 @@ enum class MetricId : uint16_t {
   kLastSampleId = 77,
   kLabelsLimitedTotal = 78,
   kCheckpointFailuresTotal = 79,
+  // flight recorder (per model)
+  kRecorderActive = 80,
+  kRecorderLeftOutTotal = 81,
+  kRecorderFailuresTotal = 82,
+  kRecorderOverwrittenTotal = 83,
   // prequential (per model)
   kAccuracyRatio = 96,
   kKappa = 97,
@@ -136,6 +141,9 @@ enum class MetricId : uint16_t {
   kTransferReusedBlocksTotal = 175,
   kTransferReusedBytesTotal = 176,
   kUndoSlot = 177,
+  kGateLabelCoverage = 178,
+  kGateAlarmExcess = 179,
+  kGateScoreShift = 180,
 };
 
 struct MetricRow {

@@ -42,7 +42,10 @@ bool Check(const schema::MetricsBatch& m) {
   // FlatBuffers' verifier looks at a vector's place in steps of 4 bytes; these structs are read in place.
   const auto address = reinterpret_cast<uintptr_t>(m.values()->Data());
   const bool aligned = m.values()->size() == 0 || address % alignof(schema::MetricValue) == 0;
-  return aligned && m.values()->size() <= kMaxValues;
+  const size_t whole = m.whole() == nullptr ? 0 : m.whole()->size();
+  const size_t real = m.real() == nullptr ? 0 : m.real()->size();
+  return aligned && m.values()->size() <= kMaxValues && whole <= kMaxValues && real <= kMaxValues &&
+         m.values()->size() + whole + real <= kMaxValues;
 }
 bool Check(const schema::Event& m) {
   if (!Check(m.package()) || !TextOk(m.detail()) || !CountOk(m.contributions(), kMaxContributions))

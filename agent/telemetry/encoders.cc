@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <cmath>
+#include <limits>
 
 namespace dipper::telemetry {
 namespace {
@@ -19,7 +20,7 @@ constexpr size_t kBuilderBytes = 512;  // the builder's notes at the buffer's ot
 constexpr size_t kRootBytes = 448;
 constexpr size_t kEnvelopeBytes = 128;
 constexpr size_t kPackageBytes = 128;
-constexpr size_t kGateBytes = 128;
+constexpr size_t kGateBytes = 192;
 constexpr size_t kRowBytes = 96;  // small tables in vectors, with their entry in the vector
 
 size_t TextBound(std::string_view text) { return text.size() + 16; }
@@ -73,7 +74,8 @@ Offset<schema::PackageInfo> MakePackage(FlatBufferBuilder& builder, const Packag
 Offset<schema::GateReport> MakeGate(FlatBufferBuilder& builder, const GateReport* g) {
   if (g == nullptr) return {};
   return schema::CreateGateReport(builder, g->samples, g->champion_loss, g->challenger_loss, g->lower,
-                                  g->upper, g->margin);
+                                  g->upper, g->margin, g->observed, g->labelled, g->compared,
+                                  g->champion_alarm_rate, g->challenger_alarm_rate, g->score_shift);
 }
 
 // Runs `body` (FlatBufferBuilder& -> Offset of the root) over `buffer`.
@@ -93,16 +95,62 @@ base::Result<base::ByteView> Build(base::MutableBytes buffer, size_t bound, cons
 
 }  // namespace
 
+namespace {
+
+enum class Form : uint8_t { kWhole, kReal, kFull };
+
+/// Where a reading goes. What a float would round is told with a float's digits when it has a fraction: a
+/// measured number; a whole one is exact whatever its size.
+Form FormOf(const MetricValue& reading, int64_t batch_ns) {
+  constexpr double kLargestWhole = std::numeric_limits<uint32_t>::max();
+  const double value = reading.value();
+  if (reading.time_ns() != batch_ns) return Form::kFull;
+  if (!std::isfinite(value)) return Form::kReal;
+  const bool whole = value == std::trunc(value);
+  if (whole && value >= 0 && value <= kLargestWhole) return Form::kWhole;
+  const double size = std::abs(value);
+  if (size < static_cast<double>(std::numeric_limits<float>::min()) ||
+      size > static_cast<double>(std::numeric_limits<float>::max())) {
+    return Form::kFull;
+  }
+  const bool exact = static_cast<double>(static_cast<float>(value)) == value;
+  return exact || !whole ? Form::kReal : Form::kFull;
+}
+
+/// The readings of one form as a vector of its structs; without one the field is left out, if it may be.
+template <typename T, typename Make>
+Offset<flatbuffers::Vector<const T*>> MakeReadings(FlatBufferBuilder& b, const MetricsBatch& m, Form form,
+                                                   bool required, Make make) {
+  const auto mine = [&](const MetricValue& v) { return FormOf(v, m.envelope.time_ns) == form; };
+  const auto count = static_cast<size_t>(std::count_if(m.values.begin(), m.values.end(), mine));
+  if (count == 0 && !required) return {};
+  T* out = nullptr;
+  const auto vector = b.CreateUninitializedVectorOfStructs(count, &out);
+  for (const MetricValue& value : m.values) {
+    if (mine(value)) *out++ = make(value);
+  }
+  return vector;
+}
+
+}  // namespace
+
 size_t EncodedBound(const MetricsBatch& m) {
-  return kBuilderBytes + kRootBytes + Bound(m.envelope) + 16 + m.values.size() * sizeof(MetricValue);
+  return kBuilderBytes + kRootBytes + Bound(m.envelope) + 48 + m.values.size() * sizeof(MetricValue);
 }
 
 base::Result<base::ByteView> Encode(const MetricsBatch& m, base::MutableBytes buffer) {
   if (m.values.size() > kMaxValues || !Fits(m.envelope)) return base::Status::kResourceExhausted;
   return Build(buffer, EncodedBound(m), "DMET", [&](FlatBufferBuilder& b) {
     const auto envelope = MakeEnvelope(b, m.envelope);
-    const auto values = b.CreateVectorOfStructs(m.values.data(), m.values.size());
-    return schema::CreateMetricsBatch(b, envelope, values);
+    const auto values =
+        MakeReadings<MetricValue>(b, m, Form::kFull, true, [](const MetricValue& v) { return v; });
+    const auto whole = MakeReadings<schema::WholeValue>(b, m, Form::kWhole, false, [](const MetricValue& v) {
+      return schema::WholeValue(static_cast<uint32_t>(v.value()), v.id(), v.index());
+    });
+    const auto real = MakeReadings<schema::RealValue>(b, m, Form::kReal, false, [](const MetricValue& v) {
+      return schema::RealValue(static_cast<float>(v.value()), v.id(), v.index());
+    });
+    return schema::CreateMetricsBatch(b, envelope, values, whole, real, m.partial);
   });
 }
 
@@ -312,7 +360,7 @@ base::Result<base::ByteView> Encode(const Birth& m, base::MutableBytes buffer) {
     const auto metrics = MakeCatalogue(b);
     return schema::CreateBirth(b, envelope, device, fleet, groups, hardware, system, agent_version,
                                m.numerics_version, models, metrics, m.interval_ms, m.max_message_bytes,
-                               m.backlog_bytes);
+                               m.backlog_bytes, m.repeat_ms);
   });
 }
 

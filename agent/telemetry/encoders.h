@@ -63,6 +63,21 @@ MessageKind KindOf(base::ByteView bytes);
 template <typename T>
 base::Result<const T*> Decode(base::ByteView bytes);
 
+/// Calls `take(id, index, value, time_ns)` for each reading of a decoded batch, whatever its form.
+template <typename Take>
+void ForEachReading(const schema::MetricsBatch& batch, Take take) {
+  const int64_t time_ns = batch.envelope()->time_ns();
+  if (batch.whole() != nullptr) {
+    for (const schema::WholeValue* v : *batch.whole())
+      take(v->id(), v->index(), static_cast<double>(v->value()), time_ns);
+  }
+  if (batch.real() != nullptr) {
+    for (const schema::RealValue* v : *batch.real())
+      take(v->id(), v->index(), static_cast<double>(v->value()), time_ns);
+  }
+  for (const schema::MetricValue* v : *batch.values()) take(v->id(), v->index(), v->value(), v->time_ns());
+}
+
 /// The flat JSON mirror of an encoded message of any kind: one object, scalar members, dotted names for
 /// nested parts
 /// ("package.version"), arrays only of scalars but in a birth and `samples`. 64-bit ids and digests are hex

@@ -161,18 +161,23 @@ Topic ConfigTopic(const HomeAssistantDevice& device, const DeviceTopics& topics,
   return good ? topic : Topic();
 }
 
+// A message without the member leaves the entity as it is: is_defined is an error then, for which a sensor
+// keeps its state; a binary sensor ignores an empty result.
 Text ValueTemplate(const Entity& entity) {
   Text text;
-  Add(&text, "{{ ");
   const bool word = entity.from != TopicKind::kMetrics;
   if (word) {
-    Add(&text, "value_json.state");
+    Add(&text, "{{ value_json.state }}");
+  } else if (!entity.binary) {
+    for (const std::string_view part :
+         {std::string_view("{{ value_json."), entity.object, std::string_view(" | is_defined }}")})
+      Add(&text, part);
   } else {
-    Add(&text, entity.binary ? "'ON' if value_json." : "value_json.");
-    Add(&text, entity.object);
-    if (entity.binary) Add(&text, " else 'OFF'");
+    for (const std::string_view part : {std::string_view("{% if value_json."), entity.object,
+                                        std::string_view(" is defined %}{{ 'ON' if value_json."),
+                                        entity.object, std::string_view(" else 'OFF' }}{% endif %}")})
+      Add(&text, part);
   }
-  Add(&text, " }}");
   return text;
 }
 

@@ -29,8 +29,10 @@ void PutText(JsonWriter& json, std::string_view key, const flatbuffers::String* 
 }
 
 void PutEnvelope(JsonWriter& json, const schema::Envelope& e) {
-  json.Key("boot");
-  json.Text(View(e.boot()));
+  if (!View(e.boot()).empty()) {
+    json.Key("boot");
+    json.Text(View(e.boot()));
+  }
   json.Key("session");
   json.Hex64(e.session());
   if (e.sequence() != 0) {
@@ -60,41 +62,73 @@ void PutPackage(JsonWriter& json, std::string_view prefix, const schema::Package
 
 void PutGate(JsonWriter& json, const schema::GateReport* gate) {
   if (gate == nullptr) return;
-  json.Key("gate.samples");
-  json.Uint(gate->samples());
-  const std::array<std::pair<std::string_view, double>, 5> numbers = {
+  const std::array<std::pair<std::string_view, uint64_t>, 4> counts = {
+      {{"gate.samples", gate->samples()},
+       {"gate.observed", gate->observed()},
+       {"gate.labelled", gate->labelled()},
+       {"gate.compared", gate->compared()}}};
+  for (const auto& [name, value] : counts) {
+    json.Key(name);
+    json.Uint(value);
+  }
+  const std::array<std::pair<std::string_view, double>, 8> numbers = {
       {{"gate.champion_loss", gate->champion_loss()},
        {"gate.challenger_loss", gate->challenger_loss()},
        {"gate.lower", gate->lower()},
        {"gate.upper", gate->upper()},
-       {"gate.margin", gate->margin()}}};
+       {"gate.margin", gate->margin()},
+       {"gate.champion_alarm_rate", gate->champion_alarm_rate()},
+       {"gate.challenger_alarm_rate", gate->challenger_alarm_rate()},
+       {"gate.score_shift", gate->score_shift()}}};
   for (const auto& [name, value] : numbers) {
     json.Key(name);
     json.Number(value);
   }
 }
 
+/// "learner_samples_total", "drift_feature_statistic_3", "metric_9999".
+void PutMetricKey(JsonWriter& json, uint16_t id, uint16_t index) {
+  const MetricRow* row = FindMetric(id);
+  std::array<char, 64> name{};
+  size_t size = 0;
+  const auto add = [&](std::string_view text) {
+    for (char c : text) {
+      if (size < name.size()) name[size++] = c;
+    }
+  };
+  if (row != nullptr) {
+    add(row->name);
+  } else {
+    add("metric_");
+    add(base::FormatUint(id).view());
+  }
+  if (index != 0) {
+    add("_");
+    add(base::FormatUint(index).view());
+  }
+  json.Key({name.data(), size});
+}
+
+// In the order of ForEachReading; a float is written with its own digits, not with those of the double.
 void PutBody(JsonWriter& json, const schema::MetricsBatch& m) {
+  if (m.partial()) {
+    json.Key("partial");
+    json.Bool(true);
+  }
+  if (m.whole() != nullptr) {
+    for (const schema::WholeValue* value : *m.whole()) {
+      PutMetricKey(json, value->id(), value->index());
+      json.Uint(value->value());
+    }
+  }
+  if (m.real() != nullptr) {
+    for (const schema::RealValue* value : *m.real()) {
+      PutMetricKey(json, value->id(), value->index());
+      json.Float(value->value());
+    }
+  }
   for (const schema::MetricValue* value : *m.values()) {
-    const MetricRow* row = FindMetric(value->id());
-    std::array<char, 64> name{};
-    size_t size = 0;
-    const auto add = [&](std::string_view text) {
-      for (char c : text) {
-        if (size < name.size()) name[size++] = c;
-      }
-    };
-    if (row != nullptr) {
-      add(row->name);
-    } else {
-      add("metric_");
-      add(base::FormatUint(value->id()).view());
-    }
-    if (value->index() != 0) {
-      add("_");
-      add(base::FormatUint(value->index()).view());
-    }
-    json.Key({name.data(), size});
+    PutMetricKey(json, value->id(), value->index());
     json.Number(value->value());
   }
 }
@@ -348,6 +382,8 @@ void PutBody(JsonWriter& json, const schema::Birth& m) {
   json.Uint(m.max_message_bytes());
   json.Key("backlog_bytes");
   json.Uint(m.backlog_bytes());
+  json.Key("repeat_ms");
+  json.Uint(m.repeat_ms());
   json.Key("models");
   json.OpenArray();
   if (m.models() != nullptr) {

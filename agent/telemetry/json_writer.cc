@@ -2,6 +2,8 @@
 #include "agent/telemetry/json_writer.h"
 
 #include <array>
+#include <charconv>
+#include <cmath>
 
 #include "agent/telemetry/encoders.h"
 
@@ -124,6 +126,12 @@ void JsonWriter::Text(std::string_view value) {
   Put('"');
   PutEscaped(value);
   Put('"');
+}
+
+void JsonWriter::Float(float value) {
+  std::array<char, 32> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value == 0 ? 0.0F : value);
+  Raw(std::isfinite(value) ? std::string_view(digits.data(), end.ptr) : std::string_view("null"));
 }
 
 void JsonWriter::Hex64(uint64_t value) {

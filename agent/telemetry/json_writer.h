@@ -24,6 +24,7 @@ class JsonWriter {
   void Text(std::string_view value);  ///< Escaped; bytes that are not UTF-8 become '?'.
   /// The wire does not keep the sign of zero, so neither does the mirror.
   void Number(double value) { Raw(base::FormatJsonNumber(value == 0 ? 0.0 : value).view()); }
+  void Float(float value);  ///< The shortest digits that give this float again.
   void Uint(uint64_t value) { Raw(base::FormatUint(value).view()); }
   void Int(int64_t value) { Raw(base::FormatInt(value).view()); }
   void Bool(bool value) { Raw(value ? "true" : "false"); }

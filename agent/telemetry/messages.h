@@ -10,6 +10,7 @@
 #include "agent/base/security_version.h"
 #include "agent/schema/telemetry_generated.h"
 #include "agent/telemetry/catalogue.h"
+#include "agent/telemetry/gate_report.h"
 
 namespace dipper::telemetry {
 
@@ -32,15 +33,18 @@ struct Envelope {
   std::string_view model{};  ///< Empty: the device.
 };
 
-/// One reading. As struct of the schema, so that a batch is copied in one piece.
+/// One reading.
 using MetricValue = schema::MetricValue;
 inline MetricValue MakeMetric(MetricId id, double value, int64_t time_ns, uint16_t index = 0) {
   return MetricValue(time_ns, value, static_cast<uint16_t>(id), index);
 }
 
+/// The encoder writes a reading of the envelope's time in 8 bytes where nothing but digits beyond a float's
+/// is lost of it, else in 24.
 struct MetricsBatch {
   Envelope envelope{};
   std::span<const MetricValue> values{};
+  bool partial = false;  ///< Values that have not changed since this session sent them are left out.
 };
 
 struct PackageInfo {
@@ -48,15 +52,6 @@ struct PackageInfo {
   std::string_view name{};
   std::string_view version{};
   base::SecurityVersion security_version{};
-};
-
-struct GateReport {
-  uint64_t samples = 0;
-  double champion_loss = 0;
-  double challenger_loss = 0;
-  double lower = 0;
-  double upper = 0;
-  double margin = 0;
 };
 
 struct Contribution {
@@ -137,6 +132,7 @@ struct Birth {
   uint32_t interval_ms = 0;
   uint32_t max_message_bytes = 0;
   uint64_t backlog_bytes = 0;
+  uint32_t repeat_ms = 0;  ///< Each metric value comes at least that often; 0: in every batch.
 };
 
 struct Prediction {

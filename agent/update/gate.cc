@@ -51,6 +51,13 @@ std::array<double, 4> PowersBelow(const GateLane& lane, double threshold) {
           n * m * m * m * m - 4 * m * m * m * lane.s1 + 6 * m * m * lane.s2 - 4 * m * lane.s3 + lane.s4};
 }
 
+VetoConfig VetoConfigOf(const GateConfig& config) {
+  return {.max_alarm_excess = config.max_alarm_excess,
+          .max_score_shift = config.max_score_shift,
+          .alpha = config.alpha,
+          .warmup_samples = config.warmup_samples};
+}
+
 }  // namespace
 
 Status CheckGateConfig(const GateConfig& config) {
@@ -61,7 +68,7 @@ Status CheckGateConfig(const GateConfig& config) {
   if (config.margin_ratio < 0 || config.margin_ratio > 10) return Status::kInvalidArgument;
   if (config.alpha < 1e-9 || config.alpha > 0.5 || config.recent > kMaxRecent)
     return Status::kInvalidArgument;
-  if (config.horizon == 0) return Status::kInvalidArgument;
+  if (config.horizon == 0 || !Veto::IsGood(VetoConfigOf(config))) return Status::kInvalidArgument;
   return config.deadline_samples == 0 && config.deadline_seconds == 0 ? Status::kInvalidArgument
                                                                       : Status::kOk;
 }
@@ -70,6 +77,7 @@ Gate::Gate(const GateConfig& config, const base::Digest& package) : config_(conf
   DIPPER_CHECK(base::Ok(CheckGateConfig(config)));
   state_.loss_bound = config.loss_bound;
   state_.package_digest = package.bytes;
+  veto_ = Veto(VetoConfigOf(config));
 }
 
 /// Fixed before the first counted sample, so that it is predictable and the bounds below hold.
@@ -170,7 +178,20 @@ bool Gate::AtDeadline() const {
   return samples_up || time_up;
 }
 
+GateVerdict Gate::JudgeVeto() const {
+  switch (veto_.Verdict()) {
+    case VetoVerdict::kAlarmRate:
+      return GateVerdict::kAlarmRate;
+    case VetoVerdict::kScoreShift:
+      return GateVerdict::kScoreShift;
+    case VetoVerdict::kNone:
+      break;
+  }
+  return GateVerdict::kContinue;
+}
+
 GateVerdict Gate::Verdict() const {
+  if (const GateVerdict veto = JudgeVeto(); veto != GateVerdict::kContinue) return veto;
   if (config_.paired && state_.counted > 0) {
     // Both verdicts ask the newest labels too: one that was good long ago is not confirmed, and one that
     // began untrained and has caught up is not condemned for its beginning.
@@ -214,6 +235,7 @@ GateReport Gate::Report() const {
   report.seen = state_.seen;
   report.counted = state_.counted;
   report.loss_bound = state_.loss_bound;
+  report.veto = veto_.Report();
   if (!config_.paired || state_.counted == 0) return report;
   const auto counted = static_cast<double>(state_.counted);
   const double bound = state_.loss_bound;
@@ -229,6 +251,7 @@ GateReport Gate::Report() const {
 base::Result<uint32_t> Gate::Save(base::MutableBytes out) const {
   if (out.size() < kGateStateBytes) return Status::kResourceExhausted;
   GateState state = state_;
+  state.veto = veto_.state();
   state.crc = 0;
   std::memcpy(out.data(), &state, sizeof state);
   base::Store(out.data() + offsetof(GateState, crc), base::Crc32c(out.first(offsetof(GateState, crc))));
@@ -238,7 +261,7 @@ base::Result<uint32_t> Gate::Save(base::MutableBytes out) const {
 Status Gate::Restore(base::ByteView bytes) {
   if (bytes.size() < kGateStateBytes) return Status::kDataLoss;
   const auto state = base::Load<GateState>(bytes.data());
-  if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 1)
+  if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 2)
     return Status::kDataLoss;
   if (state.package_digest != state_.package_digest || state.recent_count > config_.recent)
     return Status::kDataLoss;
@@ -249,7 +272,7 @@ Status Gate::Restore(base::ByteView bytes) {
   for (const GateLane& lane : state.lanes) good = good && IsFinite(lane);
   if (config_.loss_bound > 0 && state.loss_bound != config_.loss_bound) good = false;
   if (state.counted > 0 && state.loss_bound <= 0) good = false;
-  if (!good) return Status::kDataLoss;
+  if (!good || !veto_.Restore(state.veto)) return Status::kDataLoss;
   state_ = state;
   return Status::kOk;
 }

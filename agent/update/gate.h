@@ -1,9 +1,9 @@
 // Gate: is the challenger worse than its rival? A sequential test on the running average of paired, clipped
-// losses that may be looked at after every label. docs/reference/update.md has the formulas and their proof.
-// Not thread-safe. No heap; the state is a plain struct that is saved with the challenger's checkpoint.
-// Source: Choe and Ramdas 2023, Comparing Sequential Forecasters (running averages of conditional means,
-// theorem 2; lagged forecasts, section 4.4); Howard, Ramdas, McAuliffe and Sekhon 2021 (nonnegative
-// supermartingales, mixtures).
+// losses that may be looked at after every label, and the vetoes that need none (veto.h).
+// docs/reference/update.md has the formulas and their proof. Not thread-safe. No heap; the state is a plain
+// struct that is saved with the challenger's checkpoint. Source: Choe and Ramdas 2023, Comparing Sequential
+// Forecasters (running averages of conditional means, theorem 2; lagged forecasts, section 4.4); Howard,
+// Ramdas, McAuliffe and Sekhon 2021 (nonnegative supermartingales, mixtures).
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
+#include "agent/update/veto.h"
 
 namespace dipper::update {
 
@@ -30,7 +31,8 @@ struct GateConfig {
   uint64_t deadline_samples = 0;  ///< Labelled samples, warm-up included; 0: none.
   uint64_t deadline_seconds = 0;  ///< Powered-on; 0: none.
   bool confirm_at_deadline = false;
-  uint32_t horizon = 1;  ///< Samples between a prediction and its label.
+  uint32_t horizon = 1;                              ///< Samples between a prediction and its label.
+  double max_alarm_excess = 0, max_score_shift = 0;  ///< Of the vetoes: VetoConfig; 0: not asked.
 };
 
 /// With no bound known, B = 4 times the rival's mean loss: above nearly all of an exponential tail (e^-4 = 2
@@ -47,6 +49,8 @@ enum class GateVerdict : uint8_t {
   kFallBack,          ///< Shown worse than the margin.
   kDeadlineConfirm,   ///< Undecided at the deadline; the policy confirms.
   kDeadlineFallBack,  ///< Undecided at the deadline; the policy falls back.
+  kAlarmRate,         ///< A veto: shown to alarm more often than is allowed.
+  kScoreShift,        ///< A veto: shown to answer otherwise than is allowed.
 };
 
 /// What the decision rests on. "Excess" = challenger's loss - (1 + margin_ratio) * rival's loss - margin.
@@ -58,6 +62,7 @@ struct GateReport {
   double lower = 0, upper = 0;  ///< Confidence sequence for the running average of the expected excess.
   double recent_excess = 0;     ///< Mean over the recent window.
   double loss_bound = 0;        ///< B in force; 0: not yet known.
+  VetoReport veto;              ///< Its `samples`: all of the trial, labelled or not.
 };
 
 /// One interleaved test: sums of powers of the scaled excess.
@@ -68,7 +73,7 @@ struct GateLane {
 
 /// Saved as it is (little-endian, no padding): docs/reference/update.md.
 struct GateState {
-  uint32_t layout = 1;
+  uint32_t layout = 2;
   uint32_t recent_count = 0;
   uint64_t seen = 0;
   uint64_t counted = 0;
@@ -79,11 +84,13 @@ struct GateState {
   double rival_sum = 0;
   std::array<double, kMaxRecent> recent{};
   std::array<GateLane, kMaxLanes> lanes{};
+  VetoState veto;
   std::array<uint8_t, 32> package_digest{};
   uint32_t reserved = 0;
   uint32_t crc = 0;
 };
-static_assert(sizeof(GateState) == 64 + 8 * kMaxRecent + 40 * kMaxLanes + 40, "stored as it is");
+static_assert(sizeof(GateState) == 64 + 8 * kMaxRecent + 40 * kMaxLanes + sizeof(VetoState) + 40,
+              "stored as it is");
 
 class Gate {
  public:
@@ -94,12 +101,18 @@ class Gate {
   /// One labelled sample, each loss of a prediction that was fixed before the label. Negative or not finite
   /// losses are clipped as B (a prediction that cannot be scored is as bad as can be). Cost: O(1).
   void Add(double challenger_loss, double rival_loss);
+  /// One sample that the challenger has seen, labelled or not; what is not compared is not valid. Cost: O(1).
+  void AddSample(const Sight& champion, const Sight& challenger) { veto_.Add(champion, challenger); }
   /// Powered-on time since the last call.
   void AddPoweredTime(uint64_t ns) { state_.powered_ns += ns; }
 
   /// Cost: O(lanes), and exponentials only near a decision. May be asked as often as wanted: the error bounds
   /// hold for all times together.
   GateVerdict Verdict() const;
+  /// The vetoes alone, which only a sample can change: kContinue, kAlarmRate or kScoreShift.
+  GateVerdict JudgeVeto() const;
+  /// The vetoes do not forbid a confirm: enough was compared, and all lies within the limits.
+  bool Permits() const { return veto_.Permits(); }
   /// Labelled samples or powered-on time are up, whatever has been shown.
   bool AtDeadline() const;
   /// Cost: two bisections over Verdict's sums, about 100 times its cost.
@@ -125,7 +138,8 @@ class Gate {
   double Margin() const { return config_.margin / state_.loss_bound; }  ///< In units of B.
 
   GateConfig config_;
-  GateState state_;
+  GateState state_;  ///< Its `veto` is only a place to save: the live one is in veto_.
+  Veto veto_;
 };
 inline constexpr uint32_t kGateStateBytes = sizeof(GateState);
 

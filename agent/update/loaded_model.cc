@@ -33,6 +33,17 @@ Reason RunStep(const schema::SelfTestStep& step, learn::Model* model) {
   return learn::IsFinite(output) ? Reason::None : Reason::NotFinite;
 }
 
+bool HaveAlarms(const learn::Spec& champion, const learn::Spec& challenger) {
+  return champion.plan().layout.anomaly_enabled && challenger.plan().layout.anomaly_enabled;
+}
+
+/// @param alarms  Both models have them.
+Sight SightOf(const learn::Output& output, bool scores, bool alarms) {
+  const bool alarm = alarms && output.anomaly_active;
+  if (scores) return {output.has_score, output.anomaly_score, alarm};
+  return {true, output.class_index >= 0 ? output.class_index : output.value, alarm};
+}
+
 }  // namespace
 
 LoadedModel::LoadedModel(base::MutableBytes image)
@@ -129,6 +140,8 @@ GateConfig GateConfigOf(const package::Manifest& manifest, const learn::Spec& sp
   }
   config.margin = policy.margin();
   config.margin_ratio = policy.margin_ratio();
+  config.max_alarm_excess = policy.max_alarm_excess();
+  config.max_score_shift = policy.max_score_shift();
   config.alpha = policy.alpha();
   config.warmup_samples = policy.warmup_samples();
   config.recent = policy.recent();
@@ -141,6 +154,21 @@ GateConfig GateConfigOf(const package::Manifest& manifest, const learn::Spec& sp
         spec.target_kind() == schema::TargetKind::FeatureAhead ? spec.table().target()->ahead() : 1;
   }
   return config;
+}
+
+void AskOnlyWhatBothAnswer(const LoadedModel& champion, const LoadedModel& challenger, GateConfig* config) {
+  const bool comparable = champion.model && champion.spec->task() == challenger.spec->task();
+  if (!comparable) config->max_score_shift = 0;
+  if (!comparable || !HaveAlarms(*champion.spec, *challenger.spec)) config->max_alarm_excess = 0;
+}
+
+void CountSample(const learn::Spec* champion, const learn::Output* champion_answer,
+                 const learn::Spec& challenger, const learn::Output& challenger_answer, Gate* gate) {
+  const bool scores = challenger.task() == schema::Task::Anomaly;
+  const bool alarms = champion != nullptr && HaveAlarms(*champion, challenger);
+  Sight before;
+  if (champion != nullptr && champion_answer != nullptr) before = SightOf(*champion_answer, scores, alarms);
+  gate->AddSample(before, SightOf(challenger_answer, scores, alarms));
 }
 
 bool FitForCheckpoint(const learn::Model& model) {

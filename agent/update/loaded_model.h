@@ -67,6 +67,17 @@ schema::Reason RunSelfTest(const package::Manifest& manifest, LoadedModel* model
 /// Gate of a package on this spec; the manifest passed CheckFit.
 GateConfig GateConfigOf(const package::Manifest& manifest, const learn::Spec& spec);
 
+/// What of the vetoes can be asked of these two: no alarms where one of them has none, nothing without a
+/// champion or between different tasks.
+void AskOnlyWhatBothAnswer(const LoadedModel& champion, const LoadedModel& challenger, GateConfig* config);
+
+/// A sample that the challenger has answered. Compared are forecasts, classes or, of models that only watch,
+/// anomaly scores; and whether the alarm is on.
+/// @param champion         Its spec, null: there is none.
+/// @param champion_answer  To the same sample; null: it has none.
+void CountSample(const learn::Spec* champion, const learn::Output* champion_answer,
+                 const learn::Spec& challenger, const learn::Output& challenger_answer, Gate* gate);
+
 /// What a checkpoint must pass: every number finite, and the fading loss not ten times the lifetime loss.
 bool FitForCheckpoint(const learn::Model& model);
 

@@ -39,7 +39,6 @@ class Updater {
   /// Null without the model; valid as long as it.
   const learn::Spec* champion_spec() const { return champion_.spec ? &*champion_.spec : nullptr; }
   const learn::Spec* challenger_spec() const { return challenger_.spec ? &*challenger_.spec : nullptr; }
-
   /// As loaded, null without it; the gate of a trial that counts, or null: for recordings and snapshots.
   LoadedModel* loaded(bool on_trial);
   const Gate* counting_gate() const { return Testing() && !confirm_unfinished_ ? &gate_ : nullptr; }
@@ -52,14 +51,15 @@ class Updater {
   /// Installs a package that lies at hand (a file, a USB stick), with no offer: the same path from verifying
   /// on. Its head is verified here; Poll copies a few blocks a call, each hash checked before it is written,
   /// then verifies. None: begun. Otherwise the refusal, which is an event and changes nothing: Busy,
-  /// TrialPending, TooSoon (no healthy mark yet), SourceLost, StorageError, or what is wrong with the
-  /// package.
+  /// TrialPending, TooSoon (no healthy mark yet), SourceLost, StorageError, or what is wrong with it.
   /// @param source  Read until installing() is false; it must live as long.
   schema::Reason BeginInstall(package::ByteSource& source);
   bool installing() const { return install_.source != nullptr; }
   /// Starts, resubscribes, verifies, checkpoints, deadlines: once a second at least, one long step at most.
   /// @param now_ns  Monotonic time; what passes counts as powered-on time.
   void Poll(int64_t now_ns);
+  /// During a trial: what both have answered to a sample; null: the champion did not. For the vetoes.
+  void OnAnswers(const learn::Output* champion, const learn::Output& challenger);
   /// During a trial: the label that both models have just scored. Ignored unless both are valid and of one
   /// sample; with no champion its outcome is not looked at.
   void OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger);
@@ -150,7 +150,7 @@ class Updater {
   bool Testing() const {
     return state_ == schema::UpdateState::Trial && challenger_.model && !end_unfinished_;
   }
-  schema::Reason ConfirmObstacle() const;
+  schema::Reason ConfirmObstacle(schema::Reason by) const;
   schema::Reason CheckChallenger(package::ByteSource& source, const package::Manifest& manifest);
   void ConfirmTrial(schema::Reason reason);
   base::Status EndTrial(Event event, schema::Reason reason);

@@ -25,7 +25,9 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   challenger_.slot = slot;
   reason = CheckChallenger(source, facts.manifest);
   if (reason != Reason::None) return reason;
-  gate_ = Gate(GateConfigOf(facts.manifest, *challenger_.spec), challenger_.package);
+  GateConfig gate = GateConfigOf(facts.manifest, *challenger_.spec);
+  AskOnlyWhatBothAnswer(champion_, challenger_, &gate);
+  gate_ = Gate(gate, challenger_.package);
   link_required_ = facts.manifest.gate().link_required();
   const uint64_t limit_ns = facts.manifest.gate().max_latency_ns();
   latency_ = LatencyGuard(limit_ns != 0 ? limit_ns : config_.max_latency_ns);
@@ -93,6 +95,12 @@ void Updater::StartTrial() {
   Emit(from, Reason::None, true, false, challenger_.package);
 }
 
+void Updater::OnAnswers(const learn::Output* champion, const learn::Output& challenger) {
+  if (!Testing() || confirm_unfinished_) return;
+  CountSample(champion_.model ? &*champion_.spec : nullptr, champion, *challenger_.spec, challenger, &gate_);
+  if (gate_.JudgeVeto() != GateVerdict::kContinue) Decide();
+}
+
 void Updater::OnOutcomes(const learn::Outcome& champion, const learn::Outcome& challenger) {
   if (state_ != UpdateState::Trial || this->challenger() == nullptr || !challenger.valid ||
       confirm_unfinished_)
@@ -128,18 +136,26 @@ void Updater::Decide() {
     case GateVerdict::kDeadlineFallBack:
       static_cast<void>(EndTrial(Event::kFallBack, Reason::Deadline));
       return;
+    case GateVerdict::kAlarmRate:
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::AlarmRate));
+      return;
+    case GateVerdict::kScoreShift:
+      static_cast<void>(EndTrial(Event::kFallBack, Reason::ScoreShift));
+      return;
   }
 }
 
 /// What forbids a confirm whatever the losses say; None: nothing.
-Reason Updater::ConfirmObstacle() const {
+Reason Updater::ConfirmObstacle(Reason by) const {
   if (link_required_ && !link_reached_) return Reason::LinkRequired;
-  return latency_.within() ? Reason::None : Reason::Deadline;
+  // An operator decides what the vetoes would have to find out.
+  const bool permitted = by == Reason::OperatorConfirmed || gate_.Permits();
+  return latency_.within() && permitted ? Reason::None : Reason::Deadline;
 }
 
 void Updater::ConfirmTrial(Reason reason) {
   if (!confirm_unfinished_) {
-    const Reason obstacle = ConfirmObstacle();
+    const Reason obstacle = ConfirmObstacle(reason);
     if (obstacle != Reason::None) {
       if (gate_.AtDeadline()) static_cast<void>(EndTrial(Event::kFallBack, obstacle));
       return;

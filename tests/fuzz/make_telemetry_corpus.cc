@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "agent/telemetry/encoders.h"
 #include "tests/contract/learn/cases.h"
@@ -34,6 +35,13 @@ void WriteMessages() {
       telemetry::MakeMetric(telemetry::MetricId::kSamplesTotal, 1234, 5),
       telemetry::MakeMetric(telemetry::MetricId::kDriftStatistic, 1.5, 7, 3)};
   WriteMessage("metrics", telemetry::MetricsBatch{envelope, values});
+  const std::array<telemetry::MetricValue, 4> compact = {
+      telemetry::MakeMetric(telemetry::MetricId::kSamplesTotal, 1234, envelope.time_ns),
+      telemetry::MakeMetric(telemetry::MetricId::kDriftFeatureStatistic, 0.1, envelope.time_ns, 3),
+      telemetry::MakeMetric(telemetry::MetricId::kMae, 1e-300, envelope.time_ns),
+      telemetry::MakeMetric(telemetry::MetricId::kRmse, std::numeric_limits<double>::quiet_NaN(),
+                            envelope.time_ns)};
+  WriteMessage("metrics-partial", telemetry::MetricsBatch{envelope, compact, true});
   const std::array<telemetry::Contribution, 2> contributions = {telemetry::Contribution{"temperature", 0.75},
                                                                 telemetry::Contribution{"humidity", 0.25}};
   telemetry::Event event;
@@ -80,6 +88,17 @@ void WriteMessages() {
   birth.groups = groups;
   birth.models = models;
   WriteMessage("birth", birth);
+  const std::array<std::string_view, 2> names = {"temperature", "mode"};
+  const std::array<float, 2> row = {21.5F, 1.0F};
+  const std::array<telemetry::UncertainSample, 2> samples = {
+      telemetry::UncertainSample{7, 1, 0.5, 1, 0, row}, telemetry::UncertainSample{8, 2, 0.25, -1, 3.5, row}};
+  WriteMessage("uncertain", telemetry::UncertainSamples{envelope, 9, digest, names, samples});
+  telemetry::Event wiped;
+  wiped.envelope = envelope;
+  wiped.kind = schema::EventKind::Wiped;
+  wiped.count = 9;
+  wiped.detail = "partitions that cannot be opened, of model pump";
+  WriteMessage("wiped", wiped);
 }
 
 }  // namespace

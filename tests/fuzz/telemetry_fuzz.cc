@@ -1,8 +1,12 @@
 // Any bytes as a telemetry message, as the tools and the agent itself receive them: decoded, mirrored as
 // JSON, and, when accepted, encoded again from its values, which must give the same mirror.
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <vector>
 
 #include "agent/telemetry/encoders.h"
@@ -84,11 +88,42 @@ void EncodeAgain(const M& message, std::string_view mirror, Memory& memory) {
 /// An absent text and an empty one are the same to the encoder, but not always to the mirror.
 bool Empty(const flatbuffers::String* text) { return text != nullptr && text->size() == 0; }
 
-void Again(const schema::MetricsBatch& m, std::string_view mirror, Memory& memory) {
-  // Copied one by one: a received vector of structs is aligned, but is not ours to hand on.
+using Reading = std::tuple<uint16_t, uint16_t, int64_t, uint64_t>;  // id, index, time, bits of the value
+
+/// What a reader may hold of a value that is encoded again: a fraction as a float has it.
+double Kept(double value, bool of_the_batch) {
+  if (std::isnan(value)) return std::numeric_limits<double>::quiet_NaN();
+  if (value == 0) return 0;
+  const double size = std::abs(value);
+  const bool normal = size >= static_cast<double>(std::numeric_limits<float>::min()) &&
+                      size <= static_cast<double>(std::numeric_limits<float>::max());
+  const bool fraction = value != std::trunc(value);
+  return of_the_batch && normal && fraction ? static_cast<double>(static_cast<float>(value)) : value;
+}
+
+std::vector<Reading> ReadingsOf(const schema::MetricsBatch& m) {
+  std::vector<Reading> readings;
+  telemetry::ForEachReading(m, [&](uint16_t id, uint16_t index, double value, int64_t time_ns) {
+    const double kept = Kept(value, time_ns == m.envelope()->time_ns());
+    readings.emplace_back(id, index, time_ns, std::bit_cast<uint64_t>(kept));
+  });
+  std::sort(readings.begin(), readings.end());
+  return readings;
+}
+
+/// Readings move to the smallest form that holds them, so that their order is another one.
+void Again(const schema::MetricsBatch& m, std::string_view, Memory& memory) {
   std::vector<telemetry::MetricValue> values;
-  for (const schema::MetricValue* value : *m.values()) values.push_back(*value);
-  EncodeAgain(telemetry::MetricsBatch{EnvelopeOf(*m.envelope()), values}, mirror, memory);
+  telemetry::ForEachReading(m, [&](uint16_t id, uint16_t index, double value, int64_t time_ns) {
+    values.emplace_back(time_ns, value, id, index);
+  });
+  const auto encoded = telemetry::Encode(
+      telemetry::MetricsBatch{EnvelopeOf(*m.envelope()), values, m.partial()}, memory.again);
+  DIPPER_CHECK(encoded.ok());
+  const auto again = telemetry::Decode<schema::MetricsBatch>(*encoded);
+  DIPPER_CHECK(again.ok() && (*again)->partial() == m.partial());
+  DIPPER_CHECK(ReadingsOf(**again) == ReadingsOf(m));
+  DIPPER_CHECK(!MirrorOf(*encoded, memory.text_again).empty());
 }
 
 void Again(const schema::Event& m, std::string_view mirror, Memory& memory) {

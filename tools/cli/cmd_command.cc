@@ -26,7 +26,7 @@ struct CommandOptions {
   MqttOptions mqtt;
   std::string name;
   std::string device;
-  std::string model = "main";
+  std::string model;  ///< Empty: main, or the device itself.
   std::vector<std::string> command_keys;
   std::string root;
   std::string document;  ///< A finished command to send instead of making one.
@@ -35,8 +35,26 @@ struct CommandOptions {
   uint64_t number = 0;
   double expires_minutes = 60;
   double wait_s = 10;
+  bool yes = false;
   bool json = false;
 };
+
+constexpr const char* kWipe = "wipe";
+
+/// The only command that is about the whole device, and the only one that nothing brings back.
+void CheckWipe(CommandOptions* options) {
+  if (options->name != kWipe) {
+    if (options->model.empty()) options->model = telemetry::kMainModel;
+    return;
+  }
+  if (!options->model.empty())
+    throw Error(ExitCode::kUsage, "wipe is of the whole device, with every model: leave --model away");
+  if (options->yes) return;
+  throw Error(ExitCode::kNeedsConfirmation,
+              fmt::format("wipe erases for good what {} has learned and holds: models, images, recordings, "
+                          "log, backlog; say so with --yes",
+                          options->device));
+}
 
 package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
   CommandParts parts{.fleet = options.mqtt.fleet,
@@ -77,6 +95,10 @@ uint64_t CheckCommand(const CommandOptions& options, const std::optional<package
                                     {static_cast<int64_t>(NowMs() / 1000), true}, &facts);
     if (reason == schema::Reason::BadFormat)
       reason = schema::Reason::UnknownKey;  // a draft without a signature
+  }
+  if (reason == schema::Reason::None && facts.name.view() != options.name) {
+    throw Error(ExitCode::kUsage, fmt::format("{} is a command {}, not {}; nothing was sent",
+                                              options.document, facts.name.view(), options.name));
   }
   if (reason == schema::Reason::None) return facts.number;
   throw Error(ExitCode::kVerificationFailed,
@@ -170,15 +192,15 @@ void RegisterCommand(CLI::App& app, int& exit_code) {
       app.add_subcommand("command", "Tell a device what to do, signed, and wait for its answer");
   command
       ->add_option("name", options->name,
-                   "fall_back, undo, freeze, unfreeze, checkpoint, override_denied, predictions or "
-                   "uncertain_samples")
+                   "fall_back, undo, freeze, unfreeze, checkpoint, override_denied, predictions, "
+                   "uncertain_samples or wipe")
       ->required()
       ->check(CLI::IsMember({"fall_back", "undo", "freeze", "unfreeze", "checkpoint", "override_denied",
-                             "predictions", "uncertain_samples"}));
+                             "predictions", "uncertain_samples", kWipe}));
   AddMqttOptions(*command, options->mqtt);
   command->get_option("--broker")->required(false);  // --out needs none
   command->add_option("--device", options->device, "Device id")->required();
-  command->add_option("--model", options->model, "Model id")->capture_default_str();
+  command->add_option("--model", options->model, "Model id (main); wipe takes none");
   command->add_option("--command-key", options->command_keys,
                       fmt::format("Key of the command role: {}; again for more", kKeyHelp));
   command->add_option("--root", options->root,
@@ -197,8 +219,12 @@ void RegisterCommand(CLI::App& app, int& exit_code) {
   command->add_option("--wait", options->wait_s, "Seconds to wait for the answer")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command->add_flag("--yes", options->yes, "Of wipe: erase for good");
   command->add_flag("--json", options->json, "Print the answer as JSON");
-  command->callback([options, &exit_code] { SendCommand(*options, exit_code); });
+  command->callback([options, &exit_code] {
+    CheckWipe(options.get());
+    SendCommand(*options, exit_code);
+  });
 }
 
 }  // namespace dipper::cli

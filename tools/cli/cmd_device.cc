@@ -35,6 +35,20 @@ struct InitOptions {
 
 std::string Absolute(const std::string& path) { return std::filesystem::absolute(path).string(); }
 
+void CheckHomeAssistant(const std::string& prefix) {
+  if (telemetry::IsTopicId(prefix)) return;
+  throw Error(
+      ExitCode::kUsage,
+      fmt::format("\"{}\" is no discovery prefix; use 1 to 64 of A-Z a-z 0-9 _ -; Home Assistant's own "
+                  "is homeassistant",
+                  prefix));
+}
+
+constexpr const char* kHomeAssistantHelp =
+    "Devices announce themselves to Home Assistant below this prefix (its own is homeassistant), and the "
+    "access "
+    "list lets each write its announcements";
+
 void CheckPlan(fleet::FleetPlan* plan) {
   if (!telemetry::IsTopicId(plan->fleet)) {
     throw Error(ExitCode::kUsage,
@@ -59,6 +73,7 @@ void CheckPlan(fleet::FleetPlan* plan) {
         "passwords in the clear over mqtt://, so only in a network that nobody else is in)");
   }
   if (!address->tls) Warn("mqtt:// is not encrypted: passwords and data can be read on the way");
+  if (!plan->home_assistant.empty()) CheckHomeAssistant(plan->home_assistant);
   (void)LoadRoot(plan->root);  // what devices would refuse is refused here
 }
 
@@ -80,6 +95,8 @@ struct ProvisionOptions {
   std::string list;
   std::vector<std::string> ids;
   DeviceRow row;
+  std::string tars;
+  std::string home_assistant;
   bool replace = false;
   bool json = false;
 };
@@ -118,8 +135,15 @@ void PrintIds(const char* what, const std::vector<std::string>& ids) {
 
 void Provision(const ProvisionOptions& options) {
   const std::vector<DeviceRow> rows = RowsOf(options);
+  if (!options.home_assistant.empty()) CheckHomeAssistant(options.home_assistant);
   FleetFolder folder = FleetFolder::Open(options.folder);
+  if (!options.home_assistant.empty()) fleet::AllowHomeAssistant(&folder, options.home_assistant);
   const fleet::ProvisionResult result = fleet::Provision(&folder, rows, options.replace);
+  if (!options.tars.empty()) {
+    std::vector<std::string> ids;
+    for (const DeviceRow& row : rows) ids.push_back(row.id);
+    fleet::WriteTars(folder, ids, options.tars);
+  }
   if (options.json) {
     Json out;
     out["fleet"] = folder.state().fleet;
@@ -201,6 +225,7 @@ void AddInit(CLI::App* device) {
       ->capture_default_str();
   init->add_option("--settings", plan.settings,
                    "TOML for agent.d of every device: sources, storage, limits (agent-config.md)");
+  init->add_option("--home-assistant", plan.home_assistant, kHomeAssistantHelp);
   init->add_option("--ca-days", plan.ca_days, "Life of the authority")
       ->check(CLI::Range(1, 36500))
       ->capture_default_str();
@@ -225,6 +250,9 @@ void RegisterDevice(CLI::App& app, int&) {
   provision->add_option("--group", options->row.groups, "Group of the named devices (repeatable)");
   provision->add_option("--model", options->row.models, "Model of the named devices (repeatable)");
   provision->add_option("--hardware", options->row.hardware, "Hardware class of the named devices");
+  provision->add_option("--tar", options->tars,
+                        "Folder for an archive of each device, ID.tar, mode 0600, besides its folder");
+  provision->add_option("--home-assistant", options->home_assistant, kHomeAssistantHelp);
   provision->add_flag("--replace", options->replace,
                       "New credentials also for devices that are there; the old ones end");
   provision->add_flag("--json", options->json, "Print JSON");

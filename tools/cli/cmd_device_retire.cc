@@ -9,6 +9,7 @@
 
 #include "tools/cli/command.h"
 #include "tools/cli/device_topics.h"
+#include "tools/cli/device_wipe.h"
 #include "tools/cli/output.h"
 #include "tools/fleet/provision.h"
 #include "tools/lab/error.h"
@@ -26,6 +27,8 @@ struct RetireOptions {
   std::string reload;
   std::string broker;
   std::string broker_ca;
+  std::vector<std::string> command_keys;  ///< Wipe the devices first; empty: leave what they hold.
+  int64_t wipe_wait_s = 60;
   bool offline = false;
   bool json = false;
 };
@@ -59,6 +62,38 @@ MqttOptions OperatorOptions(FleetFolder* folder, const RetireOptions& options) {
   return mqtt;
 }
 
+/// Before anything else: a device whose credentials have ended hears nothing any more. Throws when one of
+/// them did not tell its end, with what each of them said; nothing was changed at this desk.
+void Wipe(FleetFolder* folder, const RetireOptions& options, const std::vector<std::string>& ids) {
+  if (options.command_keys.empty() || ids.empty()) return;
+  MqttClient client(OperatorOptions(folder, options));
+  const std::vector<WipedDevice> told =
+      WipeDevices(client, {.fleet = folder->state().fleet,
+                           .devices = ids,
+                           .command_keys = options.command_keys,
+                           .root = *folder / "root.dproot",
+                           .wait = std::chrono::seconds(options.wipe_wait_s)});
+  std::string trouble;
+  for (const WipedDevice& one : told) {
+    using State = WipedDevice::State;
+    if (one.state == State::kWiped) {
+      Note(fmt::format("{} is erased{}", one.device, one.detail.empty() ? "" : ", but: " + one.detail));
+      continue;
+    }
+    trouble += fmt::format("{}{} {}", trouble.empty() ? "" : "; ", one.device,
+                           one.state == State::kRefused    ? "refused (" + one.detail + ")"
+                           : one.state == State::kAnswered ? "erases and has not told the end"
+                                                           : "did not answer");
+  }
+  if (trouble.empty()) return;
+  throw Error(
+      ExitCode::kUnreachable,
+      fmt::format("within {} s: {}. No credentials were ended. The broker keeps the command for a device "
+                  "that is away, for an hour: run the same command again, with a longer --wipe-wait, or "
+                  "without --command-key to leave what it holds",
+                  options.wipe_wait_s, trouble));
+}
+
 struct Retired {
   std::string id;
   bool now = false;
@@ -79,7 +114,9 @@ Json RetiredJson(const Retired& one, bool offline) {
 void Clear(FleetFolder* folder, const RetireOptions& options, std::vector<Retired>* retired) {
   try {
     MqttClient client(OperatorOptions(folder, options));
-    for (Retired& one : *retired) one.cleared = ClearDeviceTopics(client, folder->state().fleet, one.id);
+    const fleet::FleetState& state = folder->state();
+    for (Retired& one : *retired)
+      one.cleared = ClearDeviceTopics(client, state.fleet, one.id, state.home_assistant);
   } catch (const Error& error) {
     throw Error(error.code(),
                 fmt::format("the credentials are revoked in {}/broker, but the retained topics are "
@@ -114,6 +151,11 @@ bool Print(const std::vector<Retired>& retired, const RetireOptions& options) {
 int Retire(const RetireOptions& options) {
   FleetFolder folder = FleetFolder::Open(options.folder);
   for (const std::string& id : options.ids) (void)fleet::FindDevice(&folder, id);  // all or none
+  std::vector<std::string> active;
+  for (const std::string& id : options.ids) {
+    if (!fleet::FindDevice(&folder, id).retired) active.push_back(id);
+  }
+  Wipe(&folder, options, active);
   std::vector<Retired> retired;
   for (const std::string& id : options.ids)
     retired.push_back({.id = id, .now = fleet::Retire(&folder, id), .cleared = {}});
@@ -124,10 +166,12 @@ int Retire(const RetireOptions& options) {
     Note(fmt::format("copy {}/broker to the broker and reload it: until then the old credentials work",
                      options.folder));
   }
-  Note(
-      "what the device itself holds is beyond reach from here: run dipper-agent factory-reset on it and "
-      "remove "
-      "its folder, or destroy its storage");
+  if (options.command_keys.empty()) {
+    Note(
+        "what the device itself learned and holds is still there; --command-key would have erased it first. "
+        "Run "
+        "dipper-agent factory-reset on it, or destroy its storage");
+  }
   return alive ? static_cast<int>(ExitCode::kNeedsConfirmation) : 0;
 }
 
@@ -135,6 +179,7 @@ void Replace(const RetireOptions& options) {
   FleetFolder folder = FleetFolder::Open(options.folder);
   std::vector<fleet::DeviceRow> rows;
   for (const std::string& id : options.ids) rows.push_back(fleet::FindDevice(&folder, id).row);
+  Wipe(&folder, options, options.ids);
   const fleet::ProvisionResult result = fleet::Provision(&folder, rows, true);
   Reload(options.reload);
   if (options.json) {
@@ -156,6 +201,15 @@ void AddCommon(CLI::App* command, const std::shared_ptr<RetireOptions>& options)
   command->add_option("devices", options->ids, "Device ids")->required();
   command->add_option("--reload", options->reload,
                       "Shell command that brings the new files to the broker and makes it read them");
+  command->add_option("--command-key", options->command_keys,
+                      "Erase first what the device has learned and holds, by a signed command: key of the "
+                      "command role; again for more");
+  command->add_option("--wipe-wait", options->wipe_wait_s, "Seconds to wait until it has erased")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  command->add_option("--broker", options->broker,
+                      "Broker as this desk reaches it; else the devices' address");
+  command->add_option("--ca", options->broker_ca, "Its authority (PEM); else the devices'");
   command->add_flag("--json", options->json, "Print JSON");
 }
 
@@ -167,9 +221,6 @@ void RegisterDeviceRetire(CLI::App& app, int& exit_code) {
   CLI::App* retire = device->add_subcommand(
       "retire", "End a device: revoke its credentials and clear what it left on the broker");
   AddCommon(retire, options);
-  retire->add_option("--broker", options->broker,
-                     "Broker as this desk reaches it; else the devices' address");
-  retire->add_option("--ca", options->broker_ca, "Its authority (PEM); else the devices'");
   retire->add_flag("--offline", options->offline, "Leave the broker's retained topics");
   retire->callback([options, &exit_code] { exit_code = Retire(*options); });
   CLI::App* replace = device->add_subcommand(

@@ -136,14 +136,19 @@ Json GateJson(const schema::GatePolicy& gate) {
   out["kind"] = gate.kind() == schema::GateKind::Installed ? "installed" : "paired_loss";
   out["loss_bound"] = gate.loss_bound();
   out["margin"] = gate.margin();
+  out["margin_ratio"] = gate.margin_ratio();
   out["alpha"] = gate.alpha();
   out["warmup_samples"] = gate.warmup_samples();
   out["recent"] = gate.recent();
+  out["horizon"] = gate.horizon();
   out["deadline_samples"] = gate.deadline_samples();
   out["deadline_seconds"] = gate.deadline_seconds();
   out["at_deadline"] = gate.at_deadline() == schema::AtDeadline::Confirm ? "confirm" : "fall_back";
   out["link_required"] = gate.link_required();
   out["max_latency_us"] = gate.max_latency_ns() / 1000;
+  out["max_alarm_excess"] = gate.max_alarm_excess();
+  out["max_score_shift"] = gate.max_score_shift();
+  out["start_from_champion"] = gate.start_from_champion();
   return out;
 }
 
@@ -258,6 +263,14 @@ void AddBuildOptions(CLI::App* build, PackageOptions* o) {
   build->add_flag("--fresh", o->fresh, "Carry an image that has learned nothing")->excludes(image);
   build->add_option("--snapshot", o->snapshot,
                     "What a device has learned (`dipper snapshot fetch`): spec, image and lineage");
+  build
+      ->add_option("--package", o->snapshot_packages,
+                   "Package of an encrypted model whose snapshot it is, for its key; repeatable")
+      ->allow_extra_args(false);
+  build
+      ->add_option("--group-key", o->group_keys,
+                   "Private key of a device group, to open that snapshot; repeatable")
+      ->allow_extra_args(false);
   build->add_option("--name", o->name, "Name of the package")->required();
   build->add_option("--version", o->version, "Version, for people")->required();
   build
@@ -289,6 +302,21 @@ void AddBuildOptions(CLI::App* build, PackageOptions* o) {
   build->add_option("--out", o->out, "File to write")->required();
 }
 
+void AddVetoOptions(CLI::App* build, PackageOptions* o) {
+  const CLI::Validator share = CLI::Range(0.0, 0.999);
+  build
+      ->add_option("--gate-max-alarm-excess", o->max_alarm_excess,
+                   "Veto without labels: share of samples by which its alarm may be on more often; 0: none; "
+                   "default: 0.05 if the spec has [anomaly]")
+      ->check(share);
+  build
+      ->add_option(
+          "--gate-max-score-shift", o->max_score_shift,
+          "Veto without labels: difference of the distributions of answers, 0 to 1; 0: none; default: "
+          "0.5 for --gate-kind installed")
+      ->check(share);
+}
+
 void AddGateOptions(CLI::App* build, PackageOptions* o) {
   build->add_option("--gate-kind", o->gate_kind, "Health gate")
       ->capture_default_str()
@@ -300,6 +328,11 @@ void AddGateOptions(CLI::App* build, PackageOptions* o) {
   build->add_option("--gate-margin", o->margin, "Mean loss by which it may be worse and still be confirmed")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  build
+      ->add_option("--gate-margin-ratio", o->margin_ratio,
+                   "The same as a share of the rival's loss, beside it")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 10.0));
   build->add_option("--gate-alpha", o->alpha, "Chance of a wrong verdict")->capture_default_str();
   build->add_option("--gate-warmup-samples", o->warmup_samples, "Labels learned before any counts")
       ->capture_default_str();
@@ -321,6 +354,13 @@ void AddGateOptions(CLI::App* build, PackageOptions* o) {
       ->add_option("--gate-max-latency-us", o->max_latency_us,
                    "Median time of one sample; 0: the device's limit")
       ->capture_default_str();
+  AddVetoOptions(build, o);
+  build
+      ->add_option("--gate-horizon", o->horizon,
+                   "Samples between a prediction and its label; 0: from the spec")
+      ->capture_default_str();
+  build->add_flag("--start-from-champion", o->start_from_champion,
+                  "Its trial starts with what the champion has learned, if the specs are the same");
 }
 
 }  // namespace

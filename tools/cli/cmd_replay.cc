@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "tools/cli/command.h"
+#include "tools/cli/content_keys.h"
 #include "tools/cli/output.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/files.h"
@@ -21,27 +22,6 @@ struct ReplayOptions {
 };
 
 std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
-
-/// Content keys of the packages that were given, by their digests.
-lab::ContentKeys OpenKeys(const ReplayOptions& options) {
-  auto keys = std::make_shared<package::GroupKeys>();
-  for (const std::string& file : options.group_keys) {
-    if (keys->Add(LoadGroupKey(file)) == base::Status::kResourceExhausted) {
-      throw lab::Error(lab::ExitCode::kUsage,
-                       fmt::format("at most {} group keys at a time", package::kMaxGroupKeys));
-    }
-  }
-  auto packages = std::make_shared<std::vector<std::unique_ptr<PackageFile>>>();
-  for (const std::string& file : options.packages) packages->push_back(std::make_unique<PackageFile>(file));
-  return [keys, packages](const base::Digest& package) -> std::optional<package::Secret> {
-    for (const auto& file : *packages) {
-      package::Secret key;
-      if (file->manifest().package_digest() != package || !file->manifest().encrypted()) continue;
-      if (package::OpenContentKey(file->manifest(), keys.get(), &key) == schema::Reason::None) return key;
-    }
-    return std::nullopt;
-  };
-}
 
 std::string WallText(const lab::ReplayResult& result) {
   return TimeText(result.newest.wall_ns / 1'000'000'000);
@@ -61,8 +41,10 @@ Json ToJson(const lab::ReplayResult& result, double seconds) {
   out["samples"] = result.inputs;
   out["labels_alone"] = result.labels;
   out["digests_compared"] = result.compared;
+  out["answers_compared"] = result.answers;
   out["left_out"] = result.left_out;
   out["update_steps"] = result.update_steps;
+  out["gate_decisions"] = result.decisions;
   out["commands"] = result.commands;
   out["agent_version"] = result.newest.agent_version.view();
   out["champion_package"] = Hex(result.newest.lanes[0].package);
@@ -72,12 +54,31 @@ Json ToJson(const lab::ReplayResult& result, double seconds) {
   out["notes"] = result.notes;
   if (result.parting) {
     const lab::Parting& parting = *result.parting;
-    out["parting"] = {{"segment", parting.segment},  {"equal_at_record", parting.equal_at},
-                      {"record", parting.record},    {"sample_time_ns", parting.time_ns},
-                      {"what", parting.what},        {"recorded", parting.recorded},
-                      {"computed", parting.computed}};
+    out["parting"] = {{"segment", parting.segment},     {"digests_equal_at_record", parting.equal_at},
+                      {"record", parting.record},       {"first", parting.exact()},
+                      {"sample_id", parting.sample_id}, {"sample_time_ns", parting.time_ns},
+                      {"what", parting.what},           {"of", parting.of},
+                      {"recorded", parting.recorded},   {"computed", parting.computed}};
   }
   return out;
+}
+
+void PrintParting(const lab::ReplayResult& result) {
+  const lab::Parting& parting = *result.parting;
+  fmt::print("{} answers and {} digests compared; ", result.answers, result.compared);
+  if (parting.exact()) {
+    fmt::print("the {}'s {}s part at record {} of segment {}: sample {}, time {} ns\n", parting.what,
+               parting.of, parting.record, parting.segment, parting.sample_id, parting.time_ns);
+  } else {
+    fmt::print(
+        "the {}'s {} parts after record {}, at record {} of segment {} at the latest: sample {}, time {} "
+        "ns\n",
+        parting.what, parting.of, parting.equal_at, parting.record, parting.segment, parting.sample_id,
+        parting.time_ns);
+  }
+  fmt::print("  recorded {}\n  computed {}\n", parting.recorded, parting.computed);
+  if (parting.exact())
+    fmt::print("every answer before is equal, and the images were at record {}\n", parting.equal_at);
 }
 
 void Print(const lab::ReplayResult& result, double seconds) {
@@ -101,16 +102,11 @@ void Print(const lab::ReplayResult& result, double seconds) {
                result.timings_ns.size());
   }
   if (!result.parting) {
-    fmt::print("{} digests compared, all equal; champion {} of package {}\n", result.compared,
-               Hex(result.images[0]), base::ToHex(result.newest.lanes[0].package).brief());
+    fmt::print("{} answers and {} digests compared, all equal; champion {} of package {}\n", result.answers,
+               result.compared, Hex(result.images[0]), base::ToHex(result.newest.lanes[0].package).brief());
     return;
   }
-  const lab::Parting& parting = *result.parting;
-  fmt::print(
-      "{} digests compared; the {} parts at record {} of segment {}, sample time {} ns (equal up to "
-      "record {})\n  recorded {}\n  computed {}\n",
-      result.compared, parting.what, parting.record, parting.segment, parting.time_ns, parting.equal_at,
-      parting.recorded, parting.computed);
+  PrintParting(result);
 }
 
 int RunReplay(const ReplayOptions& options) {
@@ -120,7 +116,8 @@ int RunReplay(const ReplayOptions& options) {
   Progress progress("replaying", total);
   const auto begin = std::chrono::steady_clock::now();
   const lab::ReplayResult result =
-      lab::Replay(recording, OpenKeys(options), [&](uint64_t done) { progress.Update(done); });
+      lab::Replay(recording, LoadContentKeys(options.packages, options.group_keys),
+                  [&](uint64_t done) { progress.Update(done); });
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   progress.Finish();
   if (options.json) {

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 
 #include "agent/base/sha256.h"
@@ -13,10 +12,11 @@
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
 #include "tools/cli/signing.h"
-#include "tools/cli/snapshot_file.h"
+#include "tools/cli/snapshot_arrival.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
+#include "tools/lab/recording.h"
 
 namespace dipper::cli {
 namespace {
@@ -31,71 +31,7 @@ struct FetchOptions {
   bool recording = false, json = false;
   uint64_t number = 0;
   double expires_minutes = 60, silence_s = 30;
-};
-
-/// The blocks of one file, as they come: in any order, some of them twice.
-class Arrival {
- public:
-  explicit Arrival(const FetchOptions& options, uint64_t number) : options_(options), number_(number) {}
-
-  void OnMessage(const telemetry::TransportEvent& event) {
-    const std::string_view topic = event.topic;
-    if (topic.ends_with("/rsp")) {
-      OnAnswer(event.payload);
-      return;
-    }
-    const size_t block_at = topic.rfind('/');
-    const size_t digest_at = block_at == std::string_view::npos ? block_at : topic.rfind('/', block_at - 1);
-    if (digest_at == std::string_view::npos) return;
-    const auto digest = base::DigestFromHex(topic.substr(digest_at + 1, block_at - digest_at - 1));
-    const auto block = runtime::DecodeSnapshotBlock(event.payload);
-    if (!digest.ok() || !block.ok()) return;
-    // Of another fetch, or of one that was cut off before: ours begins after the answer.
-    File& file = files_[std::string(base::ToHex(*digest).view())];
-    file.digest = *digest;
-    file.total = block->total_bytes;
-    file.blocks[block->index].assign(block->bytes.begin(), block->bytes.end());
-    ++arrived_;
-  }
-  bool refused() const { return answered_ && !refusal_.empty(); }
-  const std::string& refusal() const { return refusal_; }
-  bool answered() const { return answered_; }
-  uint64_t arrived() const { return arrived_; }
-
-  /// The first file that is whole; empty: none yet.
-  std::vector<uint8_t> Whole(std::string* digest) const {
-    for (const auto& [name, file] : files_) {
-      const uint64_t count = (file.total + runtime::kSnapshotBlockBytes - 1) / runtime::kSnapshotBlockBytes;
-      if (file.blocks.size() != count) continue;
-      std::vector<uint8_t> bytes;
-      for (const auto& [index, part] : file.blocks) bytes.insert(bytes.end(), part.begin(), part.end());
-      if (bytes.size() != file.total || base::Sha256Of(bytes) != file.digest) continue;
-      *digest = name;
-      return bytes;
-    }
-    return {};
-  }
-
- private:
-  struct File {
-    base::Digest digest;
-    uint64_t total = 0;
-    std::map<uint32_t, std::vector<uint8_t>> blocks;
-  };
-  void OnAnswer(base::ByteView payload) {
-    const auto decoded = telemetry::Decode<schema::CommandResponse>(payload);
-    if (!decoded.ok() || decoded.value()->number() != number_) return;
-    answered_ = true;
-    if (decoded.value()->status() == schema::CommandStatus::Done) return;
-    refusal_ = telemetry::WordOf(decoded.value()->reason()).view();
-  }
-
-  const FetchOptions& options_;
-  uint64_t number_;
-  bool answered_ = false;
-  std::string refusal_;
-  uint64_t arrived_ = 0;
-  std::map<std::string, File> files_;
+  uint32_t asks = 3;
 };
 
 package::Bytes MakeCommand(const FetchOptions& options, uint64_t number) {
@@ -125,43 +61,83 @@ std::string RefusalText(const FetchOptions& options, const std::string& reason) 
   return fmt::format("{} refused: {}", options.device, reason);
 }
 
+/// Asks, and asks again when nothing comes any more: what a broker that was restarted, or a device that was,
+/// lost half way is sent anew.
+class Fetcher {
+ public:
+  explicit Fetcher(const FetchOptions& options) : options_(options), client_(options.mqtt) {
+    client_.SetPatient(true);
+    client_.SetOnMessage([&](const telemetry::TransportEvent& event) { arrival_.OnMessage(event); });
+    client_.Subscribe(std::string(topics_.Of(telemetry::TopicKind::kResponse).view()));
+    client_.Subscribe(
+        std::string(runtime::SnapshotFilter(options.mqtt.fleet, options.device, options.model).view()));
+  }
+
+  /// The whole file. Throws: refused (1), nothing came (6).
+  std::vector<uint8_t> Fetch(std::string* digest) {
+    while (asks_ < options_.asks) {
+      Ask();
+      const std::vector<uint8_t> bytes = Wait(digest);
+      if (!bytes.empty()) return bytes;
+      if (asks_ == options_.asks) break;
+      Note(fmt::format("nothing came for {} s, {} blocks so far: asking {} again", options_.silence_s,
+                       arrival_.arrived(), options_.device));
+    }
+    throw Error(ExitCode::kUnreachable,
+                ever_answered_ || arrival_.arrived() != 0
+                    ? fmt::format("nothing came from {} for {} s after {} blocks; fetch it again",
+                                  options_.device, options_.silence_s, arrival_.arrived())
+                    : fmt::format("{} did not answer within {} s", options_.device, options_.silence_s));
+  }
+
+ private:
+  void Ask() {
+    const uint32_t epoch =
+        options_.root.empty() ? 0 : LoadRoot(options_.root).epoch(schema::RoleName::Command);
+    const uint64_t number =
+        options_.number != 0 ? options_.number + asks_ : package::NumberInEpoch(epoch, NowMs());
+    const package::Bytes command = MakeCommand(options_, number);
+    arrival_.Ask(number);
+    client_.Publish(topics_.Of(telemetry::TopicKind::kCommand).view(), command, false);
+    client_.WaitForPublications();
+    ++asks_;
+  }
+  /// Of the first command's own answer only; asked again it may well be busy with the first.
+  bool Refused() const { return arrival_.refused() && (asks_ == 1 || arrival_.refusal() != "busy"); }
+  /// Empty: nothing came for the time of silence.
+  std::vector<uint8_t> Wait(std::string* digest) {
+    const auto silence = std::chrono::milliseconds(static_cast<int64_t>(options_.silence_s * 1000));
+    while (true) {
+      const uint64_t before = arrival_.arrived();
+      const bool had_answer = arrival_.answered();
+      std::vector<uint8_t> bytes;
+      client_.Run(silence, [&] {
+        if (Refused()) return true;
+        bytes = arrival_.Whole(digest);
+        return !bytes.empty() || arrival_.arrived() != before || arrival_.answered() != had_answer;
+      });
+      ever_answered_ = ever_answered_ || arrival_.answered();
+      if (Refused()) throw Error(ExitCode::kFailure, RefusalText(options_, arrival_.refusal()));
+      const bool silent = arrival_.arrived() == before && arrival_.answered() == had_answer;
+      if (!bytes.empty() || silent) return bytes;
+    }
+  }
+
+  const FetchOptions& options_;
+  MqttClient client_;
+  SnapshotArrival arrival_;
+  const telemetry::DeviceTopics topics_{options_.mqtt.fleet, options_.device};
+  uint32_t asks_ = 0;
+  bool ever_answered_ = false;
+};
+
 void Fetch(const FetchOptions& options) {
   if (!telemetry::IsNodeId(options.device) || !telemetry::IsTopicId(options.model)) {
     throw Error(ExitCode::kUsage, "--device and --model take 1 to 64 of A-Z a-z 0-9 _ -");
   }
-  const uint32_t epoch = options.root.empty() ? 0 : LoadRoot(options.root).epoch(schema::RoleName::Command);
-  const uint64_t number = options.number != 0 ? options.number : package::NumberInEpoch(epoch, NowMs());
-  const package::Bytes command = MakeCommand(options, number);
-  MqttClient client(options.mqtt);
-  client.SetPatient(true);
-  Arrival arrival(options, number);
-  client.SetOnMessage([&](const telemetry::TransportEvent& event) { arrival.OnMessage(event); });
-  const telemetry::DeviceTopics topics(options.mqtt.fleet, options.device);
-  client.Subscribe(std::string(topics.Of(telemetry::TopicKind::kResponse).view()));
-  client.Subscribe(
-      std::string(runtime::SnapshotFilter(options.mqtt.fleet, options.device, options.model).view()));
-  client.Publish(topics.Of(telemetry::TopicKind::kCommand).view(), command, false);
-  client.WaitForPublications();
-  const auto silence = std::chrono::milliseconds(static_cast<int64_t>(options.silence_s * 1000));
+  Fetcher fetcher(options);
   std::string digest;
-  std::vector<uint8_t> bytes;
-  while (bytes.empty()) {
-    const uint64_t before = arrival.arrived();
-    const bool had_answer = arrival.answered();
-    client.Run(silence, [&] {
-      if (arrival.refused()) return true;
-      bytes = arrival.Whole(&digest);
-      return !bytes.empty() || arrival.arrived() != before || arrival.answered() != had_answer;
-    });
-    if (arrival.refused()) throw Error(ExitCode::kFailure, RefusalText(options, arrival.refusal()));
-    if (bytes.empty() && arrival.arrived() == before && arrival.answered() == had_answer) {
-      throw Error(ExitCode::kUnreachable,
-                  arrival.answered() || before != 0
-                      ? fmt::format("nothing came from {} for {} s after {} blocks; fetch it again",
-                                    options.device, options.silence_s, before)
-                      : fmt::format("{} did not answer within {} s", options.device, options.silence_s));
-    }
-  }
+  const std::vector<uint8_t> bytes = fetcher.Fetch(&digest);
   lab::Recording file(bytes, options.out);  // it is what it says, or throws
   lab::WriteFile(options.out, bytes);
   const lab::RecordedSegment& newest = file.segments().back();
@@ -211,8 +187,13 @@ void RegisterSnapshot(CLI::App& app, int&) {
   fetch->add_option("--expires", options->expires_minutes, "Minutes until the command expires")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  fetch->add_option("--silence", options->silence_s, "Seconds without a block after which it is given up")
+  fetch
+      ->add_option("--silence", options->silence_s,
+                   "Seconds without a block after which the device is asked again")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  fetch->add_option("--asks", options->asks, "How often it is asked before it is given up")
+      ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   fetch->add_flag("--json", options->json, "Print JSON");
   fetch->callback([options] { Fetch(*options); });

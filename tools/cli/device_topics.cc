@@ -14,19 +14,27 @@ constexpr int kMaxRounds = 12;
 
 }  // namespace
 
-ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, const std::string& device) {
+ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, const std::string& device,
+                                const std::string& home_assistant) {
   ClearedTopics cleared;
   const std::string tree = std::string(telemetry::kTopicRoot) + fleet + "/" + device + "/";
-  const std::vector<std::string> filters = {tree + "#",
-                                            std::string(telemetry::OfferTopic(fleet, device).view()),
-                                            std::string(telemetry::ModelOfferFilter(fleet, device).view())};
+  std::vector<std::string> filters = {tree + "#", std::string(telemetry::OfferTopic(fleet, device).view()),
+                                      std::string(telemetry::ModelOfferFilter(fleet, device).view())};
+  // A device of another fleet may have the same id: the object names the fleet.
+  const std::string object = "/" + device + "/dipper_" + fleet + "_" + device + "_";
+  if (!home_assistant.empty()) {
+    for (const char* component : {"/sensor/", "/binary_sensor/"})
+      filters.push_back(home_assistant + component + device + "/+/config");
+  }
   std::set<std::string> waiting;
   client.SetOnMessage([&](const telemetry::TransportEvent& event) {
     const std::string topic(event.topic);
     if (event.payload.empty()) return;  // our own clearing comes back so
     // What comes live may be retained for others: only asking anew would tell.
     if (!event.retained && topic.rfind(tree, 0) == 0) cleared.alive = true;
-    if (event.retained) waiting.insert(topic);
+    const bool foreign =
+        topic.rfind(telemetry::kTopicRoot, 0) != 0 && topic.find(object) == std::string::npos;
+    if (event.retained && !foreign) waiting.insert(topic);
   });
   for (int round = 0; round < kMaxRounds; ++round) {
     for (const std::string& filter : filters) client.Subscribe(filter);

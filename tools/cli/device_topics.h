@@ -16,6 +16,8 @@ struct ClearedTopics {
 
 /// Clears every retained message of the device, again until none comes back for a second. Blocks: 2 s or so,
 /// at most 15 s when the device goes on publishing. Throws: 6 unreachable, 1 refused.
-ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, const std::string& device);
+/// @param home_assistant  Prefix of the discovery topics where the device announced itself; empty: nowhere.
+ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, const std::string& device,
+                                const std::string& home_assistant);
 
 }  // namespace dipper::cli

@@ -26,23 +26,23 @@ void Track(DeviceView& device, const schema::Envelope& envelope) {
   if (device.sessions.size() > 64) device.sessions.erase(device.sessions.begin());
 }
 
+/// What a batch leaves out has not changed.
 void Apply(DeviceView& device, const schema::MetricsBatch& batch) {
-  for (const schema::MetricValue* value : *batch.values()) {
-    switch (static_cast<MetricId>(value->id())) {
+  telemetry::ForEachReading(batch, [&](uint16_t id, uint16_t, double value, int64_t) {
+    switch (static_cast<MetricId>(id)) {
       case MetricId::kSamplesTotal:
-        device.samples =
-            value->value() >= 0 && value->value() < 1e18 ? static_cast<uint64_t>(value->value()) : 0;
+        device.samples = value >= 0 && value < 1e18 ? static_cast<uint64_t>(value) : 0;
         break;
       case MetricId::kLossMean:
-        device.loss = value->value();
+        device.loss = value;
         break;
       case MetricId::kTrivialLossMean:
-        device.trivial_loss = value->value();
+        device.trivial_loss = value;
         break;
       default:
         break;
     }
-  }
+  });
 }
 
 void Apply(DeviceView& device, const schema::Event& event) {
@@ -88,11 +88,11 @@ void Apply(DeviceView&, const schema::Prediction&) {}
 void Apply(DeviceView&, const schema::UncertainSamples&) {}
 
 template <typename T>
-bool Take(DeviceView& device, base::ByteView payload) {
+bool Take(DeviceView& device, base::ByteView payload, bool apply = true) {
   const auto decoded = telemetry::Decode<T>(payload);
   if (!decoded.ok()) return false;
   Track(device, *decoded.value()->envelope());
-  Apply(device, *decoded.value());
+  if (apply) Apply(device, *decoded.value());
   return true;
 }
 
@@ -133,10 +133,11 @@ uint64_t DeviceView::missing() const {
   return sum;
 }
 
-bool FleetView::AddMessage(DeviceView& device, base::ByteView payload) {
+bool FleetView::AddMessage(DeviceView& device, base::ByteView payload, bool live) {
   switch (telemetry::KindOf(payload)) {
     case MessageKind::kMetrics:
-      return Take<schema::MetricsBatch>(device, payload);
+      // The backlog comes behind the whole batch that a connection begins with: its values are older.
+      return Take<schema::MetricsBatch>(device, payload, live);
     case MessageKind::kEvent:
       return Take<schema::Event>(device, payload);
     case MessageKind::kUpdate:
@@ -162,7 +163,7 @@ bool FleetView::Add(const telemetry::ParsedTopic& topic, base::ByteView payload)
   if (!devices_.contains(name) && devices_.size() >= kMaxDevices) return false;
   DeviceView& device = devices_[name];
   if (topic.kind != telemetry::TopicKind::kState) {
-    const bool readable = AddMessage(device, payload);
+    const bool readable = AddMessage(device, payload, topic.kind != telemetry::TopicKind::kBacklog);
     unreadable_ += readable ? 0u : 1u;
     return readable;
   }

@@ -60,7 +60,7 @@ class FleetView {
 
  private:
   static constexpr size_t kMaxDevices = 10000;
-  bool AddMessage(DeviceView& device, base::ByteView payload);
+  bool AddMessage(DeviceView& device, base::ByteView payload, bool live);
 
   std::set<std::string> wanted_;
   std::map<std::string, DeviceView> devices_;

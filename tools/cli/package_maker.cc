@@ -9,6 +9,7 @@
 
 #include "agent/base/number.h"
 #include "agent/base/sha256.h"
+#include "tools/cli/content_keys.h"
 #include "tools/cli/snapshot_file.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
@@ -23,6 +24,12 @@ using lab::Error;
 using lab::ExitCode;
 
 constexpr uint64_t kMaxDataBytes = uint64_t{4} << 30U;
+
+// Vetoes that are asked for when nobody says otherwise: an alarm that is on for one sample in twenty more is
+// a storm, and half of all answers on another side is another model. Where losses are compared, they know
+// better than the distribution of answers what is an improvement.
+constexpr double kAlarmExcess = 0.05;
+constexpr double kInstalledShift = 0.5;
 
 lab::ImageFile LoadImage(const PackageOptions& options, const schema::SpecT& spec,
                          base::ByteView spec_bytes) {
@@ -57,15 +64,31 @@ std::unique_ptr<schema::GatePolicyT> MakeGate(const PackageOptions& options, con
   gate->kind = options.gate_kind == "installed" ? schema::GateKind::Installed : schema::GateKind::PairedLoss;
   gate->loss_bound = gate->kind == schema::GateKind::PairedLoss ? LossBound(options, spec) : 1;
   gate->margin = options.margin;
+  gate->margin_ratio = options.margin_ratio;
   gate->alpha = options.alpha;
   gate->warmup_samples = options.warmup_samples;
   gate->recent = options.recent;
+  gate->horizon = options.horizon;
   gate->deadline_samples = options.deadline_samples;
   gate->deadline_seconds = options.deadline_seconds;
   gate->at_deadline =
       options.at_deadline == "confirm" ? schema::AtDeadline::Confirm : schema::AtDeadline::FallBack;
   gate->link_required = options.link_required;
   gate->max_latency_ns = options.max_latency_us * 1000;
+  gate->start_from_champion = options.start_from_champion;
+  const bool alarms = spec.anomaly != nullptr;
+  if (options.max_alarm_excess > 0 && !alarms) {
+    throw Error(
+        ExitCode::kUsage,
+        "--gate-max-alarm-excess asks for alarms, and the spec has no [anomaly]; leave it out or add one");
+  }
+  gate->max_alarm_excess = options.max_alarm_excess >= 0 ? options.max_alarm_excess
+                           : alarms                      ? kAlarmExcess
+                                                         : 0;
+  const bool installed = gate->kind == schema::GateKind::Installed;
+  gate->max_score_shift = options.max_score_shift >= 0 ? options.max_score_shift
+                          : installed                  ? kInstalledShift
+                                                       : 0;
   if (gate->margin > gate->loss_bound) {
     throw Error(ExitCode::kUsage,
                 fmt::format("--gate-margin {} is above the loss bound {}: nothing could be worse",
@@ -225,7 +248,15 @@ package::Bytes MakePackage(const PackageOptions& options) {
   if (options.fresh || !options.image.empty()) {
     throw Error(ExitCode::kUsage, "--snapshot brings its own image; leave --image and --fresh away");
   }
-  const SnapshotFile snapshot = ReadSnapshot(options.snapshot);
+  const SnapshotFile snapshot =
+      ReadSnapshot(options.snapshot, LoadContentKeys(options.snapshot_packages, options.group_keys));
+  if (snapshot.encrypted && options.encrypt_to.empty()) {
+    throw Error(
+        ExitCode::kUsage,
+        fmt::format("{}: its model is encrypted; give --encrypt-to with the public keys of the groups "
+                    "that may read what it has learned",
+                    options.snapshot));
+  }
   PackageOptions of_snapshot = options;
   if (options.parent.empty()) of_snapshot.parent = base::ToHex(snapshot.package).view();
   of_snapshot.notes += (options.notes.empty() ? "" : "; ") + snapshot.note;

@@ -15,6 +15,8 @@ struct PackageOptions {
   std::string image;  ///< `.dimg` file of `dipper train`; empty with `fresh`.
   bool fresh = false;
   std::string snapshot;  ///< File of `dipper snapshot fetch`, instead of spec and image.
+  /// Of an encrypted model's snapshot: its package and a group's private key.
+  std::vector<std::string> snapshot_packages, group_keys;
   std::string name;
   std::string version;
   uint32_t security_version = 0;
@@ -29,14 +31,19 @@ struct PackageOptions {
   std::string gate_kind = "paired_loss";
   double loss_bound = 0;  ///< 0: from the spec
   double margin = 0;
+  double margin_ratio = 0;
   double alpha = 0.05;
   uint64_t warmup_samples = 0;
   uint32_t recent = 0;
+  uint32_t horizon = 0;
   uint64_t deadline_samples = 100'000;
   uint64_t deadline_seconds = 604'800;
   std::string at_deadline = "fall_back";
   bool link_required = false;
   uint64_t max_latency_us = 0;
+  double max_alarm_excess = -1;  ///< Below 0: kAlarmExcess where the spec has [anomaly], else 0.
+  double max_score_shift = -1;   ///< Below 0: kInstalledShift where no losses are compared, else 0.
+  bool start_from_champion = false;
 
   std::vector<std::string> encrypt_to;  ///< Public keys of device groups; none: not encrypted.
 

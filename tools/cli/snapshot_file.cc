@@ -13,15 +13,19 @@
 
 namespace dipper::cli {
 
-SnapshotFile ReadSnapshot(const std::string& path) {
-  const std::vector<uint8_t> bytes = lab::ReadFile(path);
+SnapshotFile ReadSnapshot(const std::string& path, const lab::ContentKeys& keys) {
+  return ParseSnapshot(lab::ReadFile(path), path, keys);
+}
+
+SnapshotFile ParseSnapshot(const std::vector<uint8_t>& bytes, const std::string& path,
+                           const lab::ContentKeys& keys) {
   lab::Recording file(bytes, path);
   std::array<lab::LaneOpening, runtime::kLanes> lanes;
   std::vector<uint8_t> gate;
   if (file.segments().empty()) throw lab::Error(lab::ExitCode::kVerificationFailed, path + ": it is empty");
   // Of a recording, the newest opening.
   lab::RecordedSegment& segment = file.segments().back();
-  if (!lab::Recording::Open(&segment, {}, &lanes, &gate)) {
+  if (!lab::Recording::Open(&segment, keys, &lanes, &gate)) {
     throw lab::Error(lab::ExitCode::kVerificationFailed, path + ": " + segment.damage);
   }
   if (lanes[0].spec.empty()) {
@@ -44,6 +48,7 @@ SnapshotFile ReadSnapshot(const std::string& path) {
   snapshot.image.end_row = learned.samples();
   snapshot.image.image = lanes[0].image;
   snapshot.package = model.package;
+  snapshot.encrypted = segment.head.bodies[1].sealed;
   snapshot.note =
       fmt::format("snapshot {} of package {} after {} samples and {} labels, taken {}",
                   base::ToHex(model.image).view(), base::ToHex(model.package).view(), learned.samples(),

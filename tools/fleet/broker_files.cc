@@ -8,6 +8,9 @@ namespace {
 
 constexpr const char* kMadeBy = "# Made by dipper device; edits are lost with the next change.\n";
 
+// What the agent announces to Home Assistant: <prefix>/<component>/<device>/<object>/config.
+constexpr const char* kComponents[] = {"binary_sensor", "sensor"};
+
 void AddRole(const FleetState& state, const char* role, std::string* text) {
   const std::string tree = "dipper/1/" + state.fleet + "/";
   *text += fmt::format("\nuser {}\n", RoleUser(role));
@@ -24,6 +27,10 @@ void AddRole(const FleetState& state, const char* role, std::string* text) {
                  "+/m/+/event", "+/m/+/update", "+/m/+/prediction", "+/json/#"});
   } else {  // operator: retires devices, so it may clear whatever they left
     add("readwrite", {"#"});
+    for (const char* component : kComponents) {
+      if (!state.home_assistant.empty())
+        *text += fmt::format("topic readwrite {}/{}/+/+/config\n", state.home_assistant, component);
+    }
   }
 }
 
@@ -62,6 +69,10 @@ std::string AccessListText(const FleetState& state) {
   for (const char* own : {"write {}%u/#", "read {}%u/cmd", "read {}%u/m/+/sample", "read {}%u/m/+/label",
                           "read {}offer/%u", "read {}offer/%u/m/+"}) {
     text += "pattern " + fmt::format(fmt::runtime(own), tree) + "\n";
+  }
+  for (const char* component : kComponents) {
+    if (!state.home_assistant.empty())
+      text += fmt::format("pattern write {}/{}/%u/+/config\n", state.home_assistant, component);
   }
   for (const char* role : kRoles) AddRole(state, role, &text);
   for (const auto& [id, device] : state.devices) AddDevice(id, device, tree, &text);

@@ -71,6 +71,7 @@ std::string StateText(const FleetState& state) {
   json["broker_tls"] = state.broker_tls;
   json["access"] = state.access == Access::kPassword ? "password" : "certificate";
   json["days"] = state.days;
+  if (!state.home_assistant.empty()) json["home_assistant"] = state.home_assistant;
   json["list_number"] = state.list_number;
   json["devices"] = Members(state.devices);
   json["roles"] = Members(state.roles);
@@ -93,6 +94,7 @@ FleetState ParseState(const std::string& text) {
   state.access =
       json.at("access").get<std::string>() == "password" ? Access::kPassword : Access::kCertificate;
   json.at("days").get_to(state.days);
+  state.home_assistant = json.value("home_assistant", "");
   json.at("list_number").get_to(state.list_number);
   for (const auto& [id, member] : json.at("devices").items()) state.devices[id] = MemberOf(id, member);
   for (const auto& [role, member] : json.at("roles").items()) state.roles[role] = MemberOf(role, member);

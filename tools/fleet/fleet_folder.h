@@ -39,7 +39,8 @@ struct FleetState {
   std::string broker;
   bool broker_tls = false;
   Access access = Access::kCertificate;
-  int64_t days = 0;  ///< Of device certificates.
+  int64_t days = 0;            ///< Of device certificates.
+  std::string home_assistant;  ///< Prefix of its discovery topics, which devices may write; empty: none.
   uint64_t list_number = 0;
   std::map<std::string, Member> devices;
   std::map<std::string, Member> roles;  ///< By the names of kRoles.

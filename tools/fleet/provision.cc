@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "agent/telemetry/topics.h"
+#include "tools/fleet/tar_file.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
 
@@ -45,6 +46,8 @@ std::string AgentToml(const FleetState& state, const DeviceRow& row) {
   text += state.access == Access::kPassword
               ? fmt::format("username = \"{}\"\npassword_file = \"mqtt.password\"\n", row.id)
               : "cert_file = \"device.pem\"\nkey_file = \"device.key\"\n";
+  if (!state.home_assistant.empty())
+    text += fmt::format("json_mirror = true\nhome_assistant = \"{}\"\n", state.home_assistant);
   text +=
       "\n[storage]\nboot = \"state/boot.img\"\ndata = \"state/data.img\"\ncreate = true\n\n[trust]\nroot = "
       "\"root.dproot\"\n";
@@ -164,6 +167,7 @@ void InitFleet(const std::string& path, const FleetPlan& plan) {
            .broker_tls = plan.broker_tls,
            .access = plan.access,
            .days = plan.device_days,
+           .home_assistant = plan.home_assistant,
            .list_number = 0,
            .devices = {},
            .roles = {},
@@ -209,6 +213,20 @@ ProvisionResult Provision(FleetFolder* folder, std::span<const DeviceRow> rows, 
   folder->state() = std::move(state);
   folder->Commit();
   return result;
+}
+
+void AllowHomeAssistant(FleetFolder* folder, const std::string& prefix) {
+  if (folder->state().home_assistant == prefix) return;
+  folder->state().home_assistant = prefix;
+  folder->Commit();
+}
+
+void WriteTars(const FleetFolder& folder, std::span<const std::string> ids, const std::string& to) {
+  if (ids.empty()) return;
+  MakeFleetFolder(to, true);
+  for (const std::string& id : ids)
+    WriteFleetFile(to + "/" + id + ".tar", TarOfFolder(DeviceFolder(folder, id)), true, false);
+  SyncFleetFiles(to);
 }
 
 const Member& FindDevice(FleetFolder* folder, const std::string& id) {

@@ -14,9 +14,10 @@ struct FleetPlan {
   std::string fleet;
   std::string broker;  ///< URL, as devices reach it.
   bool broker_tls = false;
-  std::string broker_ca;  ///< File; with TLS.
-  std::string root;       ///< Trust root; a file.
-  std::string settings;   ///< TOML for every device's agent.d; a file, or empty.
+  std::string broker_ca;       ///< File; with TLS.
+  std::string root;            ///< Trust root; a file.
+  std::string settings;        ///< TOML for every device's agent.d; a file, or empty.
+  std::string home_assistant;  ///< Prefix of its discovery topics; empty: devices announce nothing.
   Access access = Access::kCertificate;
   int64_t ca_days = 0;
   int64_t device_days = 0;
@@ -35,6 +36,14 @@ struct ProvisionResult {
 /// or with missing files they need `replace`. `replace` makes new credentials for every row and kills the
 /// old. Throws: 4 when a device needs `replace`; nothing was changed.
 ProvisionResult Provision(FleetFolder* folder, std::span<const DeviceRow> rows, bool replace);
+
+/// From here on devices may announce themselves to Home Assistant below `prefix`, and those that are made are
+/// configured to.
+void AllowHomeAssistant(FleetFolder* folder, const std::string& prefix);
+
+/// Writes `to`/<id>.tar for each device, mode 0600: its folder, for `tar -x` on the device. Makes `to` (mode
+/// 0700).
+void WriteTars(const FleetFolder& folder, std::span<const std::string> ids, const std::string& to);
 
 /// Revokes a device: its credentials end, its folder at the desk is removed, its id stays taken.
 /// @returns false: it was retired already.

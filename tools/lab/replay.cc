@@ -9,6 +9,7 @@
 #include "agent/learn/image/model.h"
 #include "agent/runtime/sample_feed.h"
 #include "agent/update/gate.h"
+#include "agent/update/loaded_model.h"
 #include "tools/lab/error.h"
 
 namespace dipper::lab {
@@ -20,6 +21,32 @@ using runtime::RecordKind;
 using runtime::SegmentCause;
 
 constexpr const char* kLaneNames[] = {"champion", "challenger"};
+
+/// What a verdict makes of a trial, for the verdicts that rest on samples alone: not on measured times or the
+/// link, which a replay does not have.
+std::optional<schema::Reason> ReasonOf(update::GateVerdict verdict) {
+  switch (verdict) {
+    case update::GateVerdict::kConfirm:
+      return schema::Reason::ShownNotWorse;
+    case update::GateVerdict::kFallBack:
+      return schema::Reason::ShownWorse;
+    case update::GateVerdict::kAlarmRate:
+      return schema::Reason::AlarmRate;
+    case update::GateVerdict::kScoreShift:
+      return schema::Reason::ScoreShift;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool IsSampleReason(schema::Reason reason) {
+  return reason == schema::Reason::ShownNotWorse || reason == schema::Reason::ShownWorse ||
+         reason == schema::Reason::AlarmRate || reason == schema::Reason::ScoreShift;
+}
+
+std::string DecisionText(std::optional<schema::Reason> reason) {
+  return reason ? schema::EnumNameReason(*reason) : "the trial goes on";
+}
 
 /// A model that runs from a recording's own spec and image.
 class Lane {
@@ -51,6 +78,7 @@ class Lane {
     runtime::StepModel(*model_, spec_->target_kind() != schema::TargetKind::FeatureAhead, input, answer);
   }
   learn::Model& model() { return *model_; }
+  const learn::Spec& spec() const { return *spec_; }
 
  private:
   struct alignas(16) Unit {
@@ -76,7 +104,10 @@ class Player {
   void PlayInput(const Record& record);
   void Compare(const Record& record);
   void CompareGate(const Record& record);
-  void Part(const char* what, std::string recorded, std::string computed);
+  void CountPair(const runtime::FeedAnswer& answer);
+  void CheckDecision(const Record& record);
+  void Part(const char* what, const char* of, std::string recorded, std::string computed);
+  void CompareAnswer(size_t lane, const Record& record, const runtime::FeedAnswer& answer);
   bool SameImage(size_t lane, const base::Digest& recorded);
   base::Digest GateDigest() const;
 
@@ -92,13 +123,15 @@ class Player {
   bool whole_ = false;  ///< The segment before was played to its end.
 };
 
-void Player::Part(const char* what, std::string recorded, std::string computed) {
+void Player::Part(const char* what, const char* of, std::string recorded, std::string computed) {
   if (result_.parting) return;
   result_.parting = Parting{.segment = segment_->head.sequence,
                             .equal_at = equal_at_,
                             .record = record_,
+                            .sample_id = result_.last_id,
                             .time_ns = result_.last_time_ns,
                             .what = what,
+                            .of = of,
                             .recorded = std::move(recorded),
                             .computed = std::move(computed)};
 }
@@ -108,9 +141,22 @@ bool Player::SameImage(size_t lane, const base::Digest& recorded) {
   ++result_.compared;
   const base::Digest computed = lanes_[lane]->model().ImageDigest();
   if (computed == recorded) return true;
-  Part(kLaneNames[lane], std::string(base::ToHex(recorded).view()),
+  Part(kLaneNames[lane], "image", std::string(base::ToHex(recorded).view()),
        std::string(base::ToHex(computed).view()));
   return false;
+}
+
+/// The first record that is answered otherwise is where they part: a wrong label or a wrong step of the
+/// learner shows in the next answer at the latest, long before the next digests.
+void Player::CompareAnswer(size_t lane, const Record& record, const runtime::FeedAnswer& answer) {
+  if (!record.answered[lane]) return;
+  ++result_.answers;
+  const runtime::AnswerMark computed = runtime::MarkOf(answer);
+  const runtime::AnswerMark& recorded = record.marks[lane];
+  if (computed == recorded) return;
+  Part(kLaneNames[lane], "answer",
+       fmt::format("about {:.3g} (check {:04x})", runtime::MarkedNumber(recorded), recorded.check),
+       fmt::format("{} (check {:04x})", runtime::MainNumber(answer), computed.check));
 }
 
 base::Digest Player::GateDigest() const {
@@ -166,8 +212,11 @@ void Player::OpenLanes(RecordedSegment& segment) {
     if (!openings[i].spec.empty()) lanes_[i] = std::make_unique<Lane>(openings[i], kLaneNames[i]);
   }
   if (!segment.about.has_gate) return;
-  gate_.emplace(segment.about.gate, segment.about.lanes[1].package);
-  if (base::Ok(update::CheckGateConfig(segment.about.gate)) && base::Ok(gate_->Restore(gate_state))) return;
+  if (base::Ok(update::CheckGateConfig(segment.about.gate))) {
+    gate_.emplace(segment.about.gate, segment.about.lanes[1].package);
+    if (base::Ok(gate_->Restore(gate_state))) return;
+    gate_.reset();
+  }
   segment.damage = "the gate's state in it cannot be used";
 }
 
@@ -178,17 +227,47 @@ void Player::PlayInput(const Record& record) {
     if (result_.first_time_ns == 0) result_.first_time_ns = input.time_ns;
     result_.last_time_ns = input.time_ns;
   }
+  result_.last_id = input.id;
   if (!record.joined) champion_answer_ = {};
-  if (record.to_champion && lanes_[0] != nullptr) lanes_[0]->Step(input, &champion_answer_);
+  if (record.to_champion && lanes_[0] != nullptr) {
+    lanes_[0]->Step(input, &champion_answer_);
+    CompareAnswer(0, record, champion_answer_);
+  }
   if (!record.to_challenger || lanes_[1] == nullptr) return;
   runtime::FeedAnswer answer;
   lanes_[1]->Step(input, &answer);
-  // As the updater counts a pair (Updater::OnOutcomes).
-  const bool finite = !answer.observed || learn::IsFinite(answer.output);
-  if (!gate_ || !answer.learned || !answer.outcome.valid || !finite) return;
+  CompareAnswer(1, record, answer);
+  if (gate_) CountPair(answer);
+}
+
+/// As the updater counts a sample and a label (Updater::OnAnswers, OnOutcomes).
+void Player::CountPair(const runtime::FeedAnswer& answer) {
+  if (answer.observed && !learn::IsFinite(answer.output)) return;
+  if (answer.observed) {
+    update::CountSample(lanes_[0] != nullptr ? &lanes_[0]->spec() : nullptr,
+                        champion_answer_.observed ? &champion_answer_.output : nullptr, lanes_[1]->spec(),
+                        answer.output, &*gate_);
+    if (gate_->JudgeVeto() != update::GateVerdict::kContinue) return;  // the trial ended before the label
+  }
+  if (!answer.learned || !answer.outcome.valid) return;
   const learn::Outcome& rival = champion_answer_.outcome;
   if (lanes_[0] != nullptr && (!rival.valid || rival.id != answer.outcome.id)) return;
   gate_->Add(answer.outcome.loss, lanes_[0] != nullptr ? rival.loss : answer.outcome.trivial_loss);
+}
+
+/// The gate decides here what it decided there, and at the same record. A confirm may wait there for the link
+/// or for the challenger's times; a fall back waits for nothing.
+void Player::CheckDecision(const Record& record) {
+  if (!gate_ || result_.parting) return;
+  const bool fed = record.kind == RecordKind::kInput && record.to_challenger;
+  const bool ended = record.kind == RecordKind::kUpdate && record.has_gate && IsSampleReason(record.reason);
+  if (!fed && !ended) return;
+  const std::optional<schema::Reason> computed = ReasonOf(gate_->Verdict());
+  const std::optional<schema::Reason> recorded = ended ? std::optional(record.reason) : std::nullopt;
+  const bool may_wait = fed && computed == schema::Reason::ShownNotWorse;
+  if (ended) ++result_.decisions;
+  if (computed != recorded && !may_wait)
+    Part("gate", "decision", DecisionText(recorded), DecisionText(computed));
 }
 
 void Player::CompareGate(const Record& record) {
@@ -200,14 +279,15 @@ void Player::CompareGate(const Record& record) {
       return fmt::format("{} labels, {} counted, loss {} against {}", gate.seen, gate.counted,
                          gate.challenger_loss, gate.rival_loss);
     };
-    if (text(report) != text(record.gate)) Part("gate", text(record.gate), text(report));
+    if (text(report) != text(record.gate)) Part("gate", "numbers", text(record.gate), text(report));
     return;
   }
   // Powered-on time is not computed but told.
   gate_->AddPoweredTime(record.powered_ns - gate_->powered_ns());
   const base::Digest computed = GateDigest();
   if (computed == record.gate_state) return;
-  Part("gate", std::string(base::ToHex(record.gate_state).view()), std::string(base::ToHex(computed).view()));
+  Part("gate", "state", std::string(base::ToHex(record.gate_state).view()),
+       std::string(base::ToHex(computed).view()));
 }
 
 void Player::Compare(const Record& record) {
@@ -220,6 +300,8 @@ void Player::Compare(const Record& record) {
 
 /// False: the replay ends here.
 bool Player::Play(const Record& record) {
+  CheckDecision(record);
+  if (result_.parting) return false;
   switch (record.kind) {
     case RecordKind::kInput:
       PlayInput(record);

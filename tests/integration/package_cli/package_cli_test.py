@@ -232,6 +232,24 @@ class PackageCli(unittest.TestCase):
         self.refused(5, *common, "--encrypt-to", "data.csv")
         self.assertFalse(os.path.exists(self.path("never.dpkg")))
 
+    def test_vetoes_are_asked_for_by_default_and_as_told(self):
+        write(self.path("alarms.toml"), (SPEC + "[anomaly]\n").encode())
+
+        def gate(spec, *more):
+            self.run_ok("package", "build", "--spec", spec, "--fresh", "--name", "m", "--version", "1", "--security-version", "1",
+                        "--out", "veto.dpkg", *more)
+            shown = json.loads(self.run_ok("package", "show", "veto.dpkg", "--json"))["gate"]
+            return shown["max_alarm_excess"], shown["max_score_shift"]
+
+        self.assertEqual(gate("alarms.toml"), (0.05, 0))
+        self.assertEqual(gate("alarms.toml", "--gate-kind", "installed"), (0.05, 0.5))
+        self.assertEqual(gate("alarms.toml", "--gate-max-alarm-excess", "0"), (0, 0))
+        self.assertEqual(gate("alarms.toml", "--gate-max-alarm-excess", "0.2", "--gate-max-score-shift", "0.3"), (0.2, 0.3))
+        self.assertEqual(gate("spec.toml"), (0, 0))
+        done = self.refused(2, "package", "build", "--spec", "spec.toml", "--fresh", "--name", "m", "--version", "1", "--security-version",
+                            "1", "--out", "never.dpkg", "--gate-max-alarm-excess", "0.1")
+        self.assertIn("[anomaly]", done.stderr)
+
     def test_what_devices_would_refuse_is_not_built(self):
         common = ("package", "build", "--spec", "spec.toml", "--version", "1", "--security-version", "1", "--out", "x.dpkg")
         self.refused(2, *common, "--name", "motes")
@@ -239,6 +257,8 @@ class PackageCli(unittest.TestCase):
         self.refused(2, *common, "--name", "motes", "--fresh", "--gate-margin", "6")
         self.refused(2, *common, "--name", "motes", "--fresh", "--min-agent", "one")
         self.refused(3, *common, "--name", "motes", "--fresh", "--parent", "nobody")
+        for share in ("1", "-0.1", "much"):
+            self.refused(2, *common, "--name", "motes", "--fresh", "--gate-max-score-shift", share)
         self.refused(3, *common, "--name", "motes", "--fresh", "--self-test", "absent.csv")
         self.assertFalse(os.path.exists(self.path("x.dpkg")))
 

@@ -5,9 +5,11 @@ usage: provision_test.py DIPPER_AGENT DIPPER [unittest arguments]
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 import unittest
 from pathlib import Path
@@ -52,6 +54,35 @@ class Files(unittest.TestCase):
         listed = json.loads(self.desk.device("list", "--json").stdout)
         self.assertEqual([(one["device"], one["state"], one["groups"]) for one in listed],
                          [("gw-1", "active", ["canary"]), ("gw-2", "active", []), ("gw-3", "active", [])])
+
+    def test_an_archive_of_each_device_has_the_same_bytes_each_time(self):
+        self.desk.init()
+        tars = self.desk.home / "tars"
+        self.desk.provision(["gw-1,canary", "gw-2,"], "--tar", tars)
+        self.assertEqual(sorted(path.name for path in tars.iterdir()), ["gw-1.tar", "gw-2.tar"])
+        self.assertEqual((mode(tars), mode(tars / "gw-1.tar")), (0o700, 0o600))
+        before = contents(tars)
+        for path in (self.desk.fleet / "devices/gw-1").rglob("*"):
+            os.utime(path, (1, 1))  # no clock of the disk is in it
+        self.assertEqual(self.desk.provision(["gw-1,canary", "gw-2,"], "--tar", tars).stdout, "present gw-1\npresent gw-2\n")
+        self.assertEqual(contents(tars), before)
+        again = self.desk.home / "again"
+        again.mkdir()
+        subprocess.run(["tar", "-x", "-p", "-f", tars / "gw-1.tar", "-C", again], check=True)
+        self.assertEqual(contents(again), contents(self.desk.fleet / "devices/gw-1"))
+        self.assertEqual({name: mode(again / name) for name in ("device.key", "device.pem", "agent.d", "state")},
+                         {"device.key": 0o600, "device.pem": 0o644, "agent.d": 0o755, "state": 0o700})
+        with tarfile.open(tars / "gw-1.tar", format=tarfile.USTAR_FORMAT) as archive:
+            members = archive.getmembers()
+        self.assertEqual([m.name for m in members], sorted(m.name for m in members))
+        self.assertEqual({(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members}, {(0, 0, "root", "root", 0)})
+        self.assertEqual(os.path.getsize(tars / "gw-1.tar") % 10240, 0)
+        done = subprocess.run([agent, "--config", again / "agent.toml", "--check-config"], capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        # Nothing is carried away of a device that was not provisioned.
+        os.symlink("/etc/passwd", self.desk.fleet / "devices/gw-2/link")
+        done = self.desk.provision(["gw-2,"], "--tar", tars, code=1)
+        self.assertIn("devices/gw-2/link into an archive: it is neither a file nor a folder", done.stderr)
 
     def test_certificates_are_of_the_fleet_and_of_nobody_else(self):
         self.desk.init()
@@ -267,6 +298,61 @@ class WithBroker:
         self.assertTrue(d.read(operator, TREE + "gw-2/state", seconds=5))
         self.assertTrue(d.read(operator, TREE + "gw-2/metrics", seconds=20))
         self.assertIn("was retired already: gw-1, 0 retained topics cleared", d.device("retire", "gw-1").stdout)
+
+    def test_retire_with_the_command_key_erases_the_device_first(self):
+        d = self.desk
+        d.start_agent(agent, "gw-1")
+        operator = d.as_role("operator")
+        self.assertTrue(d.read(operator, TREE + "gw-1/birth", seconds=30), d.agent_log("gw-1"))
+        done = d.device("retire", "gw-1", "--command-key", d.home / "command.key", "--reload", d.reload(), "--json")
+        self.assertIn("gw-1 is erased", done.stderr)
+        (retired,) = json.loads(done.stdout)
+        self.assertEqual((retired["device"], retired["state"], retired["still_connected"]), ("gw-1", "retired", False))
+        self.assertIn("everything learned and held is erased", d.agent_log("gw-1"))
+        self.assertEqual(d.read(operator, TREE + "gw-1/#", seconds=3), [])
+        self.assertEqual(d.publish(d.login(d.home / "field/gw-1", "gw-1"), TREE + "gw-1/state"), "no entry")
+
+    def test_a_device_that_does_not_erase_keeps_its_credentials(self):
+        d = self.desk
+        before = contents(d.fleet)
+        for verb in ("retire", "replace"):
+            done = d.device(verb, "gw-1", "gw-2", "--command-key", d.home / "command.key", "--wipe-wait", "2", "--reload", "exit 9", code=6)
+            self.assertIn("within 2 s: gw-1 did not answer; gw-2 did not answer. No credentials were ended.", done.stderr)
+        done = d.device("retire", "gw-1", "--command-key", d.home / "release.key", "--reload", "exit 9", code=5)
+        self.assertIn("gw-1 would refuse the command wipe", done.stderr)
+        self.assertEqual(contents(d.fleet), before)
+        self.assertEqual(d.publish(d.as_device("gw-1"), TREE + "gw-1/metrics"), "taken")
+
+    def test_home_assistant_hears_each_device_of_itself_only(self):
+        d = self.desk
+        one = d.as_device("gw-1")
+        topics = [f"homeassistant/{kind}/gw-1/dipper_plant_gw-1_x/config" for kind in ("sensor", "binary_sensor")]
+        for topic in topics:
+            self.assertEqual(d.publish(one, topic), "refused", topic)
+        self.assertIn("is no discovery prefix", d.provision(["gw-1,canary"], "--home-assistant", "a/b", code=2).stderr)
+        d.provision(["gw-1,canary", "gw-3,"], "--home-assistant", "homeassistant")
+        d.broker.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        for topic in topics:
+            self.assertEqual(d.publish(one, topic, retain=True), "taken", topic)
+        for topic in ("homeassistant/sensor/gw-2/dipper_plant_gw-2_x/config", "homeassistant/switch/gw-1/x/config", "homeassistant/sensor/gw-1/x",
+                      "homeassistant/sensor/gw-1/x/state", "homeassistant/status", "other/sensor/gw-1/x/config"):
+            self.assertEqual(d.publish(one, topic), "refused", topic)
+        self.assertEqual(d.publish(d.as_role("watcher"), topics[0]), "refused")
+        # A device that was made since announces itself with the folder as written.
+        d.start_agent(agent, "gw-3")
+        operator = d.as_role("operator")
+        announced = d.read(operator, "homeassistant/+/gw-3/+/config", seconds=30, count=5)
+        self.assertEqual(len(announced), 5, d.agent_log("gw-3"))
+        self.assertEqual(json.loads(announced[0])["device"]["identifiers"], ["dipper_plant_gw-3"])
+        self.assertNotIn("refused", d.agent_log("gw-3"))
+        # What another fleet's device of this name has announced stays.
+        foreign = "homeassistant/sensor/gw-1/dipper_other_gw-1_x/config"
+        self.assertEqual(d.publish(operator, foreign, retain=True), "taken")
+        (retired,) = json.loads(d.device("retire", "gw-1", "--reload", d.reload(), "--json").stdout)
+        self.assertLessEqual(set(topics), set(retired["cleared"]))
+        self.assertNotIn(foreign, retired["cleared"])
+        self.assertEqual(len(d.read(operator, "homeassistant/+/gw-1/+/config", seconds=2, count=9)), 1)
 
     def test_replace_gives_the_name_new_credentials(self):
         d = self.desk

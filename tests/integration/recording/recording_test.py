@@ -4,208 +4,49 @@ desk to the same digests; what it has learned is fetched, packaged again and con
 usage: recording_test.py DIPPER_AGENT DIPPER [--day]     --day: a day of samples at 1 Hz, replayed and timed
 """
 import json
-import math
-import os
-import random
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
+import struct
 import time
 import unittest
-from pathlib import Path
 
-AGENT, DIPPER = sys.argv[1:3]
-DAY = "--day" in sys.argv
-SKIPPED = 77
-PATIENCE_S = 300 if DAY else 120  # sanitizers and a busy machine
-DAY_ROWS = 86400
-
-SPEC = """format = 1
-model_id = "main"
-task = "regression"
-budget = "64KiB"
-loss_bound = 10.0
-[target]
-kind = "feature_ahead"
-feature = "level"
-ahead = 1
-[[feature]]
-name = "level"
-type = "numeric"
-[[feature]]
-name = "flow"
-type = "numeric"
-[[feature]]
-name = "pump"
-type = "numeric"
-[learner]
-kind = "rls"
-[pending]
-capacity = 8
-"""
-QUICK = ("--gate-margin", 5, "--gate-warmup-samples", 5, "--gate-deadline-samples", 200, "--gate-deadline-seconds", 60,
-         "--gate-at-deadline", "confirm")
-CONFIG = """[device]
-id = "{id}"
-fleet = "plant"
-[mqtt]
-url = "mqtt://127.0.0.1:{port}"
-[storage]
-boot = "{id}/boot.img"
-data = "{id}/data.img"
-create = true
-data_bytes = "{data}"
-[[model]]
-slot_a = "{id}/a.img"
-slot_b = "{id}/b.img"
-max_image_bytes = "64KiB"
-slot_bytes = "512KiB"
-checkpoint_interval_s = 1
-[trust]
-root = "root.dproot"
-[[source]]
-kind = "csv_replay"
-path = "stream.csv"
-rate_hz = {rate}
-[health]
-healthy_after_s = 1
-[recorder]
-bytes = "{recorder}"
-segments = {segments}
-bytes_per_day = "1GiB"
-[snapshot]
-upload = {upload}
-upload_recording = {upload}
-bytes_per_s = 1000000
-"""
+from recording_world import DAY, DAY_ROWS, QUICK, Bench, dipper, main
 
 
-def dipper(*argv, code=0):
-    done = subprocess.run([DIPPER, *[str(a) for a in argv]], capture_output=True, text=True, timeout=300)
-    if done.returncode != code:
-        raise AssertionError(f"dipper {' '.join(str(a) for a in argv)} ended with {done.returncode}: {done.stdout}{done.stderr}")
-    return done
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
-def rows(count):
-    """A pump that fills a tank: slow columns and noise, some cells missing."""
-    numbers = random.Random(5)
-    level, lines = 3.0, ["level,flow,pump"]
-    for i in range(count):
-        pump = 1 if i // 300 % 2 == 0 else 0
-        level += 0.001 * (1 if pump else -1) + numbers.gauss(0, 0.002)
-        flow = "" if i % 97 == 5 else f"{1.5 * pump + 0.2 * math.sin(i / 900) + numbers.gauss(0, 0.01):.4f}"
-        lines.append(f"{level:.4f},{flow},{pump}")
-    return "\n".join(lines) + "\n"
+def change_a_sample(file, page_of_last):
+    """Another last bit in the first sample of a page, under a checksum that is right: as if the device had learned
+    from another value. Returns that record's number. docs/reference/recording.md has the places."""
+    data = bytearray(file.read_bytes())
+    at = 64
+    while at + 8 + struct.unpack_from("<Q", data, at)[0] < len(data):
+        at += 8 + struct.unpack_from("<Q", data, at)[0]
+    segment = at + 8
+    page = segment + struct.unpack_from("<I", data, segment + 52)[0] + 4096 * page_of_last
+    assert data[page:page + 4] == b"DRPG"
+    record = page + 104
+    assert data[record] == 1 and data[record + 1] & 4 == 0, "the page begins with something else than a sample"
+    place = record + 2
+    for _ in range(3):  # id, time, number of values
+        while data[place] & 0x80:
+            place += 1
+        place += 1
+    assert data[place] & 1, "the first value has not changed"
+    data[place + 1] ^= 1
+    length = struct.unpack_from("<I", data, page + 8)[0]
+    struct.pack_into("<I", data, page + 12, crc32c(data[page:page + 12] + data[page + 16:page + length]))
+    file.write_bytes(data)
+    return struct.unpack_from("<Q", data, page + 24)[0]
 
 
-class Device:
-    def __init__(self, test, name, rate=400, recorder="768KiB", data="2MiB", segments=4, upload="true"):
-        self.test, self.home, self.name = test, test.home, name
-        self.config = self.home / f"{name}.toml"
-        self.config.write_text(CONFIG.format(id=name, port=test.port, rate=rate, recorder=recorder, data=data,
-                                             segments=segments, upload=upload))
-        self.log = self.home / f"{name}.log"
-        self.process = None
-        self.starts = 0
-
-    def start(self):
-        with open(self.log, "ab") as out:
-            self.process = subprocess.Popen([AGENT, "--config", self.config], stderr=out)
-        self.starts += 1
-        self.until("connected to", self.starts)
-
-    def said(self):
-        return self.log.read_text() if self.log.exists() else ""
-
-    def until(self, text, count=1):
-        self.test.wait(lambda: self.said().count(text) >= count, f"{self.name} did not say '{text}'", self.said)
-
-    def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=60)
-        self.process = None
-        return code
-
-    def control(self, *argv, code=0):
-        done = subprocess.run([AGENT, *argv, "--config", self.config], capture_output=True, text=True, timeout=60)
-        self.test.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done
-
-    def recorder(self):
-        return json.loads(self.control("recording", "--json").stdout)
-
-
-class Recordings(unittest.TestCase):
-    def setUp(self):
-        self.home = Path(tempfile.mkdtemp(prefix="dipper-recording-"))
-        self.devices = []
-        keys = []
-        for role in ("root", "release", "rollout", "command"):
-            dipper("key", "new", "--out", self.home / f"{role}.key")
-            keys += [f"--{role}-key", self.home / f"{role}.key"]
-        dipper("root", "new", *keys, "--out", self.home / "root.dproot")
-        (self.home / "stream.csv").write_text(rows(DAY_ROWS + 30000 if DAY else 60000))
-        (self.home / "history.csv").write_text(rows(500))
-        (self.home / "spec.toml").write_text(SPEC)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        (self.home / "broker.conf").write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type none\n"
-            + ("user root\n" if os.geteuid() == 0 else ""))
-        self.broker = subprocess.Popen([MOSQUITTO, "-c", self.home / "broker.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait(self.broker_open, "the broker did not open its port")
-
-    def tearDown(self):
-        for process in [d.process for d in self.devices] + [self.broker]:
-            if process is not None and process.poll() is None:
-                process.kill()
-            if process is not None:
-                process.wait()
-        shutil.rmtree(self.home)
-
-    def broker_open(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def wait(self, condition, complaint, log=lambda: ""):
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            if condition():
-                return
-            time.sleep(0.05)
-        self.fail(f"{complaint} within {PATIENCE_S} s\n{log()[-3000:]}")
-
-    def device(self, *args, **options):
-        self.devices.append(Device(self, *args, **options))
-        return self.devices[-1]
-
-    def sign(self, package):
-        dipper("package", "sign", package, "--key", self.home / "release.key")
-
-    def package(self, version):
-        image, package = self.home / f"{version}.dimg", self.home / f"{version}.dpkg"
-        dipper("train", "--spec", self.home / "spec.toml", "--data", self.home / "history.csv", "--out", image)
-        dipper("package", "build", "--spec", self.home / "spec.toml", "--image", image, "--name", "tank", "--version", version,
-               "--security-version", 1, "--self-test", self.home / "history.csv", *QUICK, "--out", package)
-        self.sign(package)
-        return package
-
-    def publish(self, package, to="fleet"):
-        dipper("publish", package, "--broker", f"mqtt://127.0.0.1:{self.port}", "--fleet", "plant", "--to", to,
-               "--rollout-key", self.home / "rollout.key", "--root", self.home / "root.dproot", "--json")
-
-    def fetch(self, device, out, *more, code=0):
-        return dipper("snapshot", "fetch", "--broker", f"mqtt://127.0.0.1:{self.port}", "--fleet", "plant", "--device", device,
-                      "--command-key", self.home / "command.key", "--out", self.home / out, "--json", *more, code=code)
-
-    def replay(self, file, code=0):
-        return json.loads(dipper("replay", self.home / file, "--json", code=code).stdout)
-
+class Recordings(Bench):
     @unittest.skipIf(DAY, "only the day")
     def test_the_whole_circle(self):
         one = self.device("gw-1")
@@ -219,6 +60,15 @@ class Recordings(unittest.TestCase):
         self.assertTrue(live["equal"])
         self.assertGreater(live["samples"], 2000)
         self.assertEqual(live["notes"], [])
+
+        # One bit of one sample: its record is named, by what was answered to it.
+        damaged = self.home / "damaged.drec"
+        damaged.write_bytes((self.home / "live.drec").read_bytes())
+        number = change_a_sample(damaged, 2)
+        parting = self.replay("damaged.drec", code=5)["parting"]
+        self.assertEqual((parting["record"], parting["what"], parting["of"], parting["first"]),
+                         (number, "champion", "answer", True))
+        print(dipper("replay", damaged, code=5).stdout)
 
         # What it has learned, over MQTT, and the recording too.
         fetched = json.loads(self.fetch("gw-1", "learned.dsnap").stdout)
@@ -290,6 +140,7 @@ class Recordings(unittest.TestCase):
         big = self.device("gw-3", recorder="100MiB")
         big.start()
         self.assertIn("do not fit: data leaves", big.said())
+        self.assertIn("do not fit: data leaves", big.control("log", "-n", "50").stdout)
         big.stop()
         (self.home / "text.drec").write_text("hello")
         self.assertIn("it is not a recording", dipper("replay", self.home / "text.drec", code=5).stderr)
@@ -317,8 +168,4 @@ class Recordings(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    MOSQUITTO = next((p for p in (shutil.which("mosquitto"), "/usr/sbin/mosquitto") if p and os.path.exists(p)), None)
-    if MOSQUITTO is None:
-        print("skipped: install mosquitto")
-        sys.exit(SKIPPED)
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    main()

@@ -100,12 +100,15 @@ class Broker:
                        input="".join(line + "\n" for line in lines), text=True, check=True, timeout=120)
 
     def said(self, leaf):
-        """Mirrored messages of topics that end so."""
-        found = []
+        """Mirrored messages of topics that end so. Of metrics as a reader keeps them: what a partial batch leaves out is as it was."""
+        found, kept = [], {}
         for line in (Path(self.folder.name) / "said.txt").read_text(errors="replace").splitlines():
             topic, _, text = line.partition(" ")
             if topic.endswith("/" + leaf) and text.endswith("}"):
-                found.append(json.loads(text))
+                message = json.loads(text)
+                if topic.endswith("/metrics"):
+                    message = kept[topic] = {**kept.get(topic, {}), **message} if message.get("partial") else message
+                found.append(message)
         return found
 
 

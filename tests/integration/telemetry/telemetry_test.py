@@ -41,7 +41,7 @@ class TelemetryTest(TelemetryCase):
         first = 'slot_a = "state/a.img"\nslot_b = "state/b.img"\n'
         rest = "".join(f'[[model]]\nid = "{name}"\nslot_a = "state/{name}-a.img"\nslot_b = "state/{name}-b.img"\nslot_bytes = "1MiB"\n'
                        'max_image_bytes = "64KiB"\ncheckpoint_interval_s = 1\n' for name in MODELS[1:])
-        self.set((first, f'id = "{MODELS[0]}"\n' + first), ("[trust]", rest + "[trust]"))
+        self.set((first, f'id = "{MODELS[0]}"\n' + first), ("create = true", 'create = true\ndata_bytes = "8MiB"'), ("[trust]", rest + '[recorder]\nbytes = "2MiB"\nsegments = 2\n[trust]'))
         self.source('kind = "socket"\npath = "samples.sock"\ntruth = "truth"')
 
     def test_every_metric_of_the_catalogue_is_sent(self):
@@ -171,6 +171,40 @@ class TelemetryTest(TelemetryCase):
               f"resets told {resets}, dropped told {dropped}", file=sys.stderr)
         return inner, resets, dropped
 
+    def test_a_late_reader_catches_up(self):
+        broker = self.broker()
+        self.set(("interval_ms = 200", "interval_ms = 200\nrepeat_s = 3"))
+        self.device.start()
+        self.until(lambda: broker.said("json/metrics"), "the agent is connected")
+        time.sleep(1)
+
+        def batches(recording):
+            return [json.loads(payload) for topic, payload, _ in recording.messages() if topic.endswith("gw-1/json/metrics")]
+        late = Recording(broker, self.device.home / "late.txt")
+        self.addCleanup(lambda: late.stop())
+        whole = self.until(lambda: [b for b in batches(late) if not b.get("partial")], "everything comes again in time", 6)[0]
+        parts = self.until(lambda: len([b for b in batches(late) if b.get("partial")]) > 8 and [b for b in batches(late) if b.get("partial")], "parts")
+        self.assertIn("boot", whole)
+        self.assertGreater(len(whole), 40)
+        self.assertLess(max(map(len, parts)), len(whole) / 2)
+        for part in parts:
+            self.assertNotIn("boot", part)
+            self.assertLessEqual(set(part) - {"partial"}, set(whole), "nothing that the whole batch does not name")
+        self.assertEqual(batches(late)[-1]["session"], whole["session"])
+        late.stop()
+        broker.stop()
+        time.sleep(1)
+        broker.start()
+        again = Recording(broker, self.device.home / "again.txt")
+        self.addCleanup(lambda: again.stop())
+        sizes = self.until(lambda: len(batches(again)) > 3 and [(b["link_connects_total"], len(b)) for b in batches(again) if "link_connects_total" in b],
+                           "it is back")
+        self.assertEqual(sizes[0][0], 2, "the first batch of a connection says it")
+        self.assertGreater(sizes[0][1], 40, "and is whole")
+        print(f"\nwhole: {len(whole)} members; parts: {min(map(len, parts))} to {max(map(len, parts))}", file=sys.stderr)
+        again.stop()
+        self.device.stop()
+
     def test_what_a_full_backlog_drops_is_told(self):
         broker = self.broker()
         self.set(("create = true", 'create = true\ndata_bytes = "64KiB"'), ("interval_ms = 200", "interval_ms = 100"))
@@ -253,9 +287,12 @@ class TelemetryTest(TelemetryCase):
             values = [json.loads(p) for t, p, _ in recording.messages() if t == config["state_topic"] and p]
             self.assertTrue(values, config["state_topic"])
             member = re.search(r"value_json\.(\w+)", config["value_template"]).group(1)
-            self.assertIn(member, values[-1], topic)
+            states = [value[member] for value in values if member in value]  # a message without it leaves the entity as it is
+            self.assertTrue(states, topic)
+            if config["state_topic"].endswith("/metrics"):
+                self.assertIn("is_defined" if component == "sensor" else "is defined", config["value_template"], topic)
             if component == "binary_sensor" and "payload_on" not in config:
-                self.assertIn(values[-1][member], (0, 1), topic)
+                self.assertIn(states[-1], (0, 1), topic)
         print(f"\n{len(configs)} retained discovery messages, {sum(map(len, configs.values()))} bytes; one of them:", file=sys.stderr)
         topic = "homeassistant/binary_sensor/gw-1/dipper_plant_gw-1_main_anomaly_active/config"
         print(topic, configs[topic], file=sys.stderr)
@@ -295,10 +332,12 @@ class TelemetryTest(TelemetryCase):
         names = {name for name, _, _, _ in points}
         self.assertEqual(names, {"dipper_device", "dipper_model", "dipper_event"})
         by = {name: [p for p in points if p[0] == name] for name in names}
-        self.assertIn("system_memory_available_bytes", by["dipper_device"][-1][2])
+        last = {name: {key: value for point in by[name] for key, value in point[2].items()} for name in names}  # of each field, as last() gives it
+        self.assertIn("system_memory_available_bytes", last["dipper_device"])
+        self.assertLess(min(len(p[2]) for p in by["dipper_device"]), len(last["dipper_device"]), "there are points with what has changed only")
         self.assertEqual(by["dipper_model"][-1][1]["model"], "main")
         self.assertEqual(by["dipper_model"][-1][1]["device"], "gw-1")
-        self.assertIn("learner_samples_total", by["dipper_model"][-1][2])
+        self.assertIn("learner_samples_total", last["dipper_model"])
         self.assertIn("kind", by["dipper_event"][-1][1])
         print("\nfor Telegraf:", *(by[name][-1] for name in sorted(names)), sep="\n  ", file=sys.stderr)
 

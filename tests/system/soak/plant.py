@@ -23,6 +23,7 @@ from world import Processes  # noqa: E402
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 DEVICE = "gw-1"
 CHECKPOINT_S, HEALTHY_S = 1, 1
+LOSSES = ("backlog_dropped_total", "telemetry_refused_total")
 DATA_BYTES = 8 << 20  # sparse: the backlog of an outage meets a full disk at any time of a long run
 DISK = "12m"
 WATCHDOG_S = 12  # above the longest turn of a busy machine
@@ -48,8 +49,8 @@ SECOND_FEATURE = '[[feature]]\nname = "right"\n'
 # Warm-up: beyond the latest labels of the schedule; what a fresh model answers before its first label is worse indeed.
 GATE = ("--gate-margin", 0.1, "--gate-warmup-samples", 250, "--gate-deadline-samples", 0, "--gate-deadline-seconds", 3600)
 SLOW_GATE = (*GATE, "--gate-max-latency-us", 500)
-# slow: rounds of a loop, thousands; above the limit on any machine
-FAULTS = {"crash": ("abort", 0), "hang": ("hang", 0), "nan": ("not_a_number", 0), "slow": ("slow", 5000)}
+# slow: rounds of a loop, thousands; above the limit on any machine. leak: bytes a sample; what has leaked stays, and memory is judged.
+FAULTS = {"crash": ("abort", 0), "hang": ("hang", 0), "nan": ("not_a_number", 0), "slow": ("slow", 5000), "leak": ("leak", 256)}
 
 
 def build_shim(folder):
@@ -102,6 +103,7 @@ class Ears(eyes.Eyes):
         self.numbers = numbers
         self.kinds = {}
         self.session = None  # newest that was online
+        self.losses = {}     # session -> what the device counts as lost
         process = processes.start("watch", program, "watch", "--fleet", "plant", "--broker", f"mqtt://127.0.0.1:{broker.port}",
                                   "--session", "soak", "--json", stdout=subprocess.PIPE)
         self.transcript = open(processes.logs / "watch.jsonl", "w", encoding="utf-8")
@@ -114,8 +116,10 @@ class Ears(eyes.Eyes):
         session = message.get("session")
         if message.get("sequence"):
             self.numbers.heard(time.monotonic(), session, message["sequence"])
-        if "backlog_dropped_total" in message:
-            self.numbers.counted(session, message["backlog_dropped_total"] + message.get("telemetry_refused_total", 0))
+        known = self.losses.setdefault(session, dict.fromkeys(LOSSES, 0))
+        if told := {name: message[name] for name in LOSSES if name in message}:  # a batch has only what has changed
+            known.update(told)
+            self.numbers.counted(session, sum(known.values()))
         if topic == "state" and message.get("state") == "online":
             self.session = session
         if message.get("kind") == "stopped":
@@ -163,7 +167,7 @@ class Plant(Supervised):
             ("mqtt://127.0.0.1:1", f"mqtt://127.0.0.1:{self.broker.port}"),
             ('data = "state/data.img"', f'data = "state/data.img"\ndata_bytes = "{DATA_BYTES >> 20}MiB"'),
             ('kind = "csv_replay"\npath = "stream.csv"\nrate_hz = 200', 'kind = "socket"\npath = "samples.sock"'),
-            ("interval_ms = 200", "interval_ms = 500"),
+            ("interval_ms = 200", "interval_ms = 500\nrepeat_s = 5"),
             ("[telemetry]", f'[control]\nsocket = "{self.home}/control.sock"\n[telemetry]')])
 
     def _mount(self):
@@ -243,11 +247,12 @@ class Plant(Supervised):
         return None if lines is None else (lines[-1]["log"] if lines else 0)
 
     def probe(self):
-        """(RSS in bytes, file descriptors, threads) of the agent; None when it is gone."""
+        """(RSS in bytes, the part of it that no file backs, file descriptors, threads) of the agent; None when it is gone."""
         folder = Path(f"/proc/{self.agent.pid}")
         try:
             status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-            return int(status["VmRSS"].split()[0]) * 1024, len(os.listdir(folder / "fd")), int(status["Threads"])
+            sizes = [int(status[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon")]
+            return *sizes, len(os.listdir(folder / "fd")), int(status["Threads"])
         except (OSError, KeyError):
             return None
 

@@ -6,6 +6,18 @@ def quantile(values, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
+def median(values):
+    return quantile(values, 0.5)
+
+
+def steps(series, width, measure):
+    """`measure` of the values of each step of `width` of [(x, value)], at the step's beginning."""
+    parts = {}
+    for x, value in series:
+        parts.setdefault(x // width, []).append(value)
+    return [(step * width, measure(part)) for step, part in sorted(parts.items())]
+
+
 def quarters(series, begin, end, measure):
     """`measure` of the values of each quarter of [(time, value)]."""
     width = (end - begin) / 4
@@ -43,12 +55,17 @@ def table(report):
              f"{report['years']:.3g} years of {report['events_per_year']:g} events",
              row("", "quarter 1", "quarter 2", "quarter 3", "quarter 4", "4th / 1st"),
              row("RSS, largest", *map(mib, report["rss_bytes_by_quarter"]), ratio(report["rss_bytes_by_quarter"])),
+             row("RSS, median", *map(mib, report["rss_median_bytes_by_quarter"]), ratio(report["rss_median_bytes_by_quarter"])),
+             row("without files, median", *map(mib, report["rss_anon_median_bytes_by_quarter"]), ratio(report["rss_anon_median_bytes_by_quarter"])),
              row("answer, p50", *map(micro, report["latency_p50_s_by_quarter"]), ratio(report["latency_p50_s_by_quarter"])),
              row("answer, p99", *map(micro, report["latency_p99_s_by_quarter"]), ratio(report["latency_p99_s_by_quarter"])),
              row("samples answered", *report["samples_by_quarter"], ratio(report["samples_by_quarter"])),
-             f"  RSS, slope of the longest run ({report['longest_run_s']:.0f} s): {report['rss_slope_bytes_per_hour']:+.0f} bytes an hour; "
-             f"last run of {report['last_run_s']:.0f} s: "
-             f"{report['rss_growth_last_run_bytes']:+d} bytes" + ("" if report["rss_judged"] else " (not judged)"),
+             f"  slopes: RSS {report['rss_slope_bytes_per_hour'] / 1024:+.0f} KiB an hour, "
+             f"without files {report['rss_anon_slope_bytes_per_hour'] / 1024:+.0f}; "
+             f"longest run ({report['longest_run_s']:.0f} s) {report['longest_run_rss_slope_bytes_per_hour'] / 1024:+.0f} KiB an hour; "
+             f"answer, p50 {report['latency_p50_slope_s_per_hour'] * 1e6:+.1f} us an hour",
+             f"  RSS, last quarter above the second of the last run ({report['last_run_s']:.0f} s): "
+             f"{report['rss_growth_last_run_bytes'] / 1024:+.0f} KiB" + ("" if report["rss_judged"] else " (not judged)"),
              f"  file descriptors {report['file_descriptors']}, threads {report['threads']} whenever nothing went on",
              f"  samples {report['samples']} answered of {report['samples_sent']} sent, {report['samples_missed']} while nobody listened; "
              f"labels learned {report['labels_learned']}",

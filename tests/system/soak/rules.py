@@ -18,6 +18,7 @@ ENDS = {
     "hang": ("fell_back", {"watchdog"}),
     "nan": ("fell_back", {"not_finite"}),
     "slow": ("fell_back", {"over_budget"}),
+    "leak": ("fell_back", {"over_budget"}),
 }
 # Nobody's fault: a new offer may try again (update.md).
 RETRYABLE = {"deadline", "blocks_unavailable", "storage_error", "power_loss", "planned_stop", "out_of_tries", "unknown", "source_lost",

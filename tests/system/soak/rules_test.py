@@ -2,7 +2,7 @@
 import unittest
 
 import schedule
-from report import quarters, ratio, slope, table
+from report import median, quarters, ratio, slope, steps, table
 from rules import ENDS, Floor, Numbers, Progress, Served, Steady, Violation, judge_end, judge_growth
 
 GOOD, OTHER, WORSE = "a" * 64, "b" * 64, "c" * 64
@@ -164,6 +164,14 @@ class Report(unittest.TestCase):
         self.assertEqual(ratio([2, 0, 0, 3]), 1.5)
         self.assertIsNone(ratio([None, 0, 0, 3]))
         self.assertTrue(callable(table))
+
+    def test_steps_and_medians(self):
+        series = [(0.5, 3), (9.5, 1), (9.9, 2), (31.0, 7)]
+        self.assertEqual(steps(series, 10.0, median), [(0.0, 2), (30.0, 7)])
+        self.assertEqual(steps([], 10.0, median), [])
+        # A rise of one for each step is one for each of its seconds, however many values a step has.
+        rising = [(float(second), second // 10) for second in range(100)]
+        self.assertAlmostEqual(slope(steps(rising, 10.0, median)), 0.1)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import schedule
 from agent_watch import AgentWatch
 from feeder import NORMAL_DELAY, Feeder
 from plant import DEVICE, Ears
-from report import quantile, quarters, slope
+from report import median, quantile, quarters, slope, steps
 from rollout import Rollout
 from rules import Numbers, Violation, judge_growth
 
@@ -20,6 +20,7 @@ SETTLED_S = 5.0             # age of a run from which its memory counts
 JUDGED_RUN_S = 60.0         # a shorter last run says nothing of growth
 GROWTH_BYTES = 512 << 10
 ANSWERS_S = 45.0
+LATENCY_STEP_S = 10.0       # latencies of so long make one point of their slope
 
 
 class Soak:
@@ -42,7 +43,7 @@ class Soak:
         self.disturbances = 0
         self.frozen = False
         self.armed = None           # offer number of an update whose kill is set
-        self.probes = []            # (time, age of the run, RSS)
+        self.probes = []            # (time, age of the run, RSS, anonymous part of it)
         self.counts = {"broker": {}, "clock": 0, "disk": 0, "commands": {}, "skipped": {}}
         self.started_at = self.turned = 0.0
         self.last_run = 0.0
@@ -132,12 +133,12 @@ class Soak:
             raise Violation("samples were answered with no_model, though a model had been confirmed")
         probe = self.plant.probe() if self.agent.running else None
         if probe is None:
-            self.probes.append((now, 0.0, 0))
+            self.probes.append((now, 0.0, 0, 0))
             return
-        self.probes.append((now, self.agent.age(now), probe[0]))
+        self.probes.append((now, self.agent.age(now), *probe[:2]))
         calm = self.able and self.agent.status["connected"] and self.rollout.idle and self.command is None
         if calm and self.agent.age(now) > SETTLED_S and self.feeder.connection is not None:
-            self.agent.steady.seen(now, probe[1], probe[2])
+            self.agent.steady.seen(now, *probe[2:])
             if now - max(self.feeder.last_answer, self.agent.since) > ANSWERS_S:
                 raise Violation(f"the agent runs and has answered no sample for {ANSWERS_S:.0f} s")
         else:
@@ -328,11 +329,12 @@ class Soak:
 
     def report(self, ended):
         lost = self.numbers.judge()
-        run = [(age, rss) for at, age, rss in self.probes if at >= self.last_run and age > SETTLED_S and rss]
+        run = [(age, rss) for at, age, rss, _ in self.probes if at >= self.last_run and age > SETTLED_S and rss]
         length = run[-1][0] - run[0][0] if run else 0.0
         judged = length >= JUDGED_RUN_S and not self._sanitized()
         growth = judge_growth(run, GROWTH_BYTES if judged else 1 << 40)
-        rss = [(at, size) for at, age, size in self.probes if age > SETTLED_S]
+        rss = [(at, size) for at, age, size, _ in self.probes if age > SETTLED_S]
+        own = [(at, size) for at, age, _, size in self.probes if age > SETTLED_S]
         span = (self.started_at, ended)
         messages = sum(len(times) for times in self.numbers.times.values())
         agent, count, taken = self.agent, self.feeder.count, self.feeder.taken
@@ -342,7 +344,11 @@ class Soak:
             "samples": count["answered"], "samples_sent": count["sent"], "samples_missed": count["missed"], "labels_learned": count["learned"],
             "answers_with_error": self.feeder.other, "samples_by_quarter": quarters(taken, *span, len),
             "rss_bytes_max": max((size for _, size in rss), default=0), "rss_bytes_by_quarter": quarters(rss, *span, max),
-            "rss_slope_bytes_per_hour": round(3600 * slope(self.longest_run())), "longest_run_s": round(max(age for _, age, _ in self.probes), 1),
+            "rss_median_bytes_by_quarter": quarters(rss, *span, median), "rss_anon_median_bytes_by_quarter": quarters(own, *span, median),
+            "rss_slope_bytes_per_hour": round(3600 * slope(rss)), "rss_anon_slope_bytes_per_hour": round(3600 * slope(own)),
+            "longest_run_s": round(max(age for _, age, _, _ in self.probes), 1),
+            "longest_run_rss_slope_bytes_per_hour": round(3600 * slope(self.longest_run())),
+            "latency_p50_slope_s_per_hour": round(3600 * slope(steps(taken, LATENCY_STEP_S, median)), 7),
             "rss_growth_last_run_bytes": growth, "rss_judged": judged, "last_run_s": round(length, 1),
             "latency_p50_s_by_quarter": quarters(taken, *span, lambda part: round(quantile(part, 0.5), 6)),
             "latency_p99_s_by_quarter": quarters(taken, *span, lambda part: round(quantile(part, 0.99), 6)),
@@ -361,7 +367,7 @@ class Soak:
     def longest_run(self):
         """(age, RSS) of the run of the agent that lasted longest."""
         runs, before = [[]], 0.0
-        for _, age, rss in self.probes:
+        for _, age, rss, _ in self.probes:
             if age < before:
                 runs.append([])
             before = age

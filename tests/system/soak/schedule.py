@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 # How often each happens, of one deck; a run goes through shuffled decks, so that no kind is left out for long.
 DECK = {
     "update good": 6, "update worse": 3, "update tampered": 1, "update older": 1, "update stranger": 1,
-    "update crash": 2, "update hang": 1, "update nan": 1, "update slow": 1, "update good, killed": 4,
+    "update crash": 2, "update hang": 1, "update nan": 1, "update slow": 1, "update leak": 1, "update good, killed": 4,
     "kill": 6, "stop": 4, "broker restart": 4, "broker crash": 2, "broker amnesia": 1,
     "clock": 4, "labels late": 2, "labels missing": 1, "undo": 3, "freeze": 1, "checkpoint": 1, "disk full": 2,
 }
@@ -37,7 +37,7 @@ def _more(kind, chance):
         return {"after_s": round(chance.uniform(0.0, 3.0), 2)}
     if kind == "update tampered":
         return {"where": chance.choice(("head", "block"))}
-    if kind in ("update crash", "update hang", "update nan", "update slow"):
+    if kind in ("update crash", "update hang", "update nan", "update slow", "update leak"):
         return {"at_sample": chance.randrange(2, 60)}
     if kind.startswith("broker"):
         return {"away_s": round(chance.uniform(0.2, 6.0), 2)}

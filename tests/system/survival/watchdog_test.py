@@ -40,11 +40,13 @@ class Survival(unittest.TestCase):
         """How often it has ended by that signal, the one before included, until it runs on."""
         ends = 1
         while ends < TRIES + 2:
-            self.device.start(**more)
-            said = self.device.ask("status", "--json").stdout  # nothing from one that hangs already
-            if said and json.loads(said)["models"][0]["state"] != "trial":
-                return ends
-            self.ends(by)
+            agent = self.device.start(wait=False, **more)
+            deadline = time.monotonic() + 60
+            while agent.poll() is None and time.monotonic() < deadline:
+                said = self.device.ask("status", "--json").stdout  # nothing from one that hangs already
+                if said and json.loads(said)["models"][0]["state"] != "trial":
+                    return ends
+            self.ends(by, 1)
             ends += 1
         self.fail("the trial never ended")
 
@@ -165,6 +167,35 @@ class Survival(unittest.TestCase):
         challenger, _ = device.challenger(stages=FAULT.format("slow", 30, 10000), gate=gate)
         device.until(lambda: device.status()["state"] == "fell_back", "the trial ends")
         self.fell_back(champion, challenger, "over_budget")
+
+    def test_a_model_that_leaks_is_denied(self):
+        device = self.device
+        device.start()
+        champion = device.champion()
+        device.challenger(version="2")  # a sound one stays on trial for as long as it likes
+        device.until(lambda: device.status()["samples"] > 600, "many samples", 60)
+        self.assertEqual(device.status()["state"], "trial", device.log_text()[-3000:])
+        self.assertEqual(device.ask("fall-back").returncode, 0)
+        device.until(lambda: device.status()["state"] == "fell_back", "the operator ends it")
+        at = device.status()["samples"]
+        # Little at a time: far below any limit of the process when it is noticed.
+        challenger, _ = device.challenger(version="3", stages=FAULT.format("leak", 30, 4096))
+        device.until(lambda: device.status()["state"] == "fell_back" and device.status()["reason"] != "operator_fell_back", "the trial ends", 60)
+        self.fell_back(champion, challenger, "over_budget")
+        print(f"  noticed within {device.status()['samples'] - at} samples of 4 KiB each")
+        self.assertIn(f"model main: package {challenger[:8]}", device.log_text())
+        self.assertIsNone(device.agent.poll(), "it went on without a restart")
+
+    def test_a_champion_that_leaks_is_told_and_serves_on(self):
+        device = self.device
+        device.start()
+        package, digest = device.package("pump", "1", CONFIRMS, stages=FAULT.format("leak", 400, 512))
+        self.assertEqual(device.ask("install", package, "--wait").returncode, 0)
+        device.until(lambda: f"package {digest[:8]}" in device.log_text().partition("takes more heap memory")[0].split("\n")[-1], "it is told", 60)
+        status = device.status()
+        self.assertEqual((status["champion"]["digest"], status["denied"]), (digest, []))
+        time.sleep(2)
+        self.assertEqual(device.log_text().count("takes more heap memory"), 1, "once")
 
     # ---- stops
 

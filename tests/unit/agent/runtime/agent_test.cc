@@ -38,7 +38,7 @@ TEST(Agent, ARaceWithIntervalsTellsItsWeightsAndItsCoverage) {
     ASSERT_EQ(metrics.contains(name), i < members) << name;
     if (i < members) sum += metrics[name].get<double>();
   }
-  EXPECT_NEAR(sum, 1, 1e-9);
+  EXPECT_NEAR(sum, 1, 1e-6);  // floats on the wire
   EXPECT_NEAR(metrics["interval_coverage_ratio"].get<double>(), 0.9, 0.03);
   EXPECT_GT(metrics["interval_width_mean"].get<double>(), 0.1);
   EXPECT_LT(metrics["interval_unbounded_ratio"].get<double>(), 0.1);

@@ -27,7 +27,8 @@ Status LineSource::Poll(hal::Record* record) {
   return Status::kOk;
 }
 
-Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns) {
+Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns,
+                    const std::function<void(schema::GatePolicyT&)>& gate) {
   spec.budget_bytes = 64 * 1024;
   return update::test::MakeRelease(version, 1, {.edit = [&](schema::ManifestT& manifest, auto& image) {
                                      manifest.model = spec.model_id;
@@ -38,6 +39,7 @@ Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max
                                      manifest.gate->deadline_seconds = 2;
                                      manifest.gate->at_deadline = schema::AtDeadline::Confirm;
                                      manifest.gate->max_latency_ns = max_latency_ns;
+                                     if (gate) gate(*manifest.gate);
                                    }});
 }
 
@@ -59,6 +61,7 @@ void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_laten
     last.offset = data_.geometry().size_bytes - area.segments * area.segment_bytes;
     box.ring = std::make_unique<store::RecorderRing>(data_, last, id);
     box.recorder = std::make_unique<Recorder>(recorder, *box.ring, clock);
+    box.recorder->TellTo(*reporter_, id, static_cast<uint8_t>(number));
   }
   box.runner = std::make_unique<ModelRunner>(ModelRunnerConfig{.id = id,
                                                                .number = number,

@@ -78,7 +78,9 @@ class NoRing final : public telemetry::BacklogRing {
 };
 
 /// A package of `spec` that is confirmed without a test of its losses, after some seconds on trial.
-Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns = 0);
+/// @param gate  Edits its policy; null: nothing.
+Release MakeRelease(schema::SpecT spec, const std::string& version, uint64_t max_latency_ns = 0,
+                    const std::function<void(schema::GatePolicyT&)>& gate = nullptr);
 
 /// One model of the device: its slots, memory, updater and runner.
 struct ModelBox {

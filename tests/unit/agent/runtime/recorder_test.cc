@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
 
 #include "tests/unit/agent/runtime/recorder_world.h"
 #include "tools/lab/error.h"
@@ -10,6 +13,14 @@ namespace dipper::runtime::test {
 namespace {
 
 using schema::UpdateState;
+
+std::string Told(const lab::ReplayResult& result) {
+  if (!result.parting) return {};
+  const lab::Parting& parting = *result.parting;
+  return parting.what + "'s " + parting.of + " at record " + std::to_string(parting.record) + " of segment " +
+         std::to_string(parting.segment) + ": recorded " + parting.recorded + ", computed " +
+         parting.computed;
+}
 
 TEST(Recorder, ARunReplaysToTheSameImages) {
   auto world = MakeWorld();
@@ -42,6 +53,7 @@ TEST(Recorder, ATrialReplaysWithItsGateToTheConfirm) {
   const lab::ReplayResult result = ReplayOf(Fetch(*world));
   ASSERT_FALSE(result.parting.has_value()) << result.parting->what << " at " << result.parting->record;
   EXPECT_GE(result.update_steps, 2U);
+  EXPECT_GE(result.decisions, 1U) << "the confirm is made here again";
   EXPECT_EQ(result.newest.lanes[0].package, second.digest);
   EXPECT_EQ(result.images[0], world->updater().champion()->ImageDigest());
 }
@@ -59,7 +71,7 @@ TEST(Recorder, TheTrialsLastSegmentAloneReachesTheGatesNumbers) {
   EXPECT_TRUE(last.about.has_gate);
   EXPECT_FALSE(last.about.lanes[1].package.IsZero());
   const lab::ReplayResult result = lab::Replay(recording, {});
-  ASSERT_FALSE(result.parting.has_value());
+  ASSERT_FALSE(result.parting.has_value()) << Told(result);
   // Champion, challenger and gate of the last digests at least.
   EXPECT_GE(result.compared, 3U);
   EXPECT_EQ(result.images[1], world->updater().challenger()->ImageDigest());
@@ -133,7 +145,7 @@ TEST(Recorder, AFetchHoldsTheRingAndLosesNothingOfTheFile) {
   std::vector<uint8_t> file(*bytes);
   ASSERT_EQ(recorder.ReadFile(0, file), base::Status::kOk);
   EXPECT_FALSE(ReplayOf(file).parting.has_value());
-  recorder.Release();
+  recorder.Release(true);
   for (int i = 0; i < 10; ++i) world->Turn(5);
   EXPECT_EQ(recorder.state(), RecorderState::kRecording);
   EXPECT_FALSE(ReplayOf(Fetch(*world)).parting.has_value());
@@ -211,6 +223,45 @@ TEST(Recorder, AnEncryptedModelsRecordingIsReadWithItsGroupsKeyOnly) {
   const package::Secret other{};
   EXPECT_THROW(static_cast<void>(ReplayOf(file, [&](const base::Digest&) { return std::optional(other); })),
                lab::Error);
+}
+
+TEST(RecorderAnswer, EverythingThatWasAnsweredCounts) {
+  std::array<double, 3> shares{0.2, 0.3, 0.5};
+  FeedAnswer answer;
+  answer.observed = answer.learned = true;
+  answer.output.probabilities = shares;
+  answer.output.value = 3.14159;
+  answer.outcome.loss = 0.5;
+  const AnswerMark mark = MarkOf(answer);
+  EXPECT_EQ(MarkOf(answer), mark);
+  EXPECT_NEAR(MarkedNumber(mark), 3.14159, 3.14159 / 128) << "two to three digits are kept";
+  learn::Output& out = answer.output;
+  learn::Outcome& scored = answer.outcome;
+  const auto counts = [&](auto& field, const auto value) {
+    const auto before = field;
+    field = value;
+    EXPECT_NE(MarkOf(answer), mark) << "changed to " << ::testing::PrintToString(value);
+    field = before;
+  };
+  for (bool* flag :
+       {&answer.learned, &out.cold, &out.has_interval, &out.unbounded, &out.has_score, &out.anomaly_active,
+        &out.anomaly_raised, &out.anomaly_cleared, &out.drift_warning, &out.drift_alarm, &scored.valid,
+        &scored.drift_warning, &scored.drift_alarm, &scored.has_score, &scored.anomaly_active,
+        &scored.anomaly_raised, &scored.anomaly_cleared})
+    counts(*flag, !*flag);
+  for (double* value : {&out.value, &out.low, &out.high, &out.anomaly_score, &out.anomaly_raw,
+                        &out.anomaly_residual, &scored.label, &scored.predicted, &scored.loss,
+                        &scored.trivial_loss, &scored.anomaly_score, &shares[0], &shares[1], &shares[2]})
+    counts(*value, std::nextafter(*value, 1e9));
+  counts(out.class_index, 2);
+  counts(out.drift_feature, 2);
+  counts(out.class_set, uint64_t{5});
+  counts(scored.id, uint64_t{9});
+  // Sign and payload of a not-a-number are the machine's own.
+  out.low = std::numeric_limits<double>::quiet_NaN();
+  const AnswerMark missing = MarkOf(answer);
+  out.low = -out.low;
+  EXPECT_EQ(MarkOf(answer), missing);
 }
 
 }  // namespace

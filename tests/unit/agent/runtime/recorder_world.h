@@ -66,7 +66,7 @@ inline std::vector<uint8_t> Fetch(World& world) {
     const size_t count = std::min<size_t>(1021, file.size() - at);
     DIPPER_CHECK(Ok(recorder.ReadFile(at, base::MutableBytes(file).subspan(at, count))));
   }
-  recorder.Release();
+  recorder.Release(true);
   return file;
 }
 

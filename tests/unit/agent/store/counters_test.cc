@@ -70,6 +70,32 @@ TEST(Counters, ACommandIsStoredThenActedOnThenAnswered) {
   EXPECT_EQ(done.command().result, 42);
 }
 
+TEST(Counters, AWipeIsOneWriteWithItsResultAndStaysUntilItsEnd) {
+  Boot boot;
+  Counters counters(boot.partition);
+  ASSERT_EQ(counters.Load(), Status::kOk);
+  EXPECT_EQ(counters.wipe(), 0U);
+  EXPECT_EQ(counters.BeginWipe(7), Status::kFailedPrecondition) << "no such command was begun";
+  ASSERT_EQ(counters.BeginCommand(7), Status::kOk);
+  EXPECT_EQ(counters.BeginWipe(6), Status::kFailedPrecondition);
+  ASSERT_EQ(counters.BeginWipe(7), Status::kOk);
+  EXPECT_EQ(counters.BeginWipe(7), Status::kFailedPrecondition) << "it is done";
+  boot.Cut();
+  Counters cut(boot.partition);
+  ASSERT_EQ(cut.Load(), Status::kOk);
+  EXPECT_EQ(cut.wipe(), 7U);
+  EXPECT_EQ(cut.LookUpCommand(7), CommandLookup::kDone);
+  EXPECT_EQ(cut.command().result, 0);
+  ASSERT_EQ(cut.RaiseTrustedTime(5), Status::kOk);
+  ASSERT_EQ(cut.EndWipe(), Status::kOk);
+  boot.Cut();
+  Counters ended(boot.partition);
+  ASSERT_EQ(ended.Load(), Status::kOk);
+  EXPECT_EQ(ended.wipe(), 0U);
+  EXPECT_EQ(ended.EndWipe(), Status::kOk);
+  EXPECT_EQ(ended.LookUpCommand(7), CommandLookup::kDone) << "the number stays: it cannot come again";
+}
+
 TEST(Counters, TimeOnlyForwardsAndTransfersSurvive) {
   Boot boot;
   Counters counters(boot.partition);

@@ -65,6 +65,10 @@ TEST(HomeAssistant, EveryEntityHasTheRequiredKeys) {
     if (state.ends_with("/update")) continue;
     const size_t at = text.find("value_json.") + 11;
     const std::string name = text.substr(at, text.find(' ', at) - at);
+    // A message without the member changes nothing: an error for a sensor, nothing at all for a binary one.
+    EXPECT_EQ(text, binary ? "{% if value_json." + name + " is defined %}{{ 'ON' if value_json." + name +
+                                 " else 'OFF' }}{% endif %}"
+                           : "{{ value_json." + name + " | is_defined }}");
     const auto rows = MetricCatalogue();
     const auto row =
         std::find_if(rows.begin(), rows.end(), [&](const MetricRow& r) { return r.name == name; });

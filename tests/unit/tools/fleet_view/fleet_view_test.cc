@@ -80,9 +80,16 @@ TEST_F(FleetViewTest, ShowsWhatDevicesSay) {
   EXPECT_TRUE(Add(TopicKind::kMetrics, telemetry::MetricsBatch{{"boot", 1, 5, 0, "main"}, values}, "main"));
   EXPECT_EQ(Device().samples, 100u);
   EXPECT_EQ(Device().loss, 0.5);
+  // What a batch leaves out is as it was, and the backlog is older than what came live.
+  const std::vector<telemetry::MetricValue> fewer = {MakeMetric(telemetry::MetricId::kSamplesTotal, 120, 9)};
+  EXPECT_TRUE(Add(TopicKind::kMetrics, telemetry::MetricsBatch{{{}, 1, 6, 9, "main"}, fewer, true}, "main"));
+  EXPECT_EQ(Device().samples, 120u);
+  EXPECT_EQ(Device().loss, 0.5);
+  EXPECT_TRUE(Add(TopicKind::kBacklog, telemetry::MetricsBatch{{"boot", 1, 4, 0, "main"}, values}));
+  EXPECT_EQ(Device().samples, 120u);
   telemetry::Event event;
   event.envelope.session = 1;
-  event.envelope.sequence = 7;
+  event.envelope.sequence = 8;
   event.kind = schema::EventKind::UpdateStep;
   event.from = schema::UpdateState::Trial;
   event.to = schema::UpdateState::FellBack;
