@@ -302,7 +302,8 @@ void ModelRunner::AddUpdateMetrics(const update::UpdateStatus& status, MetricBat
     batch->Add(MetricId::kGateLower, report.lower);
     batch->Add(MetricId::kGateUpper, report.upper);
     const auto samples = static_cast<double>(report.observed);
-    batch->Add(MetricId::kGateLabelCoverage, samples > 0 ? static_cast<double>(report.labelled) / samples : 0);
+    batch->Add(MetricId::kGateLabelCoverage,
+               samples > 0 ? static_cast<double>(report.labelled) / samples : 0);
     batch->Add(MetricId::kGateAlarmExcess, report.challenger_alarm_rate - report.champion_alarm_rate);
     batch->Add(MetricId::kGateScoreShift, report.score_shift);
   }

@@ -384,7 +384,7 @@ base::Result<uint64_t> Recorder::Fetch() {
     if (!base::Ok(ring_.Sync())) ++counters_.failures;
   }
   ring_.Hold(true);
-  const auto bytes = ring_.MeasureFile();
+  auto bytes = ring_.MeasureFile();
   if (!bytes.ok()) ring_.Hold(false);
   return bytes;
 }

@@ -62,11 +62,10 @@ void PutPackage(JsonWriter& json, std::string_view prefix, const schema::Package
 
 void PutGate(JsonWriter& json, const schema::GateReport* gate) {
   if (gate == nullptr) return;
-  const std::array<std::pair<std::string_view, uint64_t>, 4> counts = {
-      {{"gate.samples", gate->samples()},
-       {"gate.observed", gate->observed()},
-       {"gate.labelled", gate->labelled()},
-       {"gate.compared", gate->compared()}}};
+  const std::array<std::pair<std::string_view, uint64_t>, 4> counts = {{{"gate.samples", gate->samples()},
+                                                                        {"gate.observed", gate->observed()},
+                                                                        {"gate.labelled", gate->labelled()},
+                                                                        {"gate.compared", gate->compared()}}};
   for (const auto& [name, value] : counts) {
     json.Key(name);
     json.Uint(value);

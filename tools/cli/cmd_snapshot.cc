@@ -77,7 +77,7 @@ class Fetcher {
   std::vector<uint8_t> Fetch(std::string* digest) {
     while (asks_ < options_.asks) {
       Ask();
-      const std::vector<uint8_t> bytes = Wait(digest);
+      std::vector<uint8_t> bytes = Wait(digest);
       if (!bytes.empty()) return bytes;
       if (asks_ == options_.asks) break;
       Note(fmt::format("nothing came for {} s, {} blocks so far: asking {} again", options_.silence_s,

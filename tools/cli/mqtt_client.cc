@@ -53,6 +53,8 @@ link::MqttConfig MakeConfig(const MqttOptions& options) {
   config.version = options.version == "5" ? link::MqttVersion::k5 : link::MqttVersion::k311;
   config.persistent_session = !options.session.empty();
   config.incoming_messages = 10000;
+  // Somebody waits at a desk, and desks are few: no need for a fleet's patience.
+  config.max_backoff_ms = 4000;
   config.incoming_bytes = 16 * 1024 * 1024;
   const std::string problem = link::CheckMqttConfig(config);
   if (!problem.empty()) throw Error(ExitCode::kUsage, problem);

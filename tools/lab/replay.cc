@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "agent/base/sha256.h"
@@ -65,7 +66,7 @@ class Lane {
     spec_.emplace(*spec);
     image_.resize(opening.image.size() / sizeof(Unit) + 1);
     const base::MutableBytes image(image_.data()->bytes, opening.image.size());
-    std::memcpy(image.data(), opening.image.data(), opening.image.size());
+    std::ranges::copy(opening.image, image.begin());  // a recording may say that it is empty
     auto model = learn::Model::Attach(*spec_, image);
     if (!model.ok()) {
       throw Error(ExitCode::kVerificationFailed,

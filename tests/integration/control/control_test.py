@@ -5,6 +5,7 @@ usage: control_test.py DIPPER_AGENT DIPPER
 import array
 import json
 import os
+import random
 import shutil
 import socket
 import stat
@@ -162,6 +163,23 @@ class Installing(WithDevice):
         self.ask("fall-back")
         log = self.ask("log", "-n", "50").stdout
         self.assertIn("control socket: fall_back", log)
+
+    def test_a_storm_of_alarms_is_stopped_without_losses_being_compared(self):
+        noise = random.Random(5)
+        (self.device.home / "stream.csv").write_text("level\n" + "".join(f"{noise.gauss(0, 1):.4f}\n" for _ in range(200000)))
+        gate = ("--gate-kind", "installed", "--gate-deadline-samples", "0", "--gate-deadline-seconds", "3600", "--gate-at-deadline", "confirm")
+        calm, calm_digest = self.device.package("pump", "1", CONFIRMS, stages="[anomaly]\nraise = 0.999\nclear = 0.99")
+        nervous, digest = self.device.package("pump", "2", gate, stages="[anomaly]\nraise = 0.3\nclear = 0.2")
+        self.device.start()
+        self.ask("install", calm)
+        self.device.until(lambda: self.device.status()["champion"].get("digest") == calm_digest, "the first model serves")
+        self.device.until(lambda: self.device.status()["samples"] > 300, "its scores are calibrated")
+        self.ask("install", nervous)
+        self.device.until(lambda: self.device.status()["state"] != "trial", "the storm is noticed")
+        status = self.device.status()
+        self.assertEqual((status["state"], status["reason"], status["champion"]["digest"]), ("fell_back", "alarm_rate", calm_digest))
+        self.assertIn({"digest": digest, "reason": "alarm_rate"}, status["denied"])
+        self.assertIn("its alarm was on more often", self.ask("status").stdout)
 
     def test_packages_that_are_not_acceptable(self):
         self.device.start()

@@ -41,7 +41,8 @@ class TelemetryTest(TelemetryCase):
         first = 'slot_a = "state/a.img"\nslot_b = "state/b.img"\n'
         rest = "".join(f'[[model]]\nid = "{name}"\nslot_a = "state/{name}-a.img"\nslot_b = "state/{name}-b.img"\nslot_bytes = "1MiB"\n'
                        'max_image_bytes = "64KiB"\ncheckpoint_interval_s = 1\n' for name in MODELS[1:])
-        self.set((first, f'id = "{MODELS[0]}"\n' + first), ("create = true", 'create = true\ndata_bytes = "8MiB"'), ("[trust]", rest + '[recorder]\nbytes = "2MiB"\nsegments = 2\n[trust]'))
+        recorder = '[recorder]\nbytes = "2MiB"\nsegments = 2\n'
+        self.set((first, f'id = "{MODELS[0]}"\n' + first), ("create = true", 'create = true\ndata_bytes = "8MiB"'), ("[trust]", rest + recorder + "[trust]"))
         self.source('kind = "socket"\npath = "samples.sock"\ntruth = "truth"')
 
     def test_every_metric_of_the_catalogue_is_sent(self):

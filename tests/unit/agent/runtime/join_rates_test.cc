@@ -81,10 +81,10 @@ class JoinRatesTest : public ::testing::Test {
         const bool has_slow = max_age_ns == 0 || age_ns <= max_age_ns;
         std::string wanted = "{\"f\":\"" + std::to_string(fast_.given() - 1) + "\"";
         if (has_slow) wanted += ",\"s\":\"" + std::to_string(slow_.given() - 1) + "\"";
-        ran.wrong += text != wanted + "}" ? 1 : 0;
+        ran.wrong += text != wanted + "}" ? 1U : 0U;
         if (text != wanted + "}" && ran.wrong == 1) ADD_FAILURE() << text << ", not " << wanted << "}";
         ++ran.samples;
-        ran.with_slow += has_slow ? 1 : 0;
+        ran.with_slow += has_slow ? 1U : 0U;
       }
     }
     ran.totals = join.totals();
