@@ -11,7 +11,10 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 # The default Release is -O3 -DNDEBUG; -O2 is as fast here and smaller, and own asserts do not depend on NDEBUG.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
-set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+# Lines but no variables: a third less to compile under the sanitizers. For a debugger: -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g".
+if(NOT CMAKE_CXX_FLAGS_DEBUG OR CMAKE_CXX_FLAGS_DEBUG STREQUAL "-g")
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+endif()
 
 find_program(DIPPER_CCACHE ccache)
 if(DIPPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)

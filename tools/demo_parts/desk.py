@@ -54,8 +54,9 @@ MODELS = {
     "v7": ("[1, 2, 4, 8, 16]", RLS, 3, "mote-3", "release", "good: v2 trained on another mote's recording"),
 }
 ROLES = ("root", "release", "rollout", "command")
-# The gate confirms what is not worse by more than a twentieth of a degree, and drops what is shown to be.
-GATE = ("--gate-margin", 0.05, "--gate-warmup-samples", 24, "--gate-deadline-samples", 1500, "--gate-deadline-seconds", 40)
+# The gate confirms what is not worse by more than a twentieth of a degree, and drops what is shown to be. Without the veto on alarms, which would
+# find v3 before its losses do: losses are what this story is about.
+GATE = ("--gate-margin", 0.05, "--gate-max-alarm-excess", 0, "--gate-warmup-samples", 24, "--gate-deadline-samples", 1500, "--gate-deadline-seconds", 40)
 
 
 class Desk:
