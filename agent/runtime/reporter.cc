@@ -79,8 +79,11 @@ void Reporter::Send(const MetricBatch& batch, std::string_view model) {
       telemetry::MetricsBatch{.envelope = envelope, .values = choice.values, .partial = choice.partial},
       buffer_);
   if (!encoded.ok()) ++encode_failures_;
-  // A failure is counted by the outbox as dropped; its values are told again.
-  if (Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{}))) {
+  // A failure is counted by the outbox as dropped; its values are told again. So are those that a full wire
+  // sent to the backlog, which not every reader reads; after an outage the birth has all of them told.
+  bool live = false;
+  const bool kept = Ok(outbox_.Send(encoded.ok() ? *encoded : base::ByteView{}, &live));
+  if (kept && (live || !outbox_.connected())) {
     filter.Sent(choice, now_ns);
   } else {
     filter.Renew();

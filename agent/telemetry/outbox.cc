@@ -79,7 +79,8 @@ Outbox::Outbox(const OutboxConfig& config, const DeviceTopics& topics, Transport
       ring_dropped_before_(ring.dropped_total()),
       next_position_(ring.oldest_position()) {}
 
-base::Status Outbox::Send(base::ByteView message) {
+base::Status Outbox::Send(base::ByteView message, bool* live) {
+  if (live != nullptr) *live = false;
   const auto described = Describe(message);
   if (!described.ok() || !IsStored(described.value().topic) || message.size() > kOutboxMessageBytes) {
     ++counters_.dropped;
@@ -97,6 +98,7 @@ base::Status Outbox::Send(base::ByteView message) {
   slot->order = ++order_;
   std::memcpy(slot->bytes.data(), message.data(), message.size());
   Mirror(message, described.value().topic, described.value().model);
+  if (live != nullptr) *live = true;
   return base::Status::kOk;
 }
 

@@ -79,7 +79,9 @@ class Outbox {
   /// spent and it is not of an update. kInvalidArgument: another kind of message, or longer than
   /// kOutboxMessageBytes: counted as dropped. kUnavailable: it could not be stored either: counted as
   /// dropped.
-  base::Status Send(base::ByteView message);
+  /// @param live  Set: whether it went out live, where readers of the topic see it.
+  base::Status Send(base::ByteView message, bool* live = nullptr);
+  bool connected() { return transport_.connected(); }
 
   /// Sends an encoded state-like message (birth, update; retained) or answer (prediction, response) now or
   /// never. kUnavailable, kResourceExhausted: as Transport::Publish; the caller sends its newest state after

@@ -72,13 +72,13 @@ class OutboxTest : public ::testing::Test {
     Watch();
     ASSERT_TRUE(base::Ok(watcher_.Subscribe("dipper/1/#", Qos::kAtLeastOnce)));
   }
-  Status SendOne() {
+  Status SendOne(bool* live = nullptr) {
     alignas(16) static std::array<uint8_t, kMessageBufferBytes> buffer;
     const std::array<MetricValue, 2> values = {MakeMetric(MetricId::kMae, 0.5, 1),
                                                MakeMetric(MetricId::kRmse, 0.5, 1)};
     const auto message =
         Encode(MetricsBatch{{"boot", 7, outbox_->NextSequence(), now_ns_, "main"}, values}, buffer);
-    return outbox_->Send(message.value());
+    return outbox_->Send(message.value(), live);
   }
   void Step(int64_t step_ns = 100 * kMs) {
     now_ns_ += step_ns;
@@ -218,6 +218,22 @@ TEST_F(OutboxTest, UnacknowledgedLiveMessagesGoToTheBacklog) {
   device_.Connect();
   for (int i = 0; i < 50; ++i) Step();
   EXPECT_EQ(Missing(), 0u);
+}
+
+TEST_F(OutboxTest, TellsWhatWentOutLive) {
+  Make();
+  bool live = true;
+  EXPECT_EQ(SendOne(&live), Status::kOk);
+  EXPECT_FALSE(live) << "not connected";
+  device_.hold_acknowledgements = true;
+  device_.Connect();
+  TransportEvent event;
+  while (base::Ok(device_.Poll(&event))) outbox_->OnEvent(event);
+  for (size_t i = 0; i < kOutboxWindow + 3; ++i) {
+    EXPECT_EQ(SendOne(&live), Status::kOk);
+    EXPECT_EQ(live, i < kOutboxWindow) << "a full wire: stored, and only readers of the backlog will see it";
+  }
+  EXPECT_EQ(outbox_->counters().stored, 4u);
 }
 
 TEST_F(OutboxTest, RateIsCapped) {
