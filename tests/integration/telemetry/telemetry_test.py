@@ -278,6 +278,7 @@ class TelemetryTest(TelemetryCase):
                 break
         self.until(lambda: broker.said("json/m/main/metrics") and "anomaly_score" in broker.said("json/m/main/metrics")[-1], "scores")
         self.until(lambda: self.retained(broker, "homeassistant/#", 14), "every entity", 30)
+        self.until(lambda: any("anomaly_active" in told for told in recording.json("json/m/main/metrics")), "the recording has a whole batch")
         configs = self.retained(broker, "homeassistant/#", 14)
         for topic, text in sorted(configs.items()):
             config = json.loads(text)
@@ -323,7 +324,9 @@ class TelemetryTest(TelemetryCase):
             writer.ask({"id": number, "level": number % 7})
             if number % 200 == 199 and self.champion() == "1":
                 break
-        self.until(lambda: "learner_samples_total" in broker.said("json/m/main/metrics")[-1] and broker.said("json/m/main/event"), "messages")
+        # Of the recording itself: another subscriber may be ahead of it.
+        self.until(lambda: any("learner_samples_total" in told for told in recording.json("json/m/main/metrics")) and
+                   recording.json("json/m/main/event"), "messages")
         messages = [(t, p) for t, p, _ in recording.messages() if p]
         recording.stop()
         self.device.stop()
