@@ -30,14 +30,14 @@ void AlarmFilter::Judge(double score) {
   severity_ = std::max(severity_, now);
 }
 
-void AlarmFilter::Begin(uint64_t sample_id, double score, int64_t now_ns) {
+void AlarmFilter::Begin(uint64_t sample_id, uint64_t samples, double score, int64_t now_ns) {
   on_ = true;
   told_ = false;
   severity_ = told_severity_ = Severity::None;
   alarm_ = sample_id;
   peak_ = 0;
   since_ns_ = now_ns;
-  samples_ = 0;
+  samples_ = samples;
   Judge(score);
 }
 
@@ -46,20 +46,21 @@ AlarmNews AlarmFilter::News(Kind kind, int64_t now_ns) {
                  .severity = severity_,
                  .alarm = alarm_,
                  .peak = peak_,
-                 .lasted_ns = now_ns - since_ns_,
+                 // A sample may be older than the start that found its alarm on.
+                 .lasted_ns = std::max<int64_t>(now_ns - since_ns_, 0),
                  .left_out = left_out_};
   left_out_ = 0;
   told_severity_ = severity_;
   return news;
 }
 
-AlarmNews AlarmFilter::SetModel(const AlarmRule& rule, bool active, double score, bool told, int64_t now_ns) {
+AlarmNews AlarmFilter::SetModel(const AlarmRule& rule, std::optional<Restored> told, int64_t now_ns) {
   const AlarmNews news = on_ && told_ ? News(Kind::kCleared, now_ns) : AlarmNews{};
   if (rule.max_per_hour != rule_.max_per_hour) limit_ = LimitOf(rule);
   rule_ = rule;
   on_ = false;
-  if (active && told) {
-    Begin(0, score, now_ns);
+  if (told) {
+    Begin(0, told->samples, told->peak, now_ns);
     told_ = true;
     told_severity_ = severity_;
   }
@@ -76,7 +77,7 @@ AlarmNews AlarmFilter::Take(double score, bool active, uint64_t sample_id, int64
     return {};
   }
   if (!on_) {
-    Begin(sample_id, score, now_ns);
+    Begin(sample_id, 0, score, now_ns);
   } else {
     ++samples_;
     Judge(score);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "agent/runtime/event_limit.h"
 #include "agent/schema/telemetry_generated.h"
@@ -39,12 +40,16 @@ class AlarmFilter {
   static constexpr double kDecade = 10;           ///< So many times as rare is one step more severe.
   static constexpr uint64_t kLastingFactor = 30;  ///< Times min_clear_samples: so long is one step more.
 
+  /// An alarm that a model's image has on.
+  struct Restored {
+    double peak = 0;       ///< Its largest score.
+    uint64_t samples = 0;  ///< Scored since it was raised.
+  };
+
   /// The model whose answers come from now on.
-  /// @param active  As its image says.
-  /// @param score   Its newest.
-  /// @param told    That alarm, if one is on, was told by an earlier run.
+  /// @param told  The alarm that an earlier run told of this model, if one is on.
   /// @returns kCleared when a told alarm of the model before ends with it.
-  AlarmNews SetModel(const AlarmRule& rule, bool active, double score, bool told, int64_t now_ns);
+  AlarmNews SetModel(const AlarmRule& rule, std::optional<Restored> told, int64_t now_ns);
 
   /// One scored sample.
   /// @param now_ns  Monotonic time.
@@ -55,7 +60,7 @@ class AlarmFilter {
   uint64_t left_out_total() const { return left_out_total_; }
 
  private:
-  void Begin(uint64_t sample_id, double score, int64_t now_ns);
+  void Begin(uint64_t sample_id, uint64_t samples, double score, int64_t now_ns);
   void Judge(double score);
   AlarmNews News(AlarmNews::Kind kind, int64_t now_ns);
 

@@ -72,13 +72,14 @@ void ModelRunner::BindAlarm() {
   alarm_package_ = champion.package;
   const int64_t now_ns = at_.clock.MonotonicNs();
   AlarmRule rule;
-  learn::Metrics metrics;
+  std::optional<AlarmFilter::Restored> told;  // an alarm that is on at the start was told by an earlier run
   if (champion.model != nullptr) {
     rule = RuleOf(*champion.spec);
-    metrics = champion.model->ReadMetrics();
+    const learn::Metrics metrics = champion.model->ReadMetrics();
+    if (at_start && metrics.anomaly_active)
+      told = {.peak = metrics.anomaly_peak, .samples = metrics.anomaly_samples};
   }
-  const AlarmNews news =
-      alarm_.SetModel(rule, metrics.anomaly_active, metrics.anomaly_score, at_start, now_ns);
+  const AlarmNews news = alarm_.SetModel(rule, told, now_ns);
   if (news.kind != AlarmNews::Kind::kCleared) return;
   Send({.kind = schema::EventKind::AnomalyCleared,
         .package = {.digest = before},

@@ -79,6 +79,8 @@ struct Metrics {
   double drift_statistic = 0;  ///< largest of the detectors
   uint64_t anomaly_events = 0;
   double anomaly_score = 0;
+  double anomaly_peak = 0;       ///< largest score of the anomaly that is on
+  uint32_t anomaly_samples = 0;  ///< scored since it was raised
   bool anomaly_active = false, cold = true, frozen = false;
 };
 

@@ -300,6 +300,8 @@ Metrics Model::ReadMetrics() const {
     m.anomaly_events = anomaly.events();
     m.anomaly_score = anomaly.score();
     m.anomaly_active = anomaly.active();
+    m.anomaly_peak = anomaly.peak();
+    m.anomaly_samples = anomaly.samples();
   }
   m.cold = h.learned < layout_.min_labels;
   m.frozen = frozen();

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
@@ -95,13 +96,14 @@ struct AnomalyScore::State {
   uint32_t active;
   uint32_t run;  // samples in a row on the other side of the threshold that would end the present condition
   uint32_t channels;
-  uint32_t reserved;
+  uint32_t samples;  // scored since the event that is on was raised; 0 while none is
   Channel channel[kMaxChannels];
   double bin[kBins];
+  double peak;  // largest score of the event that is on; 0 while none is
 };
 
 base::Result<uint64_t> AnomalyScore::StateBytes(const AnomalyScoreConfig& config) {
-  static_assert(sizeof(State) == 56 + kMaxChannels * 16 + kBins * 8 && sizeof(State) % 8 == 0);
+  static_assert(sizeof(State) == 64 + kMaxChannels * 16 + kBins * 8 && sizeof(State) % 8 == 0);
   if (!ValidConfig(config)) return base::Status::kInvalidArgument;
   return base::AlignUp(sizeof(State), 16);
 }
@@ -120,9 +122,9 @@ base::Status AnomalyScore::Validate(const AnomalyScoreConfig& config, base::Byte
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   const auto not_negative = [](double x) { return IsFinite(x) && x >= 0.0; };
-  bool good = s.active <= 1 && s.channels == config.channels && s.reserved == 0 && not_negative(s.held) &&
-              s.held <= kLargestRatio && s.score >= 0.0 && s.score <= 1.0 && s.increment >= 1.0 &&
-              s.increment <= kLargestIncrement && not_negative(s.total);
+  bool good = s.active <= 1 && s.channels == config.channels && not_negative(s.held) &&
+              s.held <= kLargestRatio && s.score >= 0.0 && s.score <= 1.0 && s.peak >= 0.0 && s.peak <= 1.0 &&
+              s.increment >= 1.0 && s.increment <= kLargestIncrement && not_negative(s.total);
   for (const Channel& channel : s.channel) good = good && not_negative(channel.scale);
   for (double bin : s.bin) good = good && not_negative(bin);
   return good ? base::Status::kOk : base::Status::kDataLoss;
@@ -207,6 +209,13 @@ AnomalyScore::Result AnomalyScore::Step() {
     result.cleared = s.active == 0;
     s.events += result.raised ? 1 : 0;
   }
+  if (result.raised || s.active == 0) {
+    s.samples = 0;
+    s.peak = 0;
+  } else if (s.samples < std::numeric_limits<uint32_t>::max()) {
+    ++s.samples;
+  }
+  if (s.active != 0 && s.score > s.peak) s.peak = s.score;
   result.score = s.score;
   result.active = s.active != 0;
   return result;
@@ -242,6 +251,8 @@ AnomalyScore::Result AnomalyScore::Update(std::span<const double> residuals) {
 
 double AnomalyScore::score() const { return state().score; }
 bool AnomalyScore::active() const { return state().active != 0; }
+double AnomalyScore::peak() const { return state().peak; }
+uint32_t AnomalyScore::samples() const { return state().samples; }
 uint64_t AnomalyScore::events() const { return state().events; }
 
 }  // namespace dipper::learn

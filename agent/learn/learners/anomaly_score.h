@@ -44,7 +44,9 @@ class AnomalyScore {
   /// Score as of the last Update, learning nothing.
   double score() const;
   bool active() const;
-  uint64_t events() const;  ///< events raised so far
+  double peak() const;       ///< largest score of the event that is on; 0 while none is
+  uint32_t samples() const;  ///< scored since it was raised
+  uint64_t events() const;   ///< events raised so far
 
  private:
   struct State;

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -105,6 +106,8 @@ TEST(AnomalyScore, EventsFollowTheHysteresisRules) {
   bool active = false;
   uint32_t high = 0, low = 0;
   uint64_t events = 0;
+  double peak = 0;
+  uint32_t samples = 0;
   for (int i = 0; i < 50000; ++i) {
     const auto result = score.Update(Gauss(random) * (i / 50 % 20 == 0 ? 4 : 1));
     high = result.score >= config.raise ? high + 1 : 0;
@@ -115,10 +118,14 @@ TEST(AnomalyScore, EventsFollowTheHysteresisRules) {
       active = raised;
       high = low = 0;
     }
+    samples = active && !raised ? samples + 1 : 0;
+    peak = active ? std::max(raised ? 0 : peak, result.score) : 0;
     events += raised;
     ASSERT_EQ(result.raised, raised) << i;
     ASSERT_EQ(result.cleared, cleared) << i;
     ASSERT_EQ(result.active, active) << i;
+    ASSERT_EQ(score.peak(), peak) << i;
+    ASSERT_EQ(score.samples(), samples) << i;
   }
   EXPECT_GT(events, 10U);
   EXPECT_EQ(score.events(), events);

@@ -13,7 +13,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 constexpr AlarmRule kRule{.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 60};
 
 struct Alarms : testing::Test {
-  Alarms() { EXPECT_EQ(filter.SetModel(kRule, false, 0, true, now).kind, Kind::kNothing); }
+  Alarms() { EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kNothing); }
   AlarmNews Take(double score, bool active) {
     now += kSecond;
     return filter.Take(score, active, ++id, now);
@@ -102,9 +102,9 @@ TEST_F(Alarms, OneThatWasHeldBackIsToldWhenTheLimitAllowsIt) {
 }
 
 TEST_F(Alarms, TheSpecsLimitHolds) {
-  filter.SetModel({.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 0}, false, 0, false, now);
+  filter.SetModel({.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 0}, std::nullopt, now);
   EXPECT_EQ(Storm(5), 0);
-  filter.SetModel({.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 2}, false, 0, false, now);
+  filter.SetModel({.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 2}, std::nullopt, now);
   EXPECT_EQ(Storm(5), 2);
   now += 1800 * kSecond;
   EXPECT_EQ(Storm(5), 1);
@@ -112,20 +112,40 @@ TEST_F(Alarms, TheSpecsLimitHolds) {
 
 TEST_F(Alarms, ARestartInTheMiddleTellsNothingTwice) {
   AlarmFilter again;
-  EXPECT_EQ(again.SetModel(kRule, true, 0.99995, true, now).kind, Kind::kNothing);
-  EXPECT_EQ(again.severity(), Severity::Minor);
-  EXPECT_EQ(again.Take(0.9995, true, 7, now + kSecond).kind, Kind::kNothing);
+  // The alarm was critical by its peak; the newest samples before the restart were less unusual.
+  EXPECT_EQ(again.SetModel(kRule, AlarmFilter::Restored{.peak = 0.9999995, .samples = 3}, now).kind,
+            Kind::kNothing);
+  EXPECT_EQ(again.severity(), Severity::Critical);
+  EXPECT_EQ(again.Take(0.9999905, true, 7, now + kSecond).kind, Kind::kNothing) << "major was told before";
   const AlarmNews cleared = again.Take(0, false, 8, now + 2 * kSecond);
   EXPECT_EQ(cleared.kind, Kind::kCleared);
   EXPECT_EQ(cleared.alarm, 0u);
+  EXPECT_EQ(cleared.peak, 0.9999995);
+  EXPECT_EQ(cleared.severity, Severity::Critical);
   EXPECT_EQ(cleared.lasted_ns, 2 * kSecond);
 }
 
+TEST_F(Alarms, WhatGrowsWorseAfterARestartIsToldOnce) {
+  AlarmFilter again;
+  const uint64_t lasting = AlarmFilter::kLastingFactor * kRule.min_clear_samples;
+  again.SetModel(kRule, AlarmFilter::Restored{.peak = 0.99995, .samples = lasting - 2}, now);
+  EXPECT_EQ(again.severity(), Severity::Minor);
+  EXPECT_EQ(again.Take(0.9995, true, 7, now - 1).kind, Kind::kNothing);
+  const AlarmNews major = again.Take(0.9995, true, 8, now - 1);
+  EXPECT_EQ(major.kind, Kind::kRaised) << "it has lasted, the samples before the restart among them";
+  EXPECT_EQ(major.severity, Severity::Major);
+  EXPECT_EQ(major.lasted_ns, 0) << "the sample is older than the start";
+  const AlarmNews critical = again.Take(0.99999901, true, 9, now + 1);
+  EXPECT_EQ(critical.kind, Kind::kRaised);
+  EXPECT_EQ(critical.severity, Severity::Critical);
+  EXPECT_EQ(again.Take(0.99999905, true, 10, now + 2).kind, Kind::kNothing);
+}
+
 TEST_F(Alarms, AnotherModelEndsTheAlarmAndBringsItsOwn) {
-  EXPECT_EQ(filter.SetModel(kRule, true, 0.99995, false, now).kind, Kind::kNothing) << "none was on";
+  EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kNothing) << "none was on";
   EXPECT_EQ(Take(0.99995, true).kind, Kind::kRaised) << "nobody has told its alarm";
-  EXPECT_EQ(filter.SetModel(kRule, false, 0, false, now).kind, Kind::kCleared);
-  EXPECT_EQ(filter.SetModel(kRule, false, 0, false, now).kind, Kind::kNothing);
+  EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kCleared);
+  EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kNothing);
 }
 
 }  // namespace
