@@ -57,6 +57,22 @@ class Writer:
         return json.loads(self.lines.readline())
 
 
+def listen(port, path, *words):
+    """A mosquitto_sub that adds to a file, and has subscribed on return. The broker keeps its session under the file's name, so that nothing is
+    missed between the broker's start and its own."""
+    topic, token = f"heard/{Path(path).stem}", os.urandom(8).hex()
+    with open(path, "ab") as out:
+        process = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-i", Path(path).stem, "-c", "-q", "1", "-t", topic, *words],
+                                   stdout=out, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
+    for _ in range(200):
+        subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-m", token], capture_output=True)
+        heard = Path(path).read_bytes()
+        if token.encode() in heard or token.encode().hex().encode() in heard:
+            return process
+        time.sleep(0.05)
+    raise AssertionError(f"mosquitto_sub does not hear the broker on port {port}")
+
+
 class Broker:
     """A Mosquitto on the loopback, and everything that is said on it, as far as it is text."""
 
@@ -64,6 +80,7 @@ class Broker:
         self.folder = tempfile.TemporaryDirectory(prefix="dpr-")
         self.port = free_port()
         (Path(self.folder.name) / "broker.conf").write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 20000\n"
+                                                            f"queue_qos0_messages true\n"
                                                             f"user root\npersistence true\npersistence_location {self.folder.name}/\n")
         self.process = self.watcher = None
         self.start()
@@ -75,11 +92,7 @@ class Broker:
             if subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.port), "-t", "x", "-n"], capture_output=True).returncode == 0:
                 break
             time.sleep(0.1)
-        out = open(Path(self.folder.name) / "said.txt", "ab")
-        with out:
-            self.watcher = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self.port), "-t", "dipper/1/+/+/json/#", "-v"],
-                                            stdout=out, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
-        time.sleep(0.3)
+        self.watcher = listen(self.port, Path(self.folder.name) / "said.txt", "-t", "dipper/1/+/+/json/#", "-v")
 
     def stop(self):
         for process in (self.watcher, self.process):

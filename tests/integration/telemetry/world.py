@@ -1,13 +1,11 @@
 """A device with a broker whose every message is kept, and readers of what was sent: mirror and FlatBuffers."""
 import json
 import struct
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sources"))
-from streams import CONFIRMS, FEATURE, HAS_BROKER, NO_BROKER, Broker, SourceCase, end_with_parent  # noqa: E402,F401
+from streams import CONFIRMS, FEATURE, HAS_BROKER, NO_BROKER, Broker, SourceCase, end_with_parent, listen  # noqa: E402,F401
 
 SPEC = """format = 1
 model_id = "{model}"
@@ -45,15 +43,11 @@ def envelope(payload):
 
 
 class Recording:
-    """Every message on the broker as (topic, bytes); started anew with each start of the broker."""
+    """Every message on the broker as (topic, bytes). Started anew with each start of the broker; the same file goes on where it was."""
 
     def __init__(self, broker, path, topic="#"):
         self.path = Path(path)
-        out = open(self.path, "ab")
-        with out:
-            self.process = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.port), "-t", topic, "-q", "1", "-F", "%r %t %x"],
-                                            stdout=out, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
-        time.sleep(0.3)
+        self.process = listen(broker.port, self.path, "-t", topic, "-F", "%r %t %x")
 
     def stop(self):
         self.process.terminate()

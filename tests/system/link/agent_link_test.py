@@ -5,6 +5,7 @@ usage: agent_link_test.py DIPPER_AGENT DIPPER WALL_SHIM [TESTS]
 """
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +40,11 @@ class AgentLink(unittest.TestCase):
         self.broker = subprocess.Popen([MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                        preexec_fn=end_with_parent)
         self.device.running.append(self.broker)
+
+        def open_port():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        self.device.until(open_port, "the broker listens")
 
     def stop_broker(self):
         self.broker.kill()
@@ -77,7 +83,6 @@ class AgentLink(unittest.TestCase):
         self.device.until(lambda: "lost the connection" in self.device.log_text(), "it notices")
         self.learns()
         self.start_broker()
-        time.sleep(0.5)
         heard = self.listen()
         self.device.until(lambda: "/metrics" in heard.read_text(), "it reports again")
         self.device.stop()
