@@ -19,7 +19,8 @@ void CheckTopics(ConfigWork* work, size_t index) {
   const Config& config = work->reading.config;
   const SourceConfig& source = config.sources[index];
   const std::string origin = work->Origin("source", index, "topics");
-  const std::string own = "dipper/1/" + config.device.fleet + "/" + config.device.id + "/";
+  const std::string own =
+      std::string(telemetry::kTopicRoot) + config.device.fleet + "/" + config.device.id + "/";
   for (const std::string& topic : source.topics) {
     if (const char* wrong = runtime::CheckTopicFilter(topic); wrong != nullptr) {
       work->Problem(origin, "source.topics: \"" + topic + "\" is no MQTT filter: " + wrong);

@@ -93,10 +93,6 @@ base::Result<base::ByteView> Build(base::MutableBytes buffer, size_t bound, cons
   return base::ByteView(builder.GetBufferPointer(), builder.GetSize());
 }
 
-}  // namespace
-
-namespace {
-
 enum class Form : uint8_t { kWhole, kReal, kFull };
 
 /// Where a reading goes. What a float would round is told with a float's digits when it has a fraction: a

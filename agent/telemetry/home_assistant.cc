@@ -149,7 +149,9 @@ Topic ConfigTopic(const HomeAssistantDevice& device, const DeviceTopics& topics,
   Text text;
   const auto add = [&](std::string_view part) { text.Add(part); };
   add(device.prefix);
-  add(entity.binary ? "/binary_sensor/" : "/sensor/");
+  add("/");
+  add(kHomeAssistantComponents[entity.binary ? 1 : 0]);
+  add("/");
   add(topics.device());  // so that an access list can hold a device to its own
   add("/");
   add(Name(topics, model).view());

@@ -3,6 +3,7 @@
 // are those of the JSON mirror. Thread-safe: pure functions. No heap.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -12,6 +13,9 @@
 #include "agent/telemetry/topics.h"
 
 namespace dipper::telemetry {
+
+/// The second level of a topic: by whether the entity is on or off only.
+inline constexpr std::array<std::string_view, 2> kHomeAssistantComponents = {"sensor", "binary_sensor"};
 
 /// Views must outlive the calls.
 struct HomeAssistantDevice {

@@ -62,27 +62,26 @@ void PutPackage(JsonWriter& json, std::string_view prefix, const schema::Package
 
 void PutGate(JsonWriter& json, const schema::GateReport* gate) {
   if (gate == nullptr) return;
-  const std::array<std::pair<std::string_view, uint64_t>, 4> counts = {{{"gate.samples", gate->samples()},
-                                                                        {"gate.observed", gate->observed()},
-                                                                        {"gate.labelled", gate->labelled()},
-                                                                        {"gate.compared", gate->compared()}}};
-  for (const auto& [name, value] : counts) {
+  const auto count = [&](std::string_view name, uint64_t value) {
     json.Key(name);
     json.Uint(value);
-  }
-  const std::array<std::pair<std::string_view, double>, 8> numbers = {
-      {{"gate.champion_loss", gate->champion_loss()},
-       {"gate.challenger_loss", gate->challenger_loss()},
-       {"gate.lower", gate->lower()},
-       {"gate.upper", gate->upper()},
-       {"gate.margin", gate->margin()},
-       {"gate.champion_alarm_rate", gate->champion_alarm_rate()},
-       {"gate.challenger_alarm_rate", gate->challenger_alarm_rate()},
-       {"gate.score_shift", gate->score_shift()}}};
-  for (const auto& [name, value] : numbers) {
+  };
+  const auto number = [&](std::string_view name, double value) {
     json.Key(name);
     json.Number(value);
-  }
+  };
+  count("gate.samples", gate->samples());
+  count("gate.observed", gate->observed());
+  count("gate.labelled", gate->labelled());
+  count("gate.compared", gate->compared());
+  number("gate.champion_loss", gate->champion_loss());
+  number("gate.challenger_loss", gate->challenger_loss());
+  number("gate.lower", gate->lower());
+  number("gate.upper", gate->upper());
+  number("gate.margin", gate->margin());
+  number("gate.champion_alarm_rate", gate->champion_alarm_rate());
+  number("gate.challenger_alarm_rate", gate->challenger_alarm_rate());
+  number("gate.score_shift", gate->score_shift());
 }
 
 /// "learner_samples_total", "drift_feature_statistic_3", "metric_9999".

@@ -13,10 +13,6 @@ namespace {
 
 using base::Status;
 
-// Stakes as a ratio of the largest that cannot go bankrupt; a geometric ladder, since the best one is
-// mean / variance and may be anywhere.
-constexpr std::array<double, 8> kStakes = {0.03, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.85};
-
 /// Least K with log(1 + x) >= x - x^2/2 + x^3/3 - K x^4 for all x >= -stake.
 double TailConstant(double stake) {
   const double square = stake * stake;
@@ -73,6 +69,26 @@ Status CheckGateConfig(const GateConfig& config) {
                                                                       : Status::kOk;
 }
 
+schema::Reason ReasonOf(GateVerdict verdict) {
+  switch (verdict) {
+    case GateVerdict::kContinue:
+      return schema::Reason::None;
+    case GateVerdict::kConfirm:
+      return schema::Reason::ShownNotWorse;
+    case GateVerdict::kFallBack:
+      return schema::Reason::ShownWorse;
+    case GateVerdict::kDeadlineConfirm:
+      return schema::Reason::PolicyAtDeadline;
+    case GateVerdict::kDeadlineFallBack:
+      return schema::Reason::Deadline;
+    case GateVerdict::kAlarmRate:
+      return schema::Reason::AlarmRate;
+    case GateVerdict::kScoreShift:
+      return schema::Reason::ScoreShift;
+  }
+  return schema::Reason::None;
+}
+
 Gate::Gate(const GateConfig& config, const base::Digest& package) : config_(config) {
   DIPPER_CHECK(base::Ok(CheckGateConfig(config)));
   state_.loss_bound = config.loss_bound;
@@ -118,8 +134,8 @@ void Gate::Add(double challenger_loss, double rival_loss) {
   lane.s4 += x * x * x * x;
 }
 
-/// Logarithms of what the stakes have won in one lane: at most that of a martingale when the threshold holds.
-std::array<double, 8> Gate::LogWealths(Side side, double threshold, const GateLane& lane) const {
+/// At most that of a martingale when the threshold holds.
+LogWealths Gate::LaneWealths(Side side, double threshold, const GateLane& lane) const {
   const bool below = side == Side::kBelow;
   // How far X can lie on the losing side of the threshold.
   const double range = below ? 1 - threshold : Ratio() + threshold;
@@ -129,7 +145,7 @@ std::array<double, 8> Gate::LogWealths(Side side, double threshold, const GateLa
     powers[0] = -powers[0];
     powers[2] = -powers[2];
   }
-  std::array<double, kStakes.size()> wealths{};
+  LogWealths wealths{};
   for (size_t k = 0; k < kStakes.size(); ++k) {
     const double rate = kStakes[k] / range, square = rate * rate;
     wealths[k] = rate * powers[0] - square * powers[1] / 2 + square * rate * powers[2] / 3 -
@@ -138,24 +154,9 @@ std::array<double, 8> Gate::LogWealths(Side side, double threshold, const GateLa
   return wealths;
 }
 
-/// The mean of all wealths is at least 1 / alpha.
 bool Gate::Reached(Side side, double threshold) const {
-  // A mean is not above its largest term: nearly every look ends here, without an exponential.
-  const double needed = -learn::Log(config_.alpha) - 1e-9;
-  double largest = needed - 1;
-  for (uint32_t i = 0; i < LaneCount(); ++i) {
-    for (const double wealth : LogWealths(side, threshold, state_.lanes[i])) {
-      largest = std::max(largest, wealth);
-    }
-  }
-  if (largest < needed) return false;
-  double sum = 0;
-  for (uint32_t i = 0; i < LaneCount(); ++i) {
-    for (const double wealth : LogWealths(side, threshold, state_.lanes[i])) {
-      sum += learn::Exp(std::min(wealth, 600.0));
-    }
-  }
-  return sum / (static_cast<double>(kStakes.size()) * LaneCount()) >= 1 / config_.alpha;
+  return MeanWealthReaches(config_.alpha, LaneCount(),
+                           [&](uint32_t i) { return LaneWealths(side, threshold, state_.lanes[i]); });
 }
 
 bool Gate::Shown(Side side) const {

@@ -11,6 +11,8 @@
 
 #include "agent/base/bytes.h"
 #include "agent/base/status.h"
+#include "agent/schema/update_generated.h"
+#include "agent/update/betting.h"
 #include "agent/update/veto.h"
 
 namespace dipper::update {
@@ -52,6 +54,13 @@ enum class GateVerdict : uint8_t {
   kAlarmRate,         ///< A veto: shown to alarm more often than is allowed.
   kScoreShift,        ///< A veto: shown to answer otherwise than is allowed.
 };
+
+/// What is told of it; kContinue: None.
+schema::Reason ReasonOf(GateVerdict verdict);
+/// The trial ends with a confirm.
+constexpr bool Confirms(GateVerdict verdict) {
+  return verdict == GateVerdict::kConfirm || verdict == GateVerdict::kDeadlineConfirm;
+}
 
 /// What the decision rests on. "Excess" = challenger's loss - (1 + margin_ratio) * rival's loss - margin.
 struct GateReport {
@@ -127,7 +136,7 @@ class Gate {
 
  private:
   enum class Side : uint8_t { kBelow, kAbove };
-  std::array<double, 8> LogWealths(Side side, double threshold, const GateLane& lane) const;
+  LogWealths LaneWealths(Side side, double threshold, const GateLane& lane) const;
   bool Reached(Side side, double threshold) const;
   double Limit(Side side) const;
   bool Shown(Side side) const;

@@ -121,27 +121,12 @@ void Updater::Decide() {
     return;
   }
   if (!challenger_.model) return;
-  switch (gate_.Verdict()) {
-    case GateVerdict::kContinue:
-      return;
-    case GateVerdict::kConfirm:
-      ConfirmTrial(Reason::ShownNotWorse);
-      return;
-    case GateVerdict::kDeadlineConfirm:
-      ConfirmTrial(Reason::PolicyAtDeadline);
-      return;
-    case GateVerdict::kFallBack:
-      static_cast<void>(EndTrial(Event::kFallBack, Reason::ShownWorse));
-      return;
-    case GateVerdict::kDeadlineFallBack:
-      static_cast<void>(EndTrial(Event::kFallBack, Reason::Deadline));
-      return;
-    case GateVerdict::kAlarmRate:
-      static_cast<void>(EndTrial(Event::kFallBack, Reason::AlarmRate));
-      return;
-    case GateVerdict::kScoreShift:
-      static_cast<void>(EndTrial(Event::kFallBack, Reason::ScoreShift));
-      return;
+  const GateVerdict verdict = gate_.Verdict();
+  if (verdict == GateVerdict::kContinue) return;
+  if (Confirms(verdict)) {
+    ConfirmTrial(ReasonOf(verdict));
+  } else {
+    static_cast<void>(EndTrial(Event::kFallBack, ReasonOf(verdict)));
   }
 }
 

@@ -11,9 +11,6 @@
 namespace dipper::update {
 namespace {
 
-// As the health gate's: the best stake is mean / variance and may be anywhere.
-constexpr std::array<double, 8> kStakeValues = {0.03, 0.06, 0.12, 0.22, 0.36, 0.52, 0.70, 0.85};
-
 // Every decile is asked both ways.
 constexpr double kShiftTests = 2.0 * kVetoPlaces;
 
@@ -39,29 +36,25 @@ bool Veto::IsGood(const VetoConfig& config) {
 /// bankrupt.
 Veto::Odds Veto::OddsOf(double limit) {
   Odds odds;
-  for (uint32_t k = 0; k < kStakes; ++k) {
-    const double rate = kStakeValues[k] / (1 + limit);
+  for (size_t k = 0; k < kStakes.size(); ++k) {
+    const double rate = kStakes[k] / (1 + limit);
     odds.win[k] = learn::Log1p(rate * (1 - limit));
     odds.stand[k] = learn::Log1p(-rate * limit);
-    odds.lose[k] = learn::Log1p(-kStakeValues[k]);
+    odds.lose[k] = learn::Log1p(-kStakes[k]);
   }
   return odds;
 }
 
-/// The mean of the stakes' wealths is at least 1 / alpha.
 bool Veto::Shown(const Odds& odds, uint64_t more, uint64_t fewer, uint64_t counted, double alpha) {
   if (more <= fewer) return false;
-  const double needed = -learn::Log(alpha);
   const auto wins = static_cast<double>(more), losses = static_cast<double>(fewer);
   const double stands = static_cast<double>(counted) - wins - losses;
-  std::array<double, kStakes> wealths{};
-  for (uint32_t k = 0; k < kStakes; ++k)
-    wealths[k] = wins * odds.win[k] + stands * odds.stand[k] + losses * odds.lose[k];
-  // A mean is not above its largest term: nearly every look ends here, without an exponential.
-  if (*std::max_element(wealths.begin(), wealths.end()) < needed - 1e-9) return false;
-  double sum = 0;
-  for (const double wealth : wealths) sum += learn::Exp(std::min(wealth, 600.0));
-  return sum / kStakes >= 1 / alpha;
+  return MeanWealthReaches(alpha, 1, [&](uint32_t) {
+    LogWealths wealths{};
+    for (size_t k = 0; k < kStakes.size(); ++k)
+      wealths[k] = wins * odds.win[k] + stands * odds.stand[k] + losses * odds.lose[k];
+    return wealths;
+  });
 }
 
 uint64_t Veto::WarmUpSamples() const { return std::max<uint64_t>(kVetoWarmup, config_.warmup_samples); }

@@ -9,6 +9,8 @@
 #include <array>
 #include <cstdint>
 
+#include "agent/update/betting.h"
+
 namespace dipper::update {
 
 inline constexpr uint32_t kVetoPlaces = 9;   ///< Deciles of the champion's answers.
@@ -79,10 +81,9 @@ class Veto {
   bool Restore(const VetoState& state);
 
  private:
-  static constexpr uint32_t kStakes = 8;
   /// Logarithms of what a stake makes of a bet that wins, stands or loses.
   struct Odds {
-    std::array<double, kStakes> win{}, stand{}, lose{};
+    LogWealths win{}, stand{}, lose{};
   };
   static Odds OddsOf(double limit);
   static bool Shown(const Odds& odds, uint64_t more, uint64_t fewer, uint64_t counted, double alpha);

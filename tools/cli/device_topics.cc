@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/telemetry/home_assistant.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::cli {
@@ -23,8 +24,8 @@ ClearedTopics ClearDeviceTopics(MqttClient& client, const std::string& fleet, co
   // A device of another fleet may have the same id: the object names the fleet.
   const std::string object = "/" + device + "/dipper_" + fleet + "_" + device + "_";
   if (!home_assistant.empty()) {
-    for (const char* component : {"/sensor/", "/binary_sensor/"})
-      filters.push_back(home_assistant + component + device + "/+/config");
+    for (const std::string_view component : telemetry::kHomeAssistantComponents)
+      filters.push_back(home_assistant + "/" + std::string(component) + "/" + device + "/+/config");
   }
   std::set<std::string> waiting;
   client.SetOnMessage([&](const telemetry::TransportEvent& event) {

@@ -1,6 +1,7 @@
 // Mosquitto's files from the state of a fleet: always all of it, so that they cannot drift from fleet.json.
 #include <fmt/format.h>
 
+#include "agent/telemetry/home_assistant.h"
 #include "tools/fleet/fleet_folder.h"
 
 namespace dipper::fleet {
@@ -8,11 +9,10 @@ namespace {
 
 constexpr const char* kMadeBy = "# Made by dipper device; edits are lost with the next change.\n";
 
-// What the agent announces to Home Assistant: <prefix>/<component>/<device>/<object>/config.
-constexpr const char* kComponents[] = {"binary_sensor", "sensor"};
+std::string TreeOf(const FleetState& state) { return std::string(telemetry::kTopicRoot) + state.fleet + "/"; }
 
 void AddRole(const FleetState& state, const char* role, std::string* text) {
-  const std::string tree = "dipper/1/" + state.fleet + "/";
+  const std::string tree = TreeOf(state);
   *text += fmt::format("\nuser {}\n", RoleUser(role));
   const auto add = [&](const char* access, std::initializer_list<const char*> topics) {
     for (const char* topic : topics) *text += fmt::format("topic {} {}{}\n", access, tree, topic);
@@ -27,7 +27,7 @@ void AddRole(const FleetState& state, const char* role, std::string* text) {
                  "+/m/+/event", "+/m/+/update", "+/m/+/prediction", "+/json/#"});
   } else {  // operator: retires devices, so it may clear whatever they left
     add("readwrite", {"#"});
-    for (const char* component : kComponents) {
+    for (const std::string_view component : telemetry::kHomeAssistantComponents) {
       if (!state.home_assistant.empty())
         *text += fmt::format("topic readwrite {}/{}/+/+/config\n", state.home_assistant, component);
     }
@@ -63,14 +63,14 @@ std::string PasswordFileText(const FleetState& state) {
 }
 
 std::string AccessListText(const FleetState& state) {
-  const std::string tree = "dipper/1/" + state.fleet + "/";
+  const std::string tree = TreeOf(state);
   std::string text = kMadeBy;
   text += "# %u is the user name: the device's id.\n";
   for (const char* own : {"write {}%u/#", "read {}%u/cmd", "read {}%u/m/+/sample", "read {}%u/m/+/label",
                           "read {}offer/%u", "read {}offer/%u/m/+"}) {
     text += "pattern " + fmt::format(fmt::runtime(own), tree) + "\n";
   }
-  for (const char* component : kComponents) {
+  for (const std::string_view component : telemetry::kHomeAssistantComponents) {
     if (!state.home_assistant.empty())
       text += fmt::format("pattern write {}/{}/%u/+/config\n", state.home_assistant, component);
   }

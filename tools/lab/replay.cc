@@ -23,26 +23,14 @@ using runtime::SegmentCause;
 
 constexpr const char* kLaneNames[] = {"champion", "challenger"};
 
-/// What a verdict makes of a trial, for the verdicts that rest on samples alone: not on measured times or the
-/// link, which a replay does not have.
-std::optional<schema::Reason> ReasonOf(update::GateVerdict verdict) {
-  switch (verdict) {
-    case update::GateVerdict::kConfirm:
-      return schema::Reason::ShownNotWorse;
-    case update::GateVerdict::kFallBack:
-      return schema::Reason::ShownWorse;
-    case update::GateVerdict::kAlarmRate:
-      return schema::Reason::AlarmRate;
-    case update::GateVerdict::kScoreShift:
-      return schema::Reason::ScoreShift;
-    default:
-      return std::nullopt;
-  }
-}
-
+/// Rests on samples alone: not on measured times or the link, which a replay does not have.
 bool IsSampleReason(schema::Reason reason) {
   return reason == schema::Reason::ShownNotWorse || reason == schema::Reason::ShownWorse ||
          reason == schema::Reason::AlarmRate || reason == schema::Reason::ScoreShift;
+}
+
+std::optional<schema::Reason> SampleReason(schema::Reason reason) {
+  return IsSampleReason(reason) ? std::optional(reason) : std::nullopt;
 }
 
 std::string DecisionText(std::optional<schema::Reason> reason) {
@@ -263,7 +251,7 @@ void Player::CheckDecision(const Record& record) {
   const bool fed = record.kind == RecordKind::kInput && record.to_challenger;
   const bool ended = record.kind == RecordKind::kUpdate && record.has_gate && IsSampleReason(record.reason);
   if (!fed && !ended) return;
-  const std::optional<schema::Reason> computed = ReasonOf(gate_->Verdict());
+  const std::optional<schema::Reason> computed = SampleReason(update::ReasonOf(gate_->Verdict()));
   const std::optional<schema::Reason> recorded = ended ? std::optional(record.reason) : std::nullopt;
   const bool may_wait = fed && computed == schema::Reason::ShownNotWorse;
   if (ended) ++result_.decisions;

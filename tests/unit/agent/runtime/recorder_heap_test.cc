@@ -3,56 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
+#include "tests/support/counted_heap.h"
+#include "tests/support/memory_partition.h"
 #include "tests/unit/agent/runtime/recorder_world.h"
-
-namespace {
-uint64_t g_allocations = 0;
-}  // namespace
-
-// GCC does not see that these two belong together.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-void* operator new(size_t size) {
-  ++g_allocations;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-#pragma GCC diagnostic pop
 
 namespace dipper::runtime::test {
 namespace {
 
 using base::Status;
-
-/// Plain memory as a partition: the simulated one keeps books, and those are on the heap.
-class MemoryPartition final : public hal::Partition {
- public:
-  static constexpr uint64_t kBytes = 512 * 1024;
-  ~MemoryPartition() = default;
-  hal::Geometry geometry() const override { return {kBytes, 1, 4096}; }
-  Status Read(uint64_t offset, base::MutableBytes to) override {
-    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), to.size(), to.begin());
-    return Status::kOk;
-  }
-  Status Write(uint64_t offset, base::ByteView from) override {
-    std::ranges::copy(from, bytes_.begin() + static_cast<std::ptrdiff_t>(offset));
-    return Status::kOk;
-  }
-  Status Erase(uint64_t offset, uint64_t length) override {
-    std::fill_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), length, uint8_t{0xFF});
-    return Status::kOk;
-  }
-  Status Sync() override { return Status::kOk; }
-
- private:
-  std::array<uint8_t, kBytes> bytes_{};
-};
 
 /// Samples, and now and then a label alone, a command, a freeze: what a month brings.
 void Record(Recorder* recorder, uint64_t count) {
@@ -81,7 +40,7 @@ void Record(Recorder* recorder, uint64_t count) {
 TEST(RecorderHeap, NothingIsAllocatedAfterTheStart) {
   auto world = MakeWorld();
   ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec(), "1"), 1));
-  const auto memory = std::make_unique<MemoryPartition>();
+  const auto memory = std::make_unique<dipper::test::MemoryPartition<512 * 1024, 4096>>();
   const auto ring = std::make_unique<store::RecorderRing>(
       *memory, store::RecorderArea{.segment_bytes = 64 * 1024, .segments = 4}, "main");
   const auto recorder = std::make_unique<Recorder>(
@@ -89,7 +48,7 @@ TEST(RecorderHeap, NothingIsAllocatedAfterTheStart) {
   ASSERT_EQ(recorder->Start(world->updater()), Status::kOk);
   std::array<uint8_t, 1000> part;
 
-  const uint64_t before = g_allocations;
+  const uint64_t before = dipper::test::HeapAllocations();
   Record(recorder.get(), 20'000);
   const auto bytes = recorder->Fetch();
   bool fine = bytes.ok();
@@ -99,15 +58,14 @@ TEST(RecorderHeap, NothingIsAllocatedAfterTheStart) {
   recorder->Release(true);
   Record(recorder.get(), 20'000);
   recorder->Stop();
-  const uint64_t after = g_allocations;
+  const uint64_t after = dipper::test::HeapAllocations();
 
   EXPECT_TRUE(fine);
   EXPECT_EQ(after, before);
   EXPECT_GT(recorder->counters().segments, 8U) << "the ring went around";
   EXPECT_EQ(recorder->counters().failures, 0U);
   EXPECT_GT(recorder->counters().records, 40'000U);
-  ::operator delete(::operator new(8));
-  EXPECT_GT(g_allocations, after) << "the counter counts";
+  EXPECT_TRUE(dipper::test::HeapCounterCounts());
 }
 
 }  // namespace

@@ -2,10 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <new>
 
 #include "agent/base/sha256.h"
 #include "agent/store/backlog.h"
@@ -13,53 +10,13 @@
 #include "agent/store/event_log.h"
 #include "agent/store/model_store.h"
 #include "agent/store/root_store.h"
-
-namespace {
-uint64_t g_allocations = 0;
-}  // namespace
-
-// GCC does not see that these two belong together.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-void* operator new(size_t size) {
-  ++g_allocations;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-#pragma GCC diagnostic pop
+#include "tests/support/counted_heap.h"
+#include "tests/support/memory_partition.h"
 
 namespace dipper::store {
 namespace {
 
 using base::Status;
-
-/// Plain memory as a partition.
-template <size_t kBytes>
-class MemoryPartition final : public hal::Partition {
- public:
-  MemoryPartition() { bytes_.fill(0xFF); }
-  ~MemoryPartition() = default;
-  hal::Geometry geometry() const override { return {kBytes, 1, 512}; }
-  Status Read(uint64_t offset, base::MutableBytes to) override {
-    if (!to.empty()) std::memcpy(to.data(), bytes_.data() + offset, to.size());
-    return Status::kOk;
-  }
-  Status Write(uint64_t offset, base::ByteView from) override {
-    if (!from.empty()) std::memcpy(bytes_.data() + offset, from.data(), from.size());
-    return Status::kOk;
-  }
-  Status Erase(uint64_t offset, uint64_t length) override {
-    std::memset(bytes_.data() + offset, 0xFF, length);
-    return Status::kOk;
-  }
-  Status Sync() override { return Status::kOk; }
-
- private:
-  std::array<uint8_t, kBytes> bytes_;
-};
 
 /// A package is its own 100 bytes; its digest is their SHA-256.
 class PlainVerifier final : public SlotVerifier {
@@ -73,7 +30,7 @@ class PlainVerifier final : public SlotVerifier {
 };
 
 struct Device {
-  MemoryPartition<64 * 1024> boot, a, b, data;
+  test::MemoryPartition<64 * 1024, 512> boot, a, b, data;
   PlainVerifier verifier;
   ModelStore store{{&boot, 0, &a, &b, nullptr, 2048}, verifier};
   Counters counters{boot};
@@ -85,7 +42,7 @@ struct Device {
 
 TEST(StoreHeap, NothingIsAllocatedAfterConstruction) {
   const auto device = std::make_unique<Device>();
-  const uint64_t before = g_allocations;
+  const uint64_t before = test::HeapAllocations();
   bool fine = device->store.Start({}).ok() && base::Ok(device->store.HealthyMark());
   fine = fine && base::Ok(device->counters.Load()) && base::Ok(device->roots.Open());
   fine = fine && base::Ok(device->events.Open()) && base::Ok(device->backlog.Open());
@@ -110,11 +67,10 @@ TEST(StoreHeap, NothingIsAllocatedAfterConstruction) {
     fine = fine && device->backlog.Append(1, package).ok() && device->backlog.Peek(0, device->buffer).ok();
     fine = fine && base::Ok(device->backlog.Drop(round)) && base::Ok(device->backlog.Flush());
   }
-  const uint64_t after = g_allocations;
+  const uint64_t after = test::HeapAllocations();
   EXPECT_TRUE(fine);
   EXPECT_EQ(after, before);
-  ::operator delete(::operator new(8));
-  EXPECT_GT(g_allocations, after) << "the counter counts";
+  EXPECT_TRUE(test::HeapCounterCounts());
 }
 
 }  // namespace

@@ -1,30 +1,13 @@
-// Encoding, decoding and the outbox make no heap allocations: operator new and malloc's other doors are
-// counted.
+// Encoding and the outbox make no heap allocations: operator new is counted.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <array>
+#include <cstring>
 #include <memory>
-#include <new>
 
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/outbox.h"
-
-namespace {
-thread_local uint64_t allocations = 0;
-}
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-// The pair is ours on both sides, which the compiler does not see.
-#pragma GCC diagnostic ignored "-Wpragmas"
-#pragma GCC diagnostic ignored "-Wunknown-warning-option"
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/support/counted_heap.h"
 
 namespace dipper::telemetry {
 namespace {
@@ -75,13 +58,6 @@ class OneEntryRing final : public BacklogRing {
   uint64_t dropped = 0;
 };
 
-TEST(Heap, TheCounterWorks) {
-  const uint64_t before = allocations;
-  const auto memory = std::make_unique<int>(1);
-  EXPECT_EQ(*memory, 1);
-  EXPECT_EQ(allocations, before + 1);
-}
-
 TEST(Heap, EncodingAndSendingMakeNone) {
   CountingTransport transport;
   OneEntryRing ring;
@@ -102,7 +78,7 @@ TEST(Heap, EncodingAndSendingMakeNone) {
     event.token = transport.last;
     outbox->OnEvent(event);
   };
-  const uint64_t before = allocations;
+  const uint64_t before = test::HeapAllocations();
   for (int i = 0; i < 1000; ++i) {
     transport.up = i % 7 != 0;
     const Envelope envelope{"boot", 1, outbox->NextSequence(), i, "main"};
@@ -127,7 +103,8 @@ TEST(Heap, EncodingAndSendingMakeNone) {
     outbox->Poll(int64_t{i} * 100'000'000);
     acknowledge();
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(test::HeapAllocations(), before);
+  EXPECT_TRUE(test::HeapCounterCounts());
   EXPECT_GT(transport.published, 4000u);
   EXPECT_GT(outbox->counters().stored, 100u);
 }

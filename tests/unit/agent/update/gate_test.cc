@@ -8,27 +8,12 @@
 #include <limits>
 
 #include "agent/base/sha256.h"
+#include "tests/unit/agent/update/noise.h"
 
 namespace dipper::update {
 namespace {
 
 const base::Digest kPackage = base::Sha256Of(base::AsBytes("package"));
-
-// xorshift64*: the tests' own noise, the same everywhere.
-class Noise {
- public:
-  explicit Noise(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15ULL + 1) {}
-  double Uniform() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return static_cast<double>((state_ * 0x2545F4914F6CDD1DULL) >> 11) * 0x1p-53;
-  }
-  double Exponential(double mean) { return -mean * std::log(1 - Uniform()); }
-
- private:
-  uint64_t state_;
-};
 
 GateConfig Config(uint32_t horizon) {
   GateConfig config;

@@ -10,24 +10,10 @@
 
 #include "agent/base/sha256.h"
 #include "agent/update/gate.h"
+#include "tests/unit/agent/update/noise.h"
 
 namespace dipper::update {
 namespace {
-
-// xorshift64*: the tests' own noise, the same everywhere.
-class Noise {
- public:
-  explicit Noise(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15ULL + 1) {}
-  double Uniform() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return static_cast<double>((state_ * 0x2545F4914F6CDD1DULL) >> 11) * 0x1p-53;
-  }
-
- private:
-  uint64_t state_;
-};
 
 Sight Scored(double score, bool alarm = false) { return {true, score, alarm}; }
 
