@@ -2,7 +2,7 @@
 // per process.
 #pragma once
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 
 namespace dipper::app {
 

@@ -8,9 +8,9 @@
 #include <fstream>
 #include <iterator>
 
+#include "agent/app/config/partition_path.h"
 #include "agent/app/group_keys.h"
 #include "agent/app/kill_point.h"
-#include "agent/app/partition_path.h"
 #include "agent/app/wipe.h"
 #include "agent/store/model_places.h"
 

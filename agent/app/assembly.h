@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/app/agent_control.h"
 #include "agent/app/backlog_ring.h"
-#include "agent/app/control_server.h"
+#include "agent/app/control/agent_control.h"
+#include "agent/app/control/server.h"
 #include "agent/app/devices.h"
 #include "agent/app/guard.h"
 #include "agent/app/heap_watch.h"

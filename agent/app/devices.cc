@@ -8,8 +8,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "agent/app/partition_path.h"
-#include "agent/app/source_parts.h"
+#include "agent/app/config/partition_path.h"
+#include "agent/app/config/source_parts.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::app {

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/runtime/join.h"
 #include "agent/runtime/mqtt_source.h"
 #include "agent/store/model_places.h"

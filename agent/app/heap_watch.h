@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/base/bytes.h"
 #include "agent/runtime/run_marker.h"
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "agent/app/app.h"
-#include "agent/app/config.h"
-#include "agent/app/control_client.h"
+#include "agent/app/config/config.h"
+#include "agent/app/control/client.h"
 #include "agent/app/version.h"
 
 namespace {

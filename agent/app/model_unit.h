@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/app/devices.h"
 #include "agent/app/kill_point.h"
 #include "agent/runtime/block_turns.h"

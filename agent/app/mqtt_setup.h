@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/link/mqtt_session.h"
 #include "hal/api/identity.h"
 

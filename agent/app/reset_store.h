@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/app/devices.h"
 #include "agent/store/counters.h"
 #include "agent/store/model_store.h"

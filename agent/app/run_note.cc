@@ -10,7 +10,7 @@
 #include <cstring>
 #include <ctime>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 
 namespace dipper::app {
 namespace {

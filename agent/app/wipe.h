@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/app/devices.h"
 #include "agent/base/status.h"
 #include "agent/store/counters.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "agent/runtime/recorder.h"
+#include "agent/runtime/recording/recorder.h"
 
 namespace dipper::runtime {
 

@@ -1,6 +1,7 @@
 // RecorderFormat: how a segment of the flight recorder lies on the medium and in a recording file: a head
 // page, bodies (specs, model images, the gate's state), then pages of records. What the records say is
-// agent/runtime/recorder_records.h. Byte layout: docs/reference/recording.md. Thread-safe: pure functions.
+// agent/runtime/recording/recorder_records.h. Byte layout: docs/reference/recording.md. Thread-safe: pure
+// functions.
 #pragma once
 
 #include <array>

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/app/config.h"
+#include "agent/app/config/config.h"
 #include "agent/base/assert.h"
 #include "agent/store/boot_layout.h"
 #include "agent/telemetry/topics.h"

@@ -6,7 +6,7 @@
 
 #include "agent/base/crc32c.h"
 #include "agent/base/sha256.h"
-#include "agent/runtime/recorder_records.h"
+#include "agent/runtime/recording/recorder_records.h"
 #include "agent/store/page.h"
 #include "agent/store/recorder_format.h"
 #include "agent/update/loaded_model.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "agent/base/sha256.h"
-#include "agent/runtime/snapshot.h"
+#include "agent/runtime/recording/snapshot.h"
 #include "agent/store/page.h"
 #include "tests/fuzz/recorded_file.h"
 #include "tools/cli/snapshot_arrival.h"

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "agent/base/sha256.h"
-#include "agent/runtime/snapshot.h"
+#include "agent/runtime/recording/snapshot.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
 #include "tools/cli/command.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "agent/base/sha256.h"
-#include "agent/runtime/snapshot.h"
+#include "agent/runtime/recording/snapshot.h"
 #include "agent/telemetry/encoders.h"
 
 namespace dipper::cli {

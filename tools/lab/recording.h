@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "agent/package/crypto.h"
-#include "agent/runtime/recorder_records.h"
+#include "agent/runtime/recording/recorder_records.h"
 #include "agent/store/recorder_format.h"
 
 namespace dipper::lab {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "agent/runtime/agent.h"
-#include "agent/runtime/recorder.h"
+#include "agent/runtime/recording/recorder.h"
 #include "tests/fault/update/update_world.h"
 #include "tests/support/memory_broker.h"
 
