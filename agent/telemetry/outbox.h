@@ -4,8 +4,9 @@
 // thread-safe. No heap after construction.
 //
 // Every message carries a sequence of this session from 1 without gaps, so that a reader can prove that
-// nothing was lost: what it misses of 1..n is what `dropped` or `refused` count. A message may arrive twice,
-// never changed.
+// nothing was lost: what it misses of 1..n is in what `dropped` or `refused` count. A message may arrive
+// twice, never changed; one whose acknowledgement went with a connection is counted when its copy is dropped,
+// though it may have arrived.
 #pragma once
 
 #include <array>

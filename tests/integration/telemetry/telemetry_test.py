@@ -224,9 +224,13 @@ class TelemetryTest(TelemetryCase):
         self.until(lambda: [m for m in broker.said("json/metrics") if m["link_connects_total"] > 1 and m["backlog_entries"] == 0], "the backlog is sent")
         self.device.stop()
         time.sleep(1)
-        inner, _, dropped = self.account(broker, recording)
-        self.assertGreater(dropped, 0)
-        self.assertEqual(sum(map(len, inner.values())), dropped)
+        inner, _, told = self.account(broker, recording)
+        missing, counted = sum(map(len, inner.values())), broker.said("json/metrics")[-1]["backlog_dropped_total"]
+        self.assertGreater(told, 0)
+        self.assertLessEqual(told, counted)
+        self.assertLessEqual(missing, counted)
+        # What was under way when the connection ended may have arrived, and its copy been dropped: eight live, four of the backlog.
+        self.assertLessEqual(counted, missing + 12)
 
     def start_and_send(self, broker):
         """A new run, until it has said live that nothing waits."""
