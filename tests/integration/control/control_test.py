@@ -121,7 +121,6 @@ class Installing(WithDevice):
         first, first_digest = self.device.package("pump", "1", CONFIRMS)
         done = self.ask("install", first, "--wait")
         self.assertIn("confirmed: it serves now", done.stdout)
-        self.assertIn("waiting for the healthy mark", done.stderr)
         self.assertIn("nothing was done", self.ask("install", first).stdout)
         second, second_digest = self.device.package("pump", "2", LASTS)
         self.assertIn("installed and on trial", self.ask("install", second).stdout)
@@ -142,6 +141,14 @@ class Installing(WithDevice):
         self.device.start()
         self.assertEqual(self.device.status()["champion"]["digest"], second_digest)
         self.assertIn("refused_floor", self.ask("undo", code=1).stderr)
+
+    def test_an_install_soon_after_the_start_waits(self):
+        package, _ = self.device.package("pump", "1", CONFIRMS)
+        self.device.write_config(replace=[("healthy_after_s = 1\n", "healthy_after_s = 8\n")])
+        self.device.start()
+        done = self.ask("install", package, "--wait")
+        self.assertIn("waiting for the healthy mark, 8 s after the agent's start", done.stderr)
+        self.assertIn("confirmed: it serves now", done.stdout)
 
     def test_undo_and_fall_back(self):
         self.device.start()
