@@ -33,7 +33,7 @@ class Storage(unittest.TestCase):
         self.device.write_config(replace=[('mqtt://127.0.0.1:1"', f'mqtt://127.0.0.1:{port}"\njson_mirror = true'),
                                           ('data = "state/data.img"', 'data = "state/data.img"\ndata_bytes = "256KiB"')])
         time.sleep(0.5)
-        self.run_beside([SUBSCRIBE, "-p", str(port), "-t", "dipper/1/plant/gw-1/json/#", "-v"], self.device.home / "heard")
+        self.run_beside([SUBSCRIBE, "-h", "127.0.0.1", "-p", str(port), "-t", "dipper/1/plant/gw-1/json/#", "-v"], self.device.home / "heard")
 
     def run_beside(self, command, output=os.devnull):
         with open(output, "wb") as out:
