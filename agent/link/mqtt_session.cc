@@ -7,6 +7,7 @@
 #include "agent/link/lost_write.h"
 #include "agent/link/mqtt_session_impl.h"
 #include "agent/link/paho_options.h"
+#include "agent/link/paho_process.h"
 
 namespace dipper::link {
 
@@ -24,6 +25,7 @@ MqttSession::Impl::Impl(MqttConfig config)
       backoff_(config_.min_backoff_ms, config_.max_backoff_ms),
       files_(config_) {
   IgnoreSigpipe();
+  PreparePaho();
   DIPPER_CHECK(UseLostWrites());
   pending_.reserve(ops_.size());
   client_ =

@@ -41,7 +41,7 @@ DEVICE_PARTS = re.compile(r"hal/linux/.*(watchdog|iio|gpio|thermal)")
 
 # What names a library -> where it may be included (a prefix of the path).
 LIBRARIES = [
-    ("Paho", re.compile(r"mqtt/|MQTT(Client|Async|Properties|ReasonCodes)"), ("agent/link/",)),
+    ("Paho", re.compile(r"mqtt/|MQTT(Client|Async|Properties|ReasonCodes)"), ("agent/link/", "tests/integration/link/")),
     ("OpenSSL", re.compile(r"openssl/"), ("agent/link/", "tools/fleet/certificates.cc", "tests/integration/link/")),
     ("mbedTLS", re.compile(r"(mbedtls|psa)/"), ("agent/package/crypto", "agent/base/sha256.cc", "tests/")),
     ("zstd", re.compile(r"zstd"), ("agent/package/", "tests/")),

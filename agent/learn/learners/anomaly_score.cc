@@ -125,6 +125,7 @@ base::Status AnomalyScore::Validate(const AnomalyScoreConfig& config, base::Byte
   bool good = s.active <= 1 && s.channels == config.channels && not_negative(s.held) &&
               s.held <= kLargestRatio && s.score >= 0.0 && s.score <= 1.0 && s.peak >= 0.0 && s.peak <= 1.0 &&
               s.increment >= 1.0 && s.increment <= kLargestIncrement && not_negative(s.total);
+  good = good && (s.active != 0 || (s.samples == 0 && s.peak == 0.0));
   for (const Channel& channel : s.channel) good = good && not_negative(channel.scale);
   for (double bin : s.bin) good = good && not_negative(bin);
   return good ? base::Status::kOk : base::Status::kDataLoss;

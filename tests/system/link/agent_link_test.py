@@ -54,7 +54,8 @@ class AgentLink(unittest.TestCase):
         """Everything the agent says in JSON, into a file."""
         heard = self.device.home / "heard"
         with open(heard, "ab") as out:
-            self.device.running.append(subprocess.Popen([SUBSCRIBE, "-h", "127.0.0.1", "-p", str(self.port), "-t", "dipper/1/plant/gw-1/json/#", "-v"], stdout=out,
+            everything = ["-t", "dipper/1/plant/gw-1/json/#", "-v"]
+            self.device.running.append(subprocess.Popen([SUBSCRIBE, "-h", "127.0.0.1", "-p", str(self.port), *everything], stdout=out,
                                                         stderr=subprocess.DEVNULL, preexec_fn=end_with_parent))
         return heard
 
