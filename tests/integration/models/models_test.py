@@ -15,6 +15,10 @@ import time
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "control"))
+from device import free_port  # noqa: E402
+from listener import listen  # noqa: E402
+
 AGENT, DIPPER = sys.argv[1:3]
 SKIPPED = 77
 PATIENCE_S = 90  # sanitizers and a busy machine
@@ -70,12 +74,6 @@ max_image_bytes = "64KiB"
 slot_bytes = "512KiB"
 checkpoint_interval_s = 1
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def dipper(*argv, code=0):
@@ -143,9 +141,7 @@ class Models(unittest.TestCase):
         self.wait(self.broker_open, "the broker did not open its port")
         self.log = self.home / "agent.log"
         self.seen = self.home / "seen.txt"
-        with open(self.seen, "wb") as out:
-            self.watcher = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self.port), "-t", "dipper/1/plant/gw-1/json/#",
-                                             "-F", "%t %p"], stdout=out, stderr=subprocess.DEVNULL)
+        self.watcher = listen(self.port, self.seen, "-t", "dipper/1/plant/gw-1/json/#", "-F", "%t %p")
         self.agent = None
         self.configure(("pump", "pump"), ("fan", "fan"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "control"))
 from device import CONFIRMS, Device, end_with_parent, free_port  # noqa: E402
+from listener import listen  # noqa: E402
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 HAS_BROKER = Path(MOSQUITTO).exists() and shutil.which("mosquitto_sub") and shutil.which("mosquitto_pub")
@@ -55,22 +56,6 @@ class Writer:
     def ask(self, line):
         self.say(line if isinstance(line, str) else json.dumps(line))
         return json.loads(self.lines.readline())
-
-
-def listen(port, path, *words):
-    """A mosquitto_sub that adds to a file, and has subscribed on return. The broker keeps its session under the file's name, so that nothing is
-    missed between the broker's start and its own."""
-    topic, token = f"heard/{Path(path).stem}", os.urandom(8).hex()
-    with open(path, "ab") as out:
-        process = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-i", Path(path).stem, "-c", "-q", "1", "-t", topic, *words],
-                                   stdout=out, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
-    for _ in range(200):
-        subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-m", token], capture_output=True)
-        heard = Path(path).read_bytes()
-        if token.encode() in heard or token.encode().hex().encode() in heard:
-            return process
-        time.sleep(0.05)
-    raise AssertionError(f"mosquitto_sub does not hear the broker on port {port}")
 
 
 class Broker:

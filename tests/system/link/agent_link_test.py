@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "integration/control"))
 from device import CONFIRMS, Device, end_with_parent, free_port  # noqa: E402
+from listener import listen  # noqa: E402
 from wall import DAY, SECOND, YEAR, Wall  # noqa: E402
 
 AGENT, DIPPER, SHIM = sys.argv[1:4]
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-SUBSCRIBE = shutil.which("mosquitto_sub") or "/usr/bin/mosquitto_sub"
 
 
 class AgentLink(unittest.TestCase):
@@ -53,10 +53,7 @@ class AgentLink(unittest.TestCase):
     def listen(self):
         """Everything the agent says in JSON, into a file."""
         heard = self.device.home / "heard"
-        with open(heard, "ab") as out:
-            everything = ["-t", "dipper/1/plant/gw-1/json/#", "-v"]
-            self.device.running.append(subprocess.Popen([SUBSCRIBE, "-h", "127.0.0.1", "-p", str(self.port), *everything], stdout=out,
-                                                        stderr=subprocess.DEVNULL, preexec_fn=end_with_parent))
+        self.device.running.append(listen(self.port, heard, "-t", "dipper/1/plant/gw-1/json/#", "-v"))
         return heard
 
     def connected(self, seconds=40):
@@ -194,7 +191,7 @@ class AgentLink(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not os.access(MOSQUITTO, os.X_OK) or not os.access(SUBSCRIBE, os.X_OK):
-        print("skipped: mosquitto is not installed: run tools/setup")
+    if not os.access(MOSQUITTO, os.X_OK) or not shutil.which("mosquitto_sub"):
+        print("skipped: Mosquitto or its clients are not installed: run tools/setup")
         sys.exit(77)
     unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)

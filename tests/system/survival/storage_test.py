@@ -14,10 +14,10 @@ import unittest
 
 from supervised import CONFIRMS, LASTS, Supervised
 from device import end_with_parent, free_port
+from listener import listen
 
 AGENT, DIPPER = sys.argv[1:3]
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-SUBSCRIBE = shutil.which("mosquitto_sub") or "/usr/bin/mosquitto_sub"
 SIZES = {"boot.img": 64 * 1024, "data.img": 256 * 1024, "a.img": 1024 * 1024, "b.img": 1024 * 1024}
 
 
@@ -32,12 +32,10 @@ class Storage(unittest.TestCase):
         self.run_beside([MOSQUITTO, "-c", self.device.home / "broker.conf"])
         self.device.write_config(replace=[('mqtt://127.0.0.1:1"', f'mqtt://127.0.0.1:{port}"\njson_mirror = true'),
                                           ('data = "state/data.img"', 'data = "state/data.img"\ndata_bytes = "256KiB"')])
-        time.sleep(0.5)
-        self.run_beside([SUBSCRIBE, "-h", "127.0.0.1", "-p", str(port), "-t", "dipper/1/plant/gw-1/json/#", "-v"], self.device.home / "heard")
+        self.device.running.append(listen(port, self.device.home / "heard", "-t", "dipper/1/plant/gw-1/json/#", "-v"))
 
-    def run_beside(self, command, output=os.devnull):
-        with open(output, "wb") as out:
-            self.device.running.append(subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent))
+    def run_beside(self, command):
+        self.device.running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent))
 
     def mount(self, *arguments):
         subprocess.run(["mount", *map(str, arguments)], check=True)
@@ -165,8 +163,8 @@ def in_a_namespace():
 
 
 if __name__ == "__main__":
-    if not os.access(MOSQUITTO, os.X_OK) or not os.access(SUBSCRIBE, os.X_OK):
-        print("skipped: mosquitto is not installed: run tools/setup")
+    if not os.access(MOSQUITTO, os.X_OK) or not shutil.which("mosquitto_sub"):
+        print("skipped: Mosquitto or its clients are not installed: run tools/setup")
         sys.exit(77)
     result = in_a_namespace()
     if result is not None:
