@@ -18,6 +18,7 @@
 #include "agent/app/kill_point.h"
 #include "agent/app/mqtt_setup.h"
 #include "agent/app/trim.h"
+#include "agent/base/time.h"
 
 namespace dipper::app {
 namespace {
@@ -102,8 +103,8 @@ End Loop(Assembly& app, int stop_fd) {
       if (!last_error.empty()) Say(last_error);
     }
     const int64_t wait_ns = std::max<int64_t>(due_ns - clock.MonotonicNs(), 0);
-    const timespec timeout{.tv_sec = static_cast<time_t>(wait_ns / 1000000000),
-                           .tv_nsec = static_cast<long>(wait_ns % 1000000000)};
+    const timespec timeout{.tv_sec = static_cast<time_t>(wait_ns / base::kSecondNs),
+                           .tv_nsec = static_cast<long>(wait_ns % base::kSecondNs)};
     pollfd events[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
                        {.fd = mqtt.event_fd(), .events = POLLIN, .revents = 0},
                        {.fd = app.control.fd(), .events = POLLIN, .revents = 0},

@@ -12,6 +12,7 @@
 #include "agent/app/group_keys.h"
 #include "agent/app/kill_point.h"
 #include "agent/app/wipe.h"
+#include "agent/base/time.h"
 #include "agent/store/model_places.h"
 
 namespace dipper::app {
@@ -25,7 +26,7 @@ bool ReadWhole(const std::string& path, uint64_t max_bytes, std::vector<uint8_t>
   bytes->assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   return bytes->size() <= max_bytes;
 }
-constexpr int64_t kCheckNs = 1'000'000'000;
+constexpr int64_t kCheckNs = base::kSecondNs;
 
 // Where the note of who is running lies: beside the boot file, or in /run when boot is a device.
 std::string NotePath(const Config& config) {
@@ -210,9 +211,9 @@ bool Assembly::StartControl(std::string* message) {
 /// would look as if they were not valid yet.
 void Assembly::SetClockForward() {
   const package::TrustedTime trusted = trust.Now();
-  const int64_t behind_s = trusted.unix_seconds - devices.clock.WallNs() / 1'000'000'000;
+  const int64_t behind_s = trusted.unix_seconds - devices.clock.WallNs() / base::kSecondNs;
   if (trusted.synchronized || behind_s <= 0) return;
-  const Status status = devices.clock.SetWall(trusted.unix_seconds * 1'000'000'000);
+  const Status status = devices.clock.SetWall(trusted.unix_seconds * base::kSecondNs);
   const std::string what =
       "the clock was " + std::to_string(behind_s) + " s behind the last time that was signed";
   Say(what + (Ok(status) ? "; set forward to it"

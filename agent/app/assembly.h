@@ -19,6 +19,7 @@
 #include "agent/app/self_check.h"
 #include "agent/app/service_notify.h"
 #include "agent/app/version.h"
+#include "agent/base/time.h"
 #include "agent/link/mqtt_session.h"
 #include "agent/runtime/agent.h"
 
@@ -79,7 +80,7 @@ struct Assembly {
                .device = c.device.id,
                .groups = groups,
                .telemetry_interval_ns = c.telemetry.interval_ms * 1000000,
-               .healthy_after_ns = c.health.healthy_after_s * 1000000000,
+               .healthy_after_ns = c.health.healthy_after_s * base::kSecondNs,
                .home_assistant = c.mqtt.home_assistant,
                .hardware = d.identity.hardware.view(),
                .agent_version = kVersionText},

@@ -8,17 +8,18 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/base/time.h"
+
 namespace dipper::app {
 namespace {
 
 constexpr int64_t kPatsInAPeriod = 4;
-constexpr int64_t kSecondNs = 1'000'000'000;
 
 // 0: off.
 void SetAlarm(int64_t after_ns) {
   itimerval timer{};
-  timer.it_value.tv_sec = static_cast<time_t>(after_ns / kSecondNs);
-  timer.it_value.tv_usec = static_cast<suseconds_t>(after_ns % kSecondNs / 1000);
+  timer.it_value.tv_sec = static_cast<time_t>(after_ns / base::kSecondNs);
+  timer.it_value.tv_usec = static_cast<suseconds_t>(after_ns % base::kSecondNs / 1000);
   (void)::setitimer(ITIMER_REAL, &timer, nullptr);  // fails only for values out of range
 }
 

@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "agent/app/config/config.h"
+#include "agent/base/time.h"
 
 namespace dipper::app {
 namespace {
@@ -18,7 +19,6 @@ namespace {
 constexpr size_t kBootIdBytes = 64;
 constexpr size_t kModelIdBytes = 64;
 constexpr size_t kPartBytes = 64;
-constexpr int64_t kMillisecondNs = 1'000'000;
 
 }  // namespace
 
@@ -39,7 +39,7 @@ namespace {
 
 constexpr char kMagic[8] = {'D', 'I', 'P', 'N', 'O', 'T', 'E', '2'};
 
-uint32_t Milliseconds(int64_t ns) { return static_cast<uint32_t>(ns / kMillisecondNs); }
+uint32_t Milliseconds(int64_t ns) { return static_cast<uint32_t>(ns / base::kMillisecondNs); }
 
 // The handler can reach nothing but globals.
 struct Marks {
@@ -58,7 +58,7 @@ Marks g_marks;
 uint32_t NowMs() {
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return Milliseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
+  return Milliseconds(now.tv_sec * base::kSecondNs + now.tv_nsec);
 }
 
 bool Hung() { return NowMs() - *g_marks.turn_ms > g_marks.hung_ms; }

@@ -8,10 +8,10 @@
 #include <fstream>
 #include <memory>
 
+#include "agent/base/time.h"
+
 namespace dipper::link {
 namespace {
-
-constexpr int64_t kSecondNs = 1'000'000'000;
 
 std::string WithReason(const std::string& what) {
   const unsigned long code = ERR_peek_last_error();
@@ -62,7 +62,7 @@ CredentialFiles::Stamps CredentialFiles::Look() const {
     stamp = {.device = about.st_dev,
              .node = about.st_ino,
              .bytes = static_cast<uint64_t>(about.st_size),
-             .changed_ns = int64_t{about.st_ctim.tv_sec} * kSecondNs + about.st_ctim.tv_nsec};
+             .changed_ns = about.st_ctim.tv_sec * base::kSecondNs + about.st_ctim.tv_nsec};
   }
   return stamps;
 }

@@ -4,19 +4,20 @@
 
 #include <algorithm>
 
+#include "agent/base/time.h"
+
 namespace dipper::runtime {
 
 using base::Status;
 
 namespace {
 
-constexpr int64_t kSecondNs = 1000000000;
-constexpr int64_t kLongestSleepNs = 100000000;  // the outbox wants a turn every 100 ms
-constexpr int64_t kSilenceNs = 30 * kSecondNs;  // after that a component counts as not answering
+constexpr int64_t kLongestSleepNs = 100000000;        // the outbox wants a turn every 100 ms
+constexpr int64_t kSilenceNs = 30 * base::kSecondNs;  // after that a component counts as not answering
 constexpr int64_t kSyncIntervalNs =
-    2 * kSecondNs;  // event log and backlog reach the medium at least that often
+    2 * base::kSecondNs;  // event log and backlog reach the medium at least that often
 constexpr uint32_t kEventsPerTurn = 128;
-constexpr int64_t kReminderNs = 10 * kSecondNs;  // of storage that cannot be written
+constexpr int64_t kReminderNs = 10 * base::kSecondNs;  // of storage that cannot be written
 
 }  // namespace
 

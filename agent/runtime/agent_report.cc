@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 
+#include "agent/base/time.h"
 #include "agent/runtime/agent.h"
 
 namespace dipper::runtime {
@@ -12,7 +13,7 @@ using telemetry::MetricId;
 namespace {
 
 constexpr size_t kMaxBirthFeatures = 64;  // of one model; what a birth buffer is sure to hold of one
-constexpr int64_t kTickNs = 1'000'000'000;
+constexpr int64_t kTickNs = base::kSecondNs;
 constexpr int64_t kTallyNs = 900'000'000'000;     // each costs the flash a write
 constexpr int64_t kWipeAnswerNs = 5'000'000'000;  // the answer's way to the broker; then it erases without
 constexpr std::string_view kWipe = "wipe";

@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "agent/base/time.h"
+
 namespace dipper::runtime {
 namespace {
 
 using Kind = AlarmNews::Kind;
 using schema::Severity;
 
-constexpr int64_t kHourNs = int64_t{3600} * 1'000'000'000;
+constexpr int64_t kHourNs = 3600 * base::kSecondNs;
 
 EventLimit LimitOf(const AlarmRule& rule) {
   const uint32_t hourly = std::max<uint32_t>(rule.max_per_hour, 1);

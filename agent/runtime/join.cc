@@ -16,7 +16,7 @@ namespace {
 constexpr uint16_t kNoColumn = 0xFFFF;
 constexpr size_t kTextBytes = 48 * 1024;  // below what the decoder of JSON takes
 // Records of one part in one turn, so that a fast part does not starve the one that gives the tick.
-constexpr int kRecordsPerTurn = 16;
+constexpr int kRecordsOfASource = 16;
 // An origin's upper bits say whose it is.
 constexpr uint32_t kOriginBits = 28;
 constexpr uint32_t kOriginMask = (1U << kOriginBits) - 1;
@@ -212,12 +212,12 @@ Status Join::Poll(hal::Record* record) {
   bool lost = false, busy = false, all_ended = true;
   for (size_t i = 0; i < parts_.size(); ++i) {
     const bool tick = !config_.slowest && i == config_.primary;
-    for (int n = 0; !tick && n < kRecordsPerTurn; ++n) {
+    for (int n = 0; !tick && n < kRecordsOfASource; ++n) {
       const Took took = TakeRecord(i, record);
       if (took == Took::kLabel) return Status::kOk;
       if (took == Took::kNothing) break;
       lost = lost || took == Took::kLost;
-      busy = busy || n + 1 == kRecordsPerTurn;
+      busy = busy || n + 1 == kRecordsOfASource;
     }
     all_ended = all_ended && parts_[i].ended;
   }

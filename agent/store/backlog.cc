@@ -12,8 +12,8 @@ namespace {
 
 using base::Status;
 
-constexpr uint32_t kMagic = 0x474C4244;  // "DBLG"
-constexpr uint16_t kLayout = 1;
+constexpr uint32_t kBacklogMagic = 0x474C4244;  // "DBLG"
+constexpr uint16_t kBacklogLayout = 1;
 constexpr uint32_t kHeaderBytes = 40;
 constexpr uint32_t kFirstPositionBytes = kPagedHeadBytes + 24;  // before there was a tally
 constexpr uint32_t kPositionBytes = kFirstPositionBytes + 16;
@@ -36,7 +36,8 @@ uint64_t Backlog::LiveSectors() const {
 base::Result<Backlog::Entry> Backlog::ReadHeader(uint64_t sector) {
   std::array<uint8_t, kHeaderBytes> bytes;
   DIPPER_RETURN_IF_ERROR(ReadRetrying(data_, OffsetOf(sector), bytes));
-  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader, UnsealBody(bytes, kMagic, kLayout, kHeaderBytes));
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
+                          UnsealBody(bytes, kBacklogMagic, kBacklogLayout, kHeaderBytes));
   Entry entry;
   entry.sector = sector;
   entry.sequence = reader.Get<uint64_t>();
@@ -137,7 +138,7 @@ Status Backlog::WriteEntry(const Entry& entry, base::ByteView payload) {
   writer.Put(entry.kind);
   writer.Put(uint16_t{0});
   writer.Put(uint32_t{0});
-  SealFilled(header, writer, kMagic, kLayout);
+  SealFilled(header, writer, kBacklogMagic, kBacklogLayout);
   const size_t head = std::min<size_t>(payload.size(), stride_ - kHeaderBytes);
   std::copy_n(payload.begin(), head, sector.begin() + kHeaderBytes);
   DIPPER_RETURN_IF_ERROR(data_.Write(OffsetOf(entry.sector), sector));

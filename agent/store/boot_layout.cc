@@ -12,9 +12,8 @@ using base::Status;
 
 constexpr uint32_t kRootMagic = 0x544F5244;      // "DROT"
 constexpr uint32_t kCountersMagic = 0x544E4344;  // "DCNT"
-constexpr uint32_t kRecordMagic = 0x43455244;    // "DREC"
 constexpr uint32_t kPositionMagic = 0x534F5044;  // "DPOS"
-constexpr uint32_t kPositionBytes = 512;
+constexpr uint32_t kPositionRoomBytes = 512;
 constexpr uint64_t kMinDataBytes = 64 * 1024;
 constexpr uint64_t kMinDataUnits = 16;
 
@@ -36,7 +35,7 @@ Status EraseAll(hal::Partition& partition) {
 
 CopyPairLayout BootLayout::Record(uint32_t model) const {
   DIPPER_CHECK(model < models);
-  return {records_offset + uint64_t{2} * model * record_stride, record_stride, record_bytes, kRecordMagic,
+  return {records_offset + uint64_t{2} * model * record_stride, record_stride, record_bytes, kBootRecordMagic,
           kBootRecordLayout};
 }
 
@@ -64,7 +63,7 @@ base::Result<DataLayout> ComputeDataLayout(const hal::Geometry& geometry) {
   if (geometry.size_bytes < kMinDataBytes || units < kMinDataUnits) return Status::kResourceExhausted;
   DataLayout layout;
   layout.events_bytes = units / 8 * unit;
-  const auto page = static_cast<uint32_t>(base::AlignUp(kPositionBytes, geometry.write_unit_bytes));
+  const auto page = static_cast<uint32_t>(base::AlignUp(kPositionRoomBytes, geometry.write_unit_bytes));
   layout.backlog_position = {layout.events_bytes, base::AlignUp(page, unit), page, kPositionMagic, 1};
   layout.backlog_offset = layout.backlog_position.offset + 2 * layout.backlog_position.stride;
   layout.backlog_bytes = units * 3 / 8 * unit;

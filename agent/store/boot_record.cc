@@ -13,7 +13,6 @@ using base::Status;
 
 constexpr uint16_t kFirstOwnFailure = 40;
 constexpr uint16_t kLastOwnFailure = 59;
-constexpr uint32_t kMagic = 0x43455244;  // "DREC"
 
 bool KnownSlot(SlotId slot) {
   return slot == SlotId::kA || slot == SlotId::kB || slot == SlotId::kFactory || slot == SlotId::kNone;
@@ -92,12 +91,12 @@ void EncodeBootRecord(const BootRecord& record, base::MutableBytes out) {
     writer.Put(entry.reason);
     writer.Put(uint16_t{0});
   }
-  SealFilled(out, writer, kMagic, kBootRecordLayout);
+  SealFilled(out, writer, kBootRecordMagic, kBootRecordLayout);
 }
 
 base::Result<BootRecord> DecodeBootRecord(base::ByteView bytes) {
   DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
-                          UnsealBody(bytes, kMagic, kBootRecordLayout, kBootRecordBytes));
+                          UnsealBody(bytes, kBootRecordMagic, kBootRecordLayout, kBootRecordBytes));
   BootRecord record;
   record.sequence = reader.Get<uint64_t>();
   record.lkg_slot = reader.Get<SlotId>();

@@ -29,6 +29,7 @@ inline constexpr uint8_t kMaxTriesGivenBack = 12;
 inline constexpr uint8_t kMaxOwnFailures = 3;
 inline constexpr uint8_t kMaxUnexplainedStarts = 12;
 inline constexpr size_t kDeniedCapacity = 8;
+inline constexpr uint32_t kBootRecordMagic = 0x43455244;  ///< "DREC".
 inline constexpr uint16_t kBootRecordLayout = 1;
 inline constexpr uint32_t kBootRecordBytes = 400;
 

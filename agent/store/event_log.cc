@@ -11,8 +11,8 @@ namespace {
 
 using base::Status;
 
-constexpr uint32_t kMagic = 0x54564544;  // "DEVT"
-constexpr uint16_t kLayout = 1;
+constexpr uint32_t kEventMagic = 0x54564544;  // "DEVT"
+constexpr uint16_t kEventLayout = 1;
 constexpr uint32_t kPayloadOffset = 72;
 static_assert(kPayloadOffset + kMaxEventPayload <= kEventBytes);
 
@@ -23,7 +23,7 @@ struct Decoded {
 
 /// The views of the result point into `bytes`.
 base::Result<Decoded> DecodeEvent(base::ByteView bytes) {
-  const auto length = Unseal(bytes, kMagic, kLayout);
+  const auto length = Unseal(bytes, kEventMagic, kEventLayout);
   if (!length.ok()) return length.status();
   if (*length < kPayloadOffset || *length > kPayloadOffset + kMaxEventPayload) return Status::kDataLoss;
   base::ByteReader reader(bytes.subspan(kEnvelopeBytes));
@@ -82,7 +82,7 @@ base::Result<uint64_t> EventLog::Append(const Event& event) {
   DIPPER_CHECK(writer.position() + kEnvelopeBytes == kPayloadOffset);
   writer.PutBytes(event.payload);
   const auto bytes = whole.first(kEnvelopeBytes + writer.position());
-  Seal(bytes, kMagic, kLayout);
+  Seal(bytes, kEventMagic, kEventLayout);
   DIPPER_RETURN_IF_ERROR(data_.Write(OffsetOf(newest_ + 1), whole));
   ++newest_;
   newest_digest_ = base::Sha256Of(bytes);

@@ -12,7 +12,6 @@ namespace {
 using base::Status;
 
 constexpr int kReadAttempts = 3;
-constexpr int kWriteAttempts = 2;
 constexpr int kMatchAttempts = 2;
 constexpr size_t kCrcOffset = 12;
 

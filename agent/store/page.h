@@ -14,6 +14,8 @@
 namespace dipper::store {
 
 inline constexpr uint32_t kEnvelopeBytes = 16;
+/// What reads back wrong is written once more.
+inline constexpr int kWriteAttempts = 2;
 inline constexpr uint32_t kPagedHeadBytes = 24;  ///< Envelope and sequence.
 inline constexpr uint32_t kMaxWriteUnit = 4096;
 inline constexpr uint32_t kSectorBytes = 512;

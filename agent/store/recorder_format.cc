@@ -13,7 +13,7 @@ using base::Status;
 constexpr uint32_t kSegmentMagic = 0x47535244;    // "DRSG"
 constexpr uint32_t kPageMagic = 0x47505244;       // "DRPG"
 constexpr uint32_t kRecordingMagic = 0x4C465244;  // "DRFL"
-constexpr uint16_t kLayout = 1;
+constexpr uint16_t kRecordingLayout = 1;
 constexpr uint32_t kTextBytes = 64;
 constexpr uint32_t kBodyBytes = 16 + kRecorderSealBytes;
 constexpr uint32_t kFixedHeadBytes =
@@ -56,11 +56,11 @@ void EncodeSegmentHead(const SegmentHead& head, base::MutableBytes page) {
   }
   writer.PutBytes(head.About());
   DIPPER_CHECK(!writer.overflow());
-  Seal(page.first(kEnvelopeBytes + writer.position()), kSegmentMagic, kLayout);
+  Seal(page.first(kEnvelopeBytes + writer.position()), kSegmentMagic, kRecordingLayout);
 }
 
 Status DecodeSegmentHead(base::ByteView page, SegmentHead* head) {
-  DIPPER_ASSIGN_OR_RETURN(const uint32_t length, Unseal(page, kSegmentMagic, kLayout));
+  DIPPER_ASSIGN_OR_RETURN(const uint32_t length, Unseal(page, kSegmentMagic, kRecordingLayout));
   *head = {};
   base::ByteReader reader(page.first(length).subspan(kEnvelopeBytes));
   head->sequence = reader.Get<uint64_t>();
@@ -105,12 +105,12 @@ uint32_t SealPage(const RecorderPage& about, uint32_t bytes, base::MutableBytes 
   writer.Put(about.first_record);
   writer.Put(about.index);
   writer.Put(about.records | (about.sealed ? 1U << 31 : 0));
-  Seal(page.first(length), kPageMagic, kLayout);
+  Seal(page.first(length), kPageMagic, kRecordingLayout);
   return length;
 }
 
 Status OpenPage(base::MutableBytes page, RecorderPage* about, base::MutableBytes* records) {
-  DIPPER_ASSIGN_OR_RETURN(const uint32_t length, Unseal(page, kPageMagic, kLayout));
+  DIPPER_ASSIGN_OR_RETURN(const uint32_t length, Unseal(page, kPageMagic, kRecordingLayout));
   if (length < kPageHeadBytes + kRecorderSealBytes) return Status::kDataLoss;
   base::ByteReader reader(page.first(kPageHeadBytes).subspan(kEnvelopeBytes));
   about->segment = reader.Get<uint64_t>();
@@ -128,13 +128,13 @@ void EncodeRecordingHead(const RecordingHead& head, base::MutableBytes out) {
   base::ByteWriter writer(out.first(kRecordingHeadBytes).subspan(kEnvelopeBytes));
   writer.Put(head.bytes);
   writer.Put(head.segments);
-  Seal(out.first(kRecordingHeadBytes), kRecordingMagic, kLayout);
+  Seal(out.first(kRecordingHeadBytes), kRecordingMagic, kRecordingLayout);
 }
 
 base::Result<RecordingHead> DecodeRecordingHead(base::ByteView bytes) {
   if (bytes.size() < kRecordingHeadBytes) return Status::kDataLoss;
   DIPPER_ASSIGN_OR_RETURN(const uint32_t length,
-                          Unseal(bytes.first(kRecordingHeadBytes), kRecordingMagic, kLayout));
+                          Unseal(bytes.first(kRecordingHeadBytes), kRecordingMagic, kRecordingLayout));
   if (length != kRecordingHeadBytes) return Status::kDataLoss;
   base::ByteReader reader(bytes.first(kRecordingHeadBytes).subspan(kEnvelopeBytes));
   RecordingHead head;

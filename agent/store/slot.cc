@@ -13,7 +13,6 @@ namespace {
 using base::Status;
 
 constexpr int kVerifyAttempts = 3;
-constexpr int kWriteAttempts = 2;
 /// Bytes that do not match are read once more: a bit may have flipped on the way and not on the medium.
 constexpr int kMismatchAttempts = 2;
 

@@ -10,7 +10,7 @@ namespace {
 
 using base::Status;
 
-constexpr uint16_t kLayout = 1;
+constexpr uint16_t kSlotLayout = 1;
 constexpr uint32_t kHeaderMagic = 0x544C5344;      // "DSLT"
 constexpr uint32_t kMarkMagic = 0x4B524D44;        // "DMRK"
 constexpr uint32_t kCheckpointMagic = 0x50434B44;  // "DKCP"
@@ -41,12 +41,12 @@ void EncodeSlotHeader(const SlotHeader& header, base::MutableBytes out) {
   base::ByteWriter writer = BodyWriter(out, kSlotHeaderBytes);
   writer.PutDigest(header.digest);
   writer.Put(header.package_bytes);
-  SealFilled(out, writer, kHeaderMagic, kLayout);
+  SealFilled(out, writer, kHeaderMagic, kSlotLayout);
 }
 
 base::Result<SlotHeader> DecodeSlotHeader(base::ByteView bytes) {
   DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
-                          UnsealBody(bytes, kHeaderMagic, kLayout, kSlotHeaderBytes));
+                          UnsealBody(bytes, kHeaderMagic, kSlotLayout, kSlotHeaderBytes));
   SlotHeader header;
   header.digest = reader.GetDigest();
   header.package_bytes = reader.Get<uint64_t>();
@@ -58,11 +58,12 @@ void EncodeConfirmMark(const ConfirmMark& mark, base::MutableBytes out) {
   writer.PutDigest(mark.digest);
   PutVersion(writer, mark.floor);
   writer.Put(mark.sequence);
-  SealFilled(out, writer, kMarkMagic, kLayout);
+  SealFilled(out, writer, kMarkMagic, kSlotLayout);
 }
 
 base::Result<ConfirmMark> DecodeConfirmMark(base::ByteView bytes) {
-  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader, UnsealBody(bytes, kMarkMagic, kLayout, kConfirmMarkBytes));
+  DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
+                          UnsealBody(bytes, kMarkMagic, kSlotLayout, kConfirmMarkBytes));
   ConfirmMark mark;
   mark.digest = reader.GetDigest();
   mark.floor = GetVersion(reader);
@@ -80,12 +81,12 @@ void EncodeCheckpointInfo(const CheckpointInfo& info, base::MutableBytes out) {
   writer.PutDigest(info.image_digest);
   writer.Put(info.gate_bytes);
   writer.Put(info.gate_crc);
-  SealFilled(out, writer, kCheckpointMagic, kLayout);
+  SealFilled(out, writer, kCheckpointMagic, kSlotLayout);
 }
 
 base::Result<CheckpointInfo> DecodeCheckpointInfo(base::ByteView bytes) {
   DIPPER_ASSIGN_OR_RETURN(base::ByteReader reader,
-                          UnsealBody(bytes, kCheckpointMagic, kLayout, kCheckpointInfoBytes));
+                          UnsealBody(bytes, kCheckpointMagic, kSlotLayout, kCheckpointInfoBytes));
   CheckpointInfo info;
   info.package_digest = reader.GetDigest();
   info.sequence = reader.Get<uint64_t>();

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 
+#include "agent/base/time.h"
+
 namespace dipper::telemetry {
 namespace {
 
-constexpr int64_t kSecondNs = 1'000'000'000;
-constexpr int64_t kDayNs = 86400 * kSecondNs;
-constexpr int64_t kLeastPastNs = 60 * kSecondNs;  // to judge a rate by
+constexpr int64_t kDayNs = 86400 * base::kSecondNs;
+constexpr int64_t kLeastPastNs = 60 * base::kSecondNs;  // to judge a rate by
 
 }  // namespace
 

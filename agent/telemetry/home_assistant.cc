@@ -112,7 +112,7 @@ bool Has(const HomeAssistantModel& model, Needs needs) {
 }
 
 /// A text in the making; what does not fit makes the whole of it bad.
-class Text {
+class TopicText {
  public:
   void Add(std::string_view part) {
     good_ = good_ && part.size() <= bytes_.size() - size_;
@@ -129,11 +129,11 @@ class Text {
   bool good_ = true;
 };
 
-void Add(Text* text, std::string_view part) { text->Add(part); }
+void Add(TopicText* text, std::string_view part) { text->Add(part); }
 
 /// `dipper_<fleet>_<device>[_<model>]`
-Text Name(const DeviceTopics& topics, std::string_view model) {
-  Text name;
+TopicText Name(const DeviceTopics& topics, std::string_view model) {
+  TopicText name;
   for (const std::string_view part :
        {std::string_view("dipper_"), topics.fleet(), std::string_view("_"), topics.device()})
     Add(&name, part);
@@ -146,7 +146,7 @@ Text Name(const DeviceTopics& topics, std::string_view model) {
 
 Topic ConfigTopic(const HomeAssistantDevice& device, const DeviceTopics& topics, const Entity& entity,
                   std::string_view model) {
-  Text text;
+  TopicText text;
   const auto add = [&](std::string_view part) { text.Add(part); };
   add(device.prefix);
   add("/");
@@ -165,8 +165,8 @@ Topic ConfigTopic(const HomeAssistantDevice& device, const DeviceTopics& topics,
 
 // A message without the member leaves the entity as it is: is_defined is an error then, for which a sensor
 // keeps its state; a binary sensor ignores an empty result.
-Text ValueTemplate(const Entity& entity) {
-  Text text;
+TopicText ValueTemplate(const Entity& entity) {
+  TopicText text;
   const bool word = entity.from != TopicKind::kMetrics;
   if (word) {
     Add(&text, "{{ value_json.state }}");
@@ -215,14 +215,14 @@ void PutText(JsonWriter& json, std::string_view key, std::string_view text) {
 }
 
 void PutEntity(JsonWriter& json, const DeviceTopics& topics, const Entity& entity, std::string_view model) {
-  Text name;
+  TopicText name;
   if (!model.empty() && model != kMainModel) {
     Add(&name, model);
     Add(&name, " ");
   }
   Add(&name, entity.label);
   PutText(json, "name", name.view());
-  Text id = Name(topics, model);
+  TopicText id = Name(topics, model);
   Add(&id, "_");
   Add(&id, entity.object);
   PutText(json, "unique_id", id.view());

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "agent/base/time.h"
+
 namespace dipper::telemetry {
 namespace {
-
-constexpr int64_t kSecondNs = 1'000'000'000;
 
 // What the outbox needs to know of an encoded message.
 struct Described {
@@ -204,7 +204,8 @@ void Outbox::FlushToBacklog() { StoreLive(); }
 void Outbox::Poll(int64_t now_ns) {
   const auto rate = static_cast<double>(config_.backlog_bytes_per_s);
   if (last_poll_ns_ >= 0) {
-    allowance_bytes_ += rate * static_cast<double>(now_ns - last_poll_ns_) / static_cast<double>(kSecondNs);
+    allowance_bytes_ +=
+        rate * static_cast<double>(now_ns - last_poll_ns_) / static_cast<double>(base::kSecondNs);
   }
   allowance_bytes_ = std::min(allowance_bytes_, rate / 4);  // a burst is at most a quarter of a second
   last_poll_ns_ = now_ns;
@@ -260,7 +261,7 @@ void Outbox::Mirror(base::ByteView message, TopicKind kind, std::string_view mod
 }
 
 void Outbox::UpdateOldest(int64_t now_ns) {
-  if (now_ns - oldest_checked_ns_ < kSecondNs && oldest_checked_ns_ != 0) return;
+  if (now_ns - oldest_checked_ns_ < base::kSecondNs && oldest_checked_ns_ != 0) return;
   oldest_checked_ns_ = now_ns;
   counters_.oldest_time_ns = 0;
   if (ring_.entries() == 0) return;

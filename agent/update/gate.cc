@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "agent/base/crc32c.h"
+#include "agent/base/time.h"
 #include "agent/learn/math/functions.h"
 
 namespace dipper::update {
@@ -175,7 +176,7 @@ double Gate::RecentExcess() const {
 bool Gate::AtDeadline() const {
   const bool samples_up = config_.deadline_samples != 0 && state_.seen >= config_.deadline_samples;
   const bool time_up =
-      config_.deadline_seconds != 0 && state_.powered_ns / 1'000'000'000 >= config_.deadline_seconds;
+      config_.deadline_seconds != 0 && state_.powered_ns / base::kSecondNs >= config_.deadline_seconds;
   return samples_up || time_up;
 }
 

@@ -4,16 +4,14 @@
 #include <algorithm>
 #include <optional>
 
+#include "agent/base/time.h"
+
 namespace dipper::update {
 
 using base::Status;
 using schema::Reason;
 
-namespace {
-
-constexpr int64_t kMsNs = 1'000'000;
-
-}  // namespace
+namespace {}  // namespace
 
 Reason StageRefusal(Status status) {
   switch (status) {
@@ -85,7 +83,7 @@ TransferResult Transfer::Finish(TransferResult::Kind kind, Reason reason) {
 TransferResult Transfer::Bad(Reason reason, int64_t now_ns) {
   ++counts_.bad;
   if (++bad_in_row_ >= config_.bad_limit) return Finish(TransferResult::kRefused, reason);
-  next_wish_ns_ = now_ns + config_.bad_retry_ms * kMsNs;
+  next_wish_ns_ = now_ns + config_.bad_retry_ms * base::kMillisecondNs;
   return {};
 }
 
@@ -282,10 +280,10 @@ void Transfer::AskProbe() {
 
 int64_t Transfer::QuietNs(uint32_t attempt) const {
   const uint64_t quiet_ms = std::min<uint64_t>(uint64_t{config_.quiet_ms} << attempt, config_.max_quiet_ms);
-  if (config_.jitter == 0) return static_cast<int64_t>(quiet_ms) * kMsNs;
+  if (config_.jitter == 0) return static_cast<int64_t>(quiet_ms) * base::kMillisecondNs;
   // Another part of the half for each attempt; the multiplier spreads neighbouring seeds.
   const uint32_t part = ((config_.jitter + attempt) * 0x9E3779B1U) >> 22;
-  return static_cast<int64_t>(quiet_ms + quiet_ms * part / 2048) * kMsNs;
+  return static_cast<int64_t>(quiet_ms + quiet_ms * part / 2048) * base::kMillisecondNs;
 }
 
 /// After a group: as long without a wish as its bytes should have taken. False: there is nothing to wait for.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "agent/base/time.h"
+
 namespace dipper::update {
 
 using base::Status;
@@ -56,7 +58,7 @@ bool Trust::RaisesNumberEpoch(const package::TrustRoot& next) const {
 package::TrustedTime Trust::Now() {
   const int64_t known = std::max(build_time_s_, static_cast<int64_t>(counters_.trusted_time_s()));
   const bool synchronized = clock_.WallSynchronized();
-  const int64_t wall = clock_.WallNs() / 1'000'000'000;
+  const int64_t wall = clock_.WallNs() / base::kSecondNs;
   // A wall clock before the last signed time is wrong, whatever it says about itself.
   return {std::max(known, synchronized ? wall : known), synchronized};
 }

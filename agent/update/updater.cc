@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/base/time.h"
 #include "agent/update/checkpoint.h"
 
 namespace dipper::update {
@@ -15,7 +16,6 @@ using schema::UpdateState;
 
 namespace {
 
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int kRungs = 8;  // more than the ladder has
 
 store::ModelStoreConfig StoreConfig(const UpdaterConfig& config, store::ModelStoreConfig store) {
@@ -201,11 +201,11 @@ Status Updater::Save(LoadedModel* model, base::ByteView gate_state) {
 
 void Updater::SaveWhenDue() {
   if (champion_.model && now_ns_ >= next_champion_save_ns_) {
-    next_champion_save_ns_ = now_ns_ + config_.checkpoint_seconds * kSecondNs;
+    next_champion_save_ns_ = now_ns_ + config_.checkpoint_seconds * base::kSecondNs;
     static_cast<void>(Save(&champion_, {}));  // counted; the next one is tried at its time
   }
   if (state_ == UpdateState::Trial && challenger() != nullptr && now_ns_ >= next_trial_save_ns_) {
-    next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * kSecondNs;
+    next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * base::kSecondNs;
     const auto saved = gate_.Save(gate_bytes_);
     DIPPER_CHECK(saved.ok());
     static_cast<void>(Save(&challenger_, base::ByteView(gate_bytes_).first(*saved)));
@@ -215,14 +215,14 @@ void Updater::SaveWhenDue() {
 void Updater::Poll(int64_t now_ns) {
   const int64_t passed_ns = polled_ ? std::max<int64_t>(now_ns - now_ns_, 0) : 0;
   if (!polled_) {
-    next_champion_save_ns_ = now_ns + config_.checkpoint_seconds * kSecondNs;
-    next_trial_save_ns_ = now_ns + config_.trial_checkpoint_seconds * kSecondNs;
+    next_champion_save_ns_ = now_ns + config_.checkpoint_seconds * base::kSecondNs;
+    next_trial_save_ns_ = now_ns + config_.trial_checkpoint_seconds * base::kSecondNs;
     begin_at_ns_ += now_ns;  // of an offer that came before the time was known
   }
   polled_ = true;
   now_ns_ = now_ns;
   if (store_.healthy() && now_ns >= next_period_ns_) {
-    next_period_ns_ = now_ns + config_.healthy_seconds * kSecondNs;
+    next_period_ns_ = now_ns + config_.healthy_seconds * base::kSecondNs;
     store_.HealthyPeriod();
   }
   switch (state_) {
@@ -357,7 +357,7 @@ void Updater::Describe(UpdateEvent* event) const {
 
 Status Updater::HealthyMark() {
   DIPPER_RETURN_IF_ERROR(store_.HealthyMark());
-  next_period_ns_ = now_ns_ + config_.healthy_seconds * kSecondNs;
+  next_period_ns_ = now_ns_ + config_.healthy_seconds * base::kSecondNs;
   return Status::kOk;
 }
 

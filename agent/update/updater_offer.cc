@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent/base/sha256.h"
+#include "agent/base/time.h"
 #include "agent/update/updater.h"
 
 namespace dipper::update {
@@ -9,11 +10,7 @@ namespace dipper::update {
 using schema::Reason;
 using schema::UpdateState;
 
-namespace {
-
-constexpr int64_t kSecondNs = 1'000'000'000;
-
-}  // namespace
+namespace {}  // namespace
 
 DeviceFit Updater::Fit(const UpdaterConfig& config) {
   return {.model_id = config.model_id.view(),
@@ -133,7 +130,7 @@ Reason Updater::Accept(const package::OfferFacts& offer) {
     return reason;
   }
   const uint32_t delay_s = package::SpreadDelaySeconds(offer, config_.device_id.view());
-  begin_at_ns_ = now_ns_ + static_cast<int64_t>(delay_s) * kSecondNs;
+  begin_at_ns_ = now_ns_ + static_cast<int64_t>(delay_s) * base::kSecondNs;
   return Reason::None;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/base/time.h"
 #include "agent/update/checkpoint.h"
 #include "agent/update/updater.h"
 
@@ -87,7 +88,7 @@ void Updater::StartTrial() {
     static_cast<void>(EndTrial(reason == Reason::StorageError ? Event::kFail : Event::kFallBack, reason));
     return;
   }
-  next_trial_save_ns_ = now_ns_ + int64_t{config_.trial_checkpoint_seconds} * 1'000'000'000;
+  next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * base::kSecondNs;
   const UpdateState from = state_;
   SetState(Next(state_, Event::kTrialStarted).next);
   undo_known_ = false;

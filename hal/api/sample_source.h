@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "agent/base/bytes.h"
@@ -21,6 +22,9 @@ enum class RecordEncoding : uint8_t {
   kJson = 1,     ///< One flat JSON object.
   kFloats = 2,   ///< float32 little-endian, in the order of the source's columns.
 };
+
+/// In a kFloats record: the source could not read this column.
+inline constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
 /// Every one of those who share a source.
 inline constexpr uint32_t kEverybody = 0xFFFFFFFF;

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "agent/base/assert.h"
+#include "agent/base/time.h"
 
 namespace dipper::hal {
 namespace {
@@ -15,7 +16,7 @@ int64_t ReadNs(clockid_t id) {
   timespec now{};
   // Fails only for an unknown clock id, and both ids are as old as the oldest kernel we run on.
   DIPPER_CHECK(clock_gettime(id, &now) == 0);
-  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+  return now.tv_sec * base::kSecondNs + now.tv_nsec;
 }
 
 }  // namespace
@@ -40,8 +41,8 @@ Clock::Discipline LinuxClock::WallDiscipline() {
 }
 
 base::Status LinuxClock::SetWall(int64_t wall_ns) {
-  const timespec to{.tv_sec = static_cast<time_t>(wall_ns / 1000000000),
-                    .tv_nsec = static_cast<long>(wall_ns % 1000000000)};
+  const timespec to{.tv_sec = static_cast<time_t>(wall_ns / base::kSecondNs),
+                    .tv_nsec = static_cast<long>(wall_ns % base::kSecondNs)};
   if (clock_settime(CLOCK_REALTIME, &to) == 0) return base::Status::kOk;
   return errno == EPERM ? base::Status::kPermissionDenied : base::Status::kInvalidArgument;
 }

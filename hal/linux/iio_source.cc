@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 namespace dipper::hal {
 namespace {
@@ -16,7 +15,6 @@ namespace {
 using base::Status;
 
 constexpr const char* kLibraryName = "libiio.so.0";
-constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
 std::string_view Text(const char* text) { return text == nullptr ? std::string_view() : text; }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "hal/linux/kernel_text.h"
 
@@ -54,7 +53,6 @@ constexpr std::array<uint8_t, HeaderBytes()> MakeHeader() {
 constexpr auto kHeader = MakeHeader();
 
 constexpr uint64_t kSectorBytes = 512;  // of /proc/diskstats, whatever the disk's own sectors are
-constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 

@@ -9,6 +9,8 @@
 
 #include <cerrno>
 
+#include "agent/base/time.h"
+
 namespace dipper::hal {
 namespace {
 
@@ -16,7 +18,6 @@ using base::Status;
 
 constexpr char kPat = 'p';
 constexpr char kMagicClose = 'V';
-constexpr int64_t kSecondNs = 1'000'000'000;
 
 bool WriteByte(int fd, char byte) {
   ssize_t put = 0;
@@ -57,7 +58,7 @@ Status DeviceWatchdog::Open(const char* path, uint32_t timeout_s) {
   if (::ioctl(fd_, WDIOC_SETTIMEOUT, &seconds) != 0 && ::ioctl(fd_, WDIOC_GETTIMEOUT, &seconds) != 0) {
     seconds = static_cast<int>(timeout_s);
   }
-  timeout_ns_ = int64_t{seconds} * kSecondNs;
+  timeout_ns_ = seconds * base::kSecondNs;
   watchdog_info info{};
   if (::ioctl(fd_, WDIOC_GETSUPPORT, &info) == 0) stoppable_ = (info.options & WDIOF_MAGICCLOSE) != 0;
   int boot = 0;

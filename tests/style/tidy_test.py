@@ -60,7 +60,12 @@ def main():
     memory = build / ("tidy-tests" if with_tests else "tidy")
     memory.mkdir(exist_ok=True)
     wanted, todo = set(), []
-    for name, flags in dict(sources(build, with_tests)).items():
+    found = dict(sources(build, with_tests))
+    whole = not any(a.startswith("--under=") for a in sys.argv)
+    if not found or (whole and "/unity_0_cxx.cxx" in (build / "compile_commands.json").read_text()):
+        print(f"{build} compiles several sources as one, so that they cannot be checked; run: cmake -DDIPPER_UNITY=OFF {build}")
+        return 1
+    for name, flags in found.items():
         mark = fingerprint(name, flags, build)
         wanted.add(mark)
         if not (memory / mark).exists():

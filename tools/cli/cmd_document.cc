@@ -23,8 +23,6 @@ struct DocumentOptions {
   bool json = false;
 };
 
-std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
-
 Json OfferJson(const package::OfferFacts& offer) {
   Json out;
   out["kind"] = "offer";
@@ -33,7 +31,7 @@ Json OfferJson(const package::OfferFacts& offer) {
   out["rollout"] = std::string(offer.rollout.view());
   out["number"] = offer.number;
   out["epoch"] = package::EpochOfNumber(offer.number);
-  out["package"] = Hex(offer.package);
+  out["package"] = HexText(offer.package);
   out["issued"] = TimeText(offer.issued);
   out["not_before"] = TimeText(offer.not_before);
   out["not_after"] = TimeText(offer.not_after);
@@ -82,7 +80,8 @@ void ShowDocument(const DocumentOptions& options, int& exit_code) {
   }
   Json json = DocumentJson(options, bytes, *draft);
   json["signed_by"] = Json::array();
-  for (const auto& signature : draft.value().signatures) json["signed_by"].push_back(Hex(signature.key_id));
+  for (const auto& signature : draft.value().signatures)
+    json["signed_by"].push_back(HexText(signature.key_id));
   if (!options.root.empty()) {
     const SigningState state = DocumentSigningState(*draft, LoadRoot(options.root));
     json["signatures"] = state.text;

@@ -75,13 +75,13 @@ void PrintResultJson(const EvalResult& result, const Options& options) {
   json["ns_per_sample"] = result.ns_per_sample;
   json["state_bytes"] = result.state_bytes;
   json["peak_rss_bytes"] = result.peak_rss_bytes;
-  json["state_sha256"] = base::ToHex(result.state_digest).view();
+  json["state_sha256"] = HexText(result.state_digest);
   json["drift_alarms"] = result.drift_alarms;
   json["anomaly_events"] = result.anomaly_events;
   json["scored"] = result.whole.model.rows;
   json["label_delay"] = options.eval.label_delay;
   json["seed"] = result.seed;
-  json["spec_sha256"] = base::ToHex(result.spec_digest).view();
+  json["spec_sha256"] = HexText(result.spec_digest);
   json["skipped_rows"] = result.skipped_rows;
   json["unlabelled_rows"] = result.unlabelled_rows;
   json["unknown_labels"] = result.unknown_labels;
@@ -114,7 +114,7 @@ void PrintResultText(const EvalResult& result, const Options& options) {
              ByteText(result.state_bytes), ByteText(result.peak_rss_bytes));
   fmt::print("drift   {} alarms\n", result.drift_alarms);
   if (result.anomaly) fmt::print("anomaly {} events raised\n", result.anomaly_events);
-  fmt::print("image   sha256 {}\n", base::ToHex(result.state_digest).view());
+  fmt::print("image   sha256 {}\n", HexText(result.state_digest));
 }
 
 void Eval(const Options& options, bool seed_given) {

@@ -82,7 +82,7 @@ void NewKey(const std::string& path, bool group, bool force) {
   }
   std::string pem = package::PrivateKeyPem(*key).value();
   WritePrivateFile(path, pem, force);
-  fmt::print("{}\n", base::ToHex(key.value().id()).view());
+  fmt::print("{}\n", HexText(key.value().id()));
   if (group) {
     WritePublicHalf(path, *key);
     return;
@@ -104,14 +104,14 @@ void ShowKey(const std::string& path, bool json) {
   const std::string pem = package::PublicKeyPem(key).value();
   if (json) {
     Json out;
-    out["id"] = std::string(base::ToHex(id).view());
+    out["id"] = HexText(id);
     out["kind"] = kind;
     out["curve"] = "P-256";
     out["public_pem"] = pem;
     PrintJson(out);
     return;
   }
-  fmt::print("id     {}\nkind   {}, P-256\n{}", base::ToHex(id).view(), kind, pem);
+  fmt::print("id     {}\nkind   {}, P-256\n{}", HexText(id), kind, pem);
 }
 
 }  // namespace

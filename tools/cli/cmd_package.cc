@@ -17,10 +17,8 @@ namespace {
 
 using schema::Reason;
 
-std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
-
-std::string Hex(const schema::Sha256* digest) {
-  return digest == nullptr ? "" : Hex(package::ToDigest(*digest));
+std::string HexOrEmpty(const schema::Sha256* digest) {
+  return digest == nullptr ? "" : HexText(package::ToDigest(*digest));
 }
 
 std::string VersionText(const base::SecurityVersion& version) {
@@ -32,7 +30,7 @@ void Build(const PackageOptions& options) {
   const package::Bytes bytes = MakePackage(options);
   lab::WriteFile(options.out, bytes);
   const PackageFile file(options.out);
-  fmt::print("{}\n", Hex(file.manifest().package_digest()));
+  fmt::print("{}\n", HexText(file.manifest().package_digest()));
   Note(fmt::format(
       "wrote {}: {} {} of model {}, {} in {} blocks, image {}, self-test of {} steps; not signed yet",
       options.out, options.name, options.version, file.manifest().model(), ByteText(bytes.size()),
@@ -109,7 +107,7 @@ int VerifyFile(const FileOptions& options) {
   if (options.json) {
     Json out;
     out["file"] = options.file;
-    out["digest"] = Hex(file.manifest().package_digest());
+    out["digest"] = HexText(file.manifest().package_digest());
     out["verified"] = good;
     out["reason"] = ReasonName(verdict.reason);
     out["self_test"] = verdict.self_test;
@@ -118,7 +116,7 @@ int VerifyFile(const FileOptions& options) {
     out["root_expired"] = expired;
     PrintJson(out);
   } else if (good) {
-    fmt::print("good  {}  {} {}  self-test {}\n", Hex(file.manifest().package_digest()),
+    fmt::print("good  {}  {} {}  self-test {}\n", HexText(file.manifest().package_digest()),
                file.manifest().name(), file.manifest().version(), verdict.self_test);
   }
   if (expired) Warn("the root has expired: devices with a synchronized clock take no new package under it");
@@ -157,9 +155,9 @@ std::string OrEmpty(const flatbuffers::String* text) { return text == nullptr ? 
 Json LineageJson(const schema::Lineage* lineage) {
   Json out = Json::object();
   if (lineage == nullptr) return out;
-  out["parent"] = Hex(lineage->parent());
-  out["data"] = Hex(lineage->data());
-  out["code"] = Hex(lineage->code());
+  out["parent"] = HexOrEmpty(lineage->parent());
+  out["data"] = HexOrEmpty(lineage->data());
+  out["code"] = HexOrEmpty(lineage->code());
   out["code_version"] = OrEmpty(lineage->code_version());
   out["notes"] = OrEmpty(lineage->notes());
   out["metrics"] = Json::object();
@@ -181,7 +179,7 @@ std::vector<std::string> Recipients(const schema::Manifest& table) {
   std::vector<std::string> ids;
   if (table.encryption() == nullptr) return ids;
   for (const schema::Recipient* recipient : *table.encryption()->recipients())
-    ids.push_back(Hex(&recipient->key_id()));
+    ids.push_back(HexOrEmpty(&recipient->key_id()));
   return ids;
 }
 
@@ -194,7 +192,7 @@ Json PackageJson(const PackageFile& file) {
   const package::Manifest& manifest = file.manifest();
   const schema::Manifest& table = manifest.table();
   Json out;
-  out["digest"] = Hex(manifest.package_digest());
+  out["digest"] = HexText(manifest.package_digest());
   out["model"] = manifest.model();
   out["name"] = manifest.name();
   out["version"] = manifest.version();
@@ -204,9 +202,9 @@ Json PackageJson(const PackageFile& file) {
   out["package_bytes"] = file.bytes().size();
   out["head_bytes"] = manifest.header().head_bytes();
   out["image_bytes"] = manifest.image_bytes();
-  out["image_sha256"] = Hex(manifest.image_digest());
+  out["image_sha256"] = HexText(manifest.image_digest());
   out["blocks"] = manifest.block_count();
-  out["feature_schema"] = Hex(manifest.feature_schema());
+  out["feature_schema"] = HexText(manifest.feature_schema());
   out["hardware"] = Hardware(table);
   out["min_agent"] = AgentText(table.min_agent());
   out["numerics_version"] = table.numerics_version();
@@ -216,13 +214,13 @@ Json PackageJson(const PackageFile& file) {
       out["layouts"][layout->kind()->str()] = layout->version();
   }
   out["self_test_steps"] = manifest.self_test_steps();
-  out["self_test_sha256"] = manifest.self_test_steps() == 0 ? "" : Hex(manifest.self_test_digest());
+  out["self_test_sha256"] = manifest.self_test_steps() == 0 ? "" : HexText(manifest.self_test_digest());
   out["gate"] = GateJson(manifest.gate());
   out["lineage"] = LineageJson(table.lineage());
   out["encrypted_to"] = Recipients(table);
   out["signed_by"] = Json::array();
   for (const auto& signature : package::ReadSignatures(file.bytes()))
-    out["signed_by"].push_back(Hex(signature.key_id));
+    out["signed_by"].push_back(HexText(signature.key_id));
   return out;
 }
 

@@ -332,7 +332,7 @@ void Publish(const PublishOptions& options) {
   for (const std::string& topic : topics) client.Publish(topic, offer, true);
   client.WaitForPublications();
 
-  const std::string digest(base::ToHex(file.manifest().package_digest()).view());
+  const std::string digest = HexText(file.manifest().package_digest());
   if (options.json) {
     Json out;
     out["package"] = digest;

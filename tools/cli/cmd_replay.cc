@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 
+#include "agent/base/time.h"
 #include "tools/cli/command.h"
 #include "tools/cli/content_keys.h"
 #include "tools/cli/output.h"
@@ -21,10 +22,8 @@ struct ReplayOptions {
   bool json = false;
 };
 
-std::string Hex(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
-
 std::string WallText(const lab::ReplayResult& result) {
-  return TimeText(result.newest.wall_ns / 1'000'000'000);
+  return TimeText(result.newest.wall_ns / base::kSecondNs);
 }
 
 int64_t Median(std::vector<int64_t> values) {
@@ -47,9 +46,9 @@ Json ToJson(const lab::ReplayResult& result, double seconds) {
   out["gate_decisions"] = result.decisions;
   out["commands"] = result.commands;
   out["agent_version"] = result.newest.agent_version.view();
-  out["champion_package"] = Hex(result.newest.lanes[0].package);
-  out["champion_image"] = Hex(result.images[0]);
-  out["challenger_image"] = Hex(result.images[1]);
+  out["champion_package"] = HexText(result.newest.lanes[0].package);
+  out["champion_image"] = HexText(result.images[0]);
+  out["challenger_image"] = HexText(result.images[1]);
   out["seconds"] = seconds;
   out["notes"] = result.notes;
   if (result.parting) {
@@ -103,7 +102,8 @@ void Print(const lab::ReplayResult& result, double seconds) {
   }
   if (!result.parting) {
     fmt::print("{} answers and {} digests compared, all equal; champion {} of package {}\n", result.answers,
-               result.compared, Hex(result.images[0]), base::ToHex(result.newest.lanes[0].package).brief());
+               result.compared, HexText(result.images[0]),
+               base::ToHex(result.newest.lanes[0].package).brief());
     return;
   }
   PrintParting(result);

@@ -162,8 +162,7 @@ void ShowRoot(const RootOptions& options, int& exit_code) {
     for (uint8_t i = 0; i < package::kRoleCount; ++i) {
       const package::RoleKeys& role = root.role(static_cast<schema::RoleName>(i));
       Json keys = Json::array();
-      for (const uint8_t index : role.keys)
-        keys.push_back(std::string(base::ToHex(root.key_id(index)).view()));
+      for (const uint8_t index : role.keys) keys.push_back(HexText(root.key_id(index)));
       Json one;
       one["threshold"] = role.threshold;
       one["epoch"] = role.epoch;
@@ -181,7 +180,7 @@ void ShowRoot(const RootOptions& options, int& exit_code) {
     const package::RoleKeys& role = root.role(static_cast<schema::RoleName>(i));
     for (const uint8_t index : role.keys) {
       table.AddRow({kRoleNames[i], std::to_string(role.threshold), std::to_string(role.epoch),
-                    std::string(base::ToHex(root.key_id(index)).view())});
+                    HexText(root.key_id(index))});
     }
   }
   table.Print();

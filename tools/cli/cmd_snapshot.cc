@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "agent/base/sha256.h"
+#include "agent/base/time.h"
 #include "agent/runtime/recording/snapshot.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
@@ -150,11 +151,11 @@ void Fetch(const FetchOptions& options) {
     out["kind"] = options.recording ? "recording" : "image";
     out["device"] = options.device;
     out["model"] = newest.head.ring.view();
-    out["package"] = std::string(base::ToHex(model.package).view());
+    out["package"] = HexText(model.package);
     out["name"] = model.name.view();
     out["version"] = model.version.view();
-    out["image"] = std::string(base::ToHex(model.image).view());
-    out["taken"] = TimeText(newest.about.wall_ns / 1'000'000'000);
+    out["image"] = HexText(model.image);
+    out["taken"] = TimeText(newest.about.wall_ns / base::kSecondNs);
     out["agent_version"] = newest.about.agent_version.view();
     PrintJson(out);
     return;
@@ -163,7 +164,7 @@ void Fetch(const FetchOptions& options) {
   Note(fmt::format("wrote {}: {} of {} {} on {}, package {}, {}, taken {}", options.out,
                    options.recording ? "recording" : "image", model.name.view(), model.version.view(),
                    options.device, base::ToHex(model.package).brief(), ByteText(bytes.size()),
-                   TimeText(newest.about.wall_ns / 1'000'000'000)));
+                   TimeText(newest.about.wall_ns / base::kSecondNs)));
 }
 
 }  // namespace

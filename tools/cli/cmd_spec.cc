@@ -69,7 +69,7 @@ void Show(const SpecOptions& options) {
   const schema::SpecT table = lab::LoadSpec(options.file);
   const lab::DeskModel desk(table);
   const learn::Spec& spec = desk.spec();
-  const std::string digest(base::ToHex(spec.digest()).view());
+  const std::string digest = HexText(spec.digest());
   const auto parts = Parts(spec);
   if (options.json) {
     Json json = {{"model_id", table.model_id},

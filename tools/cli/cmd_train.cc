@@ -58,13 +58,13 @@ void Train(const TrainOptions& options) {
   const lab::ImageFile file =
       lab::TrainImage(spec, lab::CsvTable::Read(options.data), options.label, first, end);
   lab::WriteFile(options.out, lab::EncodeImageFile(file));
-  const std::string image_digest(base::ToHex(base::Sha256Of(file.image)).view());
-  const std::string data_digest(base::ToHex(file.data_digest).view());
+  const std::string image_digest = HexText(base::Sha256Of(file.image));
+  const std::string data_digest = HexText(file.data_digest);
   if (options.json) {
     PrintJson({{"file", options.out},
                {"image_bytes", file.image.size()},
                {"image_sha256", image_digest},
-               {"spec_sha256", base::ToHex(file.spec_digest).view()},
+               {"spec_sha256", HexText(file.spec_digest)},
                {"data_sha256", data_digest},
                {"first_row", file.first_row},
                {"end_row", file.end_row},

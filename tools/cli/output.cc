@@ -112,6 +112,8 @@ void Progress::Finish() {
 
 Progress::~Progress() { Finish(); }
 
+std::string HexText(const base::Digest& digest) { return std::string(base::ToHex(digest).view()); }
+
 std::string ByteText(uint64_t bytes) {
   constexpr uint64_t kKi = 1024;
   if (bytes < kKi) return fmt::format("{} B", bytes);

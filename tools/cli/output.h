@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/bytes.h"
 #include "tools/lab/error.h"
 
 namespace dipper::cli {
@@ -63,6 +64,9 @@ class Progress {
 
 /// "64 KiB", "1.5 MiB", "412 B".
 std::string ByteText(uint64_t bytes);
+
+/// Sixty-four lower-case hexadecimal digits.
+std::string HexText(const base::Digest& digest);
 /// Fixed-point with so many digits; "-" for not-a-number.
 std::string NumberText(double value, int digits);
 

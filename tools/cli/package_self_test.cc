@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "agent/base/time.h"
 #include "agent/learn/image/limits.h"
 #include "agent/learn/image/model.h"
 #include "agent/stream/decoder.h"
@@ -17,7 +18,7 @@ namespace {
 using lab::Error;
 using lab::ExitCode;
 
-constexpr int64_t kStepNs = 1'000'000'000;
+constexpr int64_t kStepNs = base::kSecondNs;
 
 /// A copy of bytes at a multiple of 16.
 class AlignedCopy {

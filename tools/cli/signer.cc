@@ -12,7 +12,6 @@ namespace {
 using lab::Error;
 using lab::ExitCode;
 
-constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
 constexpr std::string_view kMakeOne = "make one with `dipper key new --out FILE`";
 
 bool IsToken(std::string_view reference) { return reference.starts_with("pkcs11:"); }

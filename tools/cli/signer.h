@@ -51,6 +51,9 @@ package::PublicKey LoadPublicKey(const std::string& reference);
 /// True when the reference is a file that holds only a public key, so that nothing can be signed with it.
 bool IsPublicKeyFile(const std::string& reference);
 
+/// A PEM file that is larger is no key.
+inline constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
+
 /// The kinds of reference, for the help of options that take a key.
 inline constexpr const char* kKeyHelp = "PEM file, pkcs11: URI or command:PUBLIC.pem:COMMAND";
 

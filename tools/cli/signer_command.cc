@@ -27,7 +27,6 @@ using lab::ExitCode;
 
 constexpr std::chrono::seconds kTimeout(300);  // a person may have to find a card or a passphrase
 constexpr size_t kMaxOutputBytes = 4096;
-constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
 constexpr std::array<const char*, 4> kKindNames = {"package", "root", "offer", "command"};
 
 /// A file descriptor that closes itself.

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "agent/base/sha256.h"
+#include "agent/base/time.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/desk_model.h"
 #include "tools/lab/error.h"
@@ -52,7 +53,7 @@ SnapshotFile ParseSnapshot(const std::vector<uint8_t>& bytes, const std::string&
   snapshot.note =
       fmt::format("snapshot {} of package {} after {} samples and {} labels, taken {}",
                   base::ToHex(model.image).view(), base::ToHex(model.package).view(), learned.samples(),
-                  learned.labels_learned(), TimeText(segment.about.wall_ns / 1'000'000'000));
+                  learned.labels_learned(), TimeText(segment.about.wall_ns / base::kSecondNs));
   return snapshot;
 }
 

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "agent/base/status.h"
+#include "agent/base/time.h"
 #include "tools/epoll_mqtt/session.h"
 
 namespace dipper::epoll_mqtt {
@@ -33,7 +34,7 @@ Loop::~Loop() {
 int64_t Loop::NowNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  return now.tv_sec * base::kSecondNs + now.tv_nsec;
 }
 
 void Loop::Turn(int timeout_ms) {

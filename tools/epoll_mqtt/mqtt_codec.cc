@@ -7,7 +7,6 @@ namespace {
 constexpr uint8_t kMaximumPacketSize = 0x27, kSessionExpiry = 0x11, kReceiveMaximum = 0x21,
                   kServerKeepAlive = 0x13;
 // What a broker may put around a payload: head, topic, properties.
-constexpr uint32_t kPacketOverhead = 2048;
 
 void Put8(uint32_t value, Buffer* out) { out->push_back(static_cast<uint8_t>(value)); }
 void Put16(uint32_t value, Buffer* out) {

@@ -29,6 +29,9 @@ enum class PacketType : uint8_t {
   kDisconnect = 14,
 };
 
+/// What topic, properties and head may add to a message's payload.
+inline constexpr uint32_t kPacketOverhead = 2048;
+
 using Buffer = std::vector<uint8_t>;
 
 void AppendConnect(const MqttConfig& config, Buffer* out);

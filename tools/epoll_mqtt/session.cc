@@ -15,6 +15,8 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/base/time.h"
+
 namespace dipper::epoll_mqtt {
 namespace {
 
@@ -23,8 +25,6 @@ using Kind = telemetry::TransportEvent::Kind;
 
 constexpr uint32_t kMaxSubscribeRequests = 64;
 constexpr size_t kMaxTopicBytes = 1024;
-constexpr int64_t kMsNs = 1'000'000;
-constexpr int64_t kSecondNs = 1'000 * kMsNs;
 
 bool ParseAddress(const std::string& url, uint32_t* host, uint16_t* port) {
   constexpr std::string_view kScheme = "mqtt://";
@@ -211,7 +211,7 @@ void Session::OnTick(int64_t now_ns) {
     case Wire::kUp:
       break;
   }
-  const int64_t keepalive_ns = int64_t{keepalive_s_} * kSecondNs;
+  const int64_t keepalive_ns = keepalive_s_ * base::kSecondNs;
   if (keepalive_ns == 0) return;
   if (pinged_at_ns_ != 0 && now_ns - pinged_at_ns_ > keepalive_ns) {
     Lost("the broker does not answer", -1);
@@ -233,7 +233,7 @@ void Session::Connect(int64_t now_ns) {
   }
   wire_ = Wire::kTcp;
   ++loop_.connecting_;
-  due_ns_ = now_ns + int64_t{config_.connect_timeout_s} * kSecondNs;
+  due_ns_ = now_ns + config_.connect_timeout_s * base::kSecondNs;
   const int one = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   bool good = true;
@@ -274,7 +274,7 @@ void Session::Retry(int64_t now_ns) {
   random_ ^= random_ << 13;
   random_ ^= random_ >> 17;
   random_ ^= random_ << 5;
-  due_ns_ = now_ns + static_cast<int64_t>(whole / 2 + random_ % (whole / 2 + 1)) * kMsNs;
+  due_ns_ = now_ns + static_cast<int64_t>(whole / 2 + random_ % (whole / 2 + 1)) * base::kMillisecondNs;
 }
 
 void Session::Lost(const std::string& why, int reason) {
@@ -283,7 +283,7 @@ void Session::Lost(const std::string& why, int reason) {
   Close();
   last_error_ = config_.url + ": " + why;
   if (was_up) {
-    if (now_ns - up_at_ns_ > int64_t{config_.min_backoff_ms} * 10 * kMsNs) attempts_ = 0;
+    if (now_ns - up_at_ns_ > int64_t{config_.min_backoff_ms} * 10 * base::kMillisecondNs) attempts_ = 0;
     down_polled_ = false;
     link::OwnedEvent event;
     event.kind = Kind::kDisconnected;

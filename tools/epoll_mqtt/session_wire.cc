@@ -15,7 +15,6 @@ namespace {
 using Kind = telemetry::TransportEvent::Kind;
 
 // Head, topic and properties around the largest payload.
-constexpr uint64_t kPacketOverhead = 2048;
 
 }  // namespace
 

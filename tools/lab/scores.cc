@@ -11,8 +11,9 @@
 namespace dipper::lab {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr Scores kNoScores = {0, kNone, kNone, kNone, kNone, kNone, kNone, kNone};
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+constexpr Scores kNoScores = {0,          kUndefined, kUndefined, kUndefined,
+                              kUndefined, kUndefined, kUndefined, kUndefined};
 
 void ScoreClasses(std::span<const double> truth, std::span<const double> predicted, uint32_t classes,
                   Scores* scores) {
@@ -91,7 +92,7 @@ double ExactAuc(std::span<const double> score, std::span<const double> flag) {
     zeros += tie.zeros;
     ones += tie.ones;
   }
-  return ones == 0 || zeros == 0 ? kNone : wins / (ones * zeros);
+  return ones == 0 || zeros == 0 ? kUndefined : wins / (ones * zeros);
 }
 
 double ExactPrAuc(std::span<const double> score, std::span<const double> flag) {
@@ -105,7 +106,7 @@ double ExactPrAuc(std::span<const double> score, std::span<const double> flag) {
     ones += tie.ones;
     sum += tie.ones * ones / (ones + zeros);
   }
-  return ones == 0 || zeros == 0 ? kNone : sum / ones;
+  return ones == 0 || zeros == 0 ? kUndefined : sum / ones;
 }
 
 ScoredRange ScoreRange(const Records& records, uint32_t classes, uint64_t first, uint64_t end) {

@@ -8,6 +8,7 @@
 
 #include "agent/app/control/words.h"
 #include "agent/app/version.h"
+#include "agent/base/time.h"
 #include "agent/telemetry/encoders.h"
 
 namespace dipper::app {
@@ -17,7 +18,6 @@ using schema::UpdateState;
 
 namespace {
 
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr size_t kBriefDigits = 12;
 
 std::string Row(std::string_view name, const std::string& text) {
@@ -186,7 +186,7 @@ std::string Printable(std::string_view text) {
 }
 
 std::string TimeText(int64_t wall_ns) {
-  const time_t seconds = static_cast<time_t>(wall_ns / kSecondNs);
+  const time_t seconds = static_cast<time_t>(wall_ns / base::kSecondNs);
   std::tm parts{};
   std::array<char, 40> text;
   if (::gmtime_r(&seconds, &parts) == nullptr) return "?";
@@ -195,7 +195,7 @@ std::string TimeText(int64_t wall_ns) {
 }
 
 std::string DurationText(int64_t ns) {
-  const int64_t seconds = ns / kSecondNs;
+  const int64_t seconds = ns / base::kSecondNs;
   const auto two = [](int64_t big, const char* big_unit, int64_t small, const char* small_unit) {
     return std::to_string(big) + big_unit + (small != 0 ? " " + std::to_string(small) + small_unit : "");
   };
@@ -218,14 +218,14 @@ Lines StatusText(const ControlView& view) {
     lines.push_back(Row("source", Printable(at.source)));
     std::string clock = at.clock_synchronized ? "synchronized" : "not synchronized: nothing expires by it";
     if (at.trusted_time_s != 0) {
-      clock += "; at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * kSecondNs);
+      clock += "; at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * base::kSecondNs);
     }
     lines.push_back(Row("clock", clock));
   } else {
     lines.push_back(Row("agent", "not running: what follows is read from its partitions"));
     if (at.trusted_time_s != 0) {
       lines.push_back(
-          Row("clock", "at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * kSecondNs)));
+          Row("clock", "at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * base::kSecondNs)));
     }
   }
   for (const ModelView& model : view.models) AddModel(view, model, &lines);
