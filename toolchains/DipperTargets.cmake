@@ -50,7 +50,8 @@ else()
 endif()
 
 # With DIPPER_UNITY several sources of a target are compiled as one: a third of the time, but a change recompiles its
-# neighbours too. Not those that are cheap (and that clang-tidy reads each time), nor unit tests: their parts are alike inside.
+# neighbours too. Not those that are cheap (and that clang-tidy reads each time), nor the unit tests of learn and update:
+# their parts are alike inside.
 function(dipper_unity name)
   if(DIPPER_UNITY)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
@@ -98,7 +99,7 @@ function(dipper_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE dipper_flags ${ARG_DEPS} GTest::gtest_main)
-  if(NOT "unit" IN_LIST ARG_LABEL)
+  if(NOT name MATCHES "^unit_(learn|update)")
     dipper_unity(${name})
   endif()
   # GoogleTest's macros trip these two in user code.

@@ -19,18 +19,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/hand_clock.h"
+
 namespace dipper::hal {
 namespace {
 
 using base::Status;
-
-class StepClock final : public Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return 42; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 1'000'000'000;
-};
+using test::HandClock;
 
 void WriteFile(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
@@ -90,7 +85,7 @@ class IioSourceTest : public ::testing::Test {
   }
 
   static std::string* obstacle_;
-  StepClock clock_;
+  HandClock clock_;
   std::string message_;
 };
 std::string* IioSourceTest::obstacle_ = nullptr;
@@ -103,7 +98,7 @@ TEST_F(IioSourceTest, ReadsEveryInputChannelInTheUnitsOfTheAbi) {
   EXPECT_EQ(record.kind, RecordKind::kHeader);
   EXPECT_EQ(base::AsText(record.payload), "voltage0,voltage1");
   ASSERT_EQ(source.Poll(&record), Status::kOk);
-  EXPECT_EQ(record.time_ns, 42);
+  EXPECT_EQ(record.time_ns, clock_.WallNs());
   EXPECT_EQ(Values(record), (std::vector<float>{300, -3}));
   EXPECT_EQ(source.Poll(&record), Status::kNotFound);
   Put("iio:device1", "in_voltage0_raw", "200");

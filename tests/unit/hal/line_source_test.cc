@@ -16,18 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/hand_clock.h"
+
 namespace dipper::hal {
 namespace {
 
 using base::Status;
-
-class StepClock final : public Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return 77; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 1'000'000'000;
-};
+using test::HandClock;
 
 class Writer {
  public:
@@ -117,7 +112,7 @@ class LineSourceTest : public ::testing::Test {
   }
 
   using Lines = std::vector<std::string>;
-  StepClock clock_;
+  HandClock clock_;
   std::string folder_, path_;
   std::unique_ptr<LineSource> source_;
 };

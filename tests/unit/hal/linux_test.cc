@@ -11,11 +11,13 @@
 #include "hal/linux/clock.h"
 #include "hal/linux/csv_replay.h"
 #include "hal/linux/system.h"
+#include "tests/support/hand_clock.h"
 
 namespace dipper::hal {
 namespace {
 
 using base::Status;
+using test::HandClock;
 
 class TempFolder {
  public:
@@ -34,14 +36,6 @@ class TempFolder {
 
  private:
   std::string path_;
-};
-
-class StepClock final : public Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return 1000 + now_ns; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 0;
 };
 
 struct Seen {
@@ -116,7 +110,8 @@ TEST(CsvReplay, RefusesMissingAndEmptyFiles) {
 
 TEST(CsvReplay, PacesByTheMonotonicClock) {
   TempFolder folder;
-  StepClock clock;
+  HandClock clock;
+  clock.now_ns = 0;
   CsvReplay replay(clock, 10);
   ASSERT_EQ(replay.Open(folder.Write("p.csv", "x\n1\n2\n3\n").c_str(), 0), Status::kOk);
   Record record;

@@ -12,19 +12,13 @@
 #include <string>
 
 #include "hal/linux/clock.h"
+#include "tests/support/hand_clock.h"
 
 namespace dipper::hal {
 namespace {
 
 using base::Status;
-
-class StepClock final : public Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return 5'000 + now_ns; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 1'000'000'000;
-};
+using test::HandClock;
 
 class SystemSourceTest : public ::testing::Test {
  protected:
@@ -72,7 +66,7 @@ class SystemSourceTest : public ::testing::Test {
   }
 
   std::string root_;
-  StepClock clock_;
+  HandClock clock_;
 };
 
 TEST_F(SystemSourceTest, TheHeaderNamesEveryColumn) {
@@ -92,7 +86,7 @@ TEST_F(SystemSourceTest, LevelsAtOnceAndRatesFromTheSecondSample) {
   ASSERT_EQ(source.Poll(&record), Status::kOk);  // header
   ASSERT_EQ(source.Poll(&record), Status::kOk);
   EXPECT_EQ(record.sequence, 0U);
-  EXPECT_EQ(record.time_ns, 5'000 + clock_.now_ns);
+  EXPECT_EQ(record.time_ns, clock_.WallNs());
   auto values = Values(record);
   EXPECT_FLOAT_EQ(values["memory_available_ratio"], 0.25F);
   EXPECT_FLOAT_EQ(values["swap_used_ratio"], 0.25F);

@@ -6,14 +6,10 @@
 #include <cstdlib>
 #include <vector>
 
+#include "tests/unit/agent/app/digest_of.h"
+
 namespace dipper::app {
 namespace {
-
-base::Digest DigestOf(uint8_t first) {
-  base::Digest digest{};
-  digest.bytes[0] = first;
-  return digest;
-}
 
 uint64_t g_heap_bytes = 0;
 uint64_t Heap() { return g_heap_bytes; }

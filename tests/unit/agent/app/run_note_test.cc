@@ -12,14 +12,10 @@
 #include <ctime>
 #include <filesystem>
 
+#include "tests/unit/agent/app/digest_of.h"
+
 namespace dipper::app {
 namespace {
-
-base::Digest DigestOf(uint8_t first) {
-  base::Digest digest;
-  digest.bytes[0] = first;
-  return digest;
-}
 
 class RunNoteTest : public testing::Test {
  protected:

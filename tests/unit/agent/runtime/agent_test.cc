@@ -16,13 +16,6 @@ using learn::testing::Numbers;
 using schema::UpdateState;
 using telemetry::TopicKind;
 
-constexpr int64_t kMs = 1'000'000;
-
-std::string Wave(uint64_t row) {
-  const double x = static_cast<double>(row);
-  return std::to_string(std::sin(x * 0.1) + 0.05 * Numbers(row).Normal());
-}
-
 TEST(Agent, ARaceWithIntervalsTellsItsWeightsAndItsCoverage) {
   schema::SpecT spec = MakeForecastSpec("race", 1, 1);
   spec.intervals = std::make_unique<schema::IntervalsT>();

@@ -2,7 +2,9 @@
 #include "tests/unit/agent/runtime/agent_world.h"
 
 #include <array>
+#include <cmath>
 
+#include "tests/unit/agent/learn/spec_maker.h"
 #include "tools/lab/spec_text.h"
 #include "tools/lab/train.h"
 
@@ -10,6 +12,11 @@ namespace dipper::runtime::test {
 
 using base::Status;
 using telemetry::TopicKind;
+
+std::string Wave(uint64_t row) {
+  return std::to_string(std::sin(static_cast<double>(row) * 0.1) +
+                        0.05 * learn::testing::Numbers(row).Normal());
+}
 
 Status LineSource::Poll(hal::Record* record) {
   if (!told_header_ && !header_.empty()) {

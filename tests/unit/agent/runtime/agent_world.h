@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/base/time.h"
 #include "agent/runtime/agent.h"
 #include "agent/runtime/recording/recorder.h"
 #include "tests/fault/update/update_world.h"
@@ -29,6 +30,11 @@ class TestClock final : public hal::Clock {
   int64_t now_ns = 1'000'000'000;
   int64_t step_ns = 0;  ///< What every reading takes: so long a sample seems to take where it is timed.
 };
+
+constexpr int64_t kMs = base::kMillisecondNs;
+
+/// The cell of a row: a sine with a little noise.
+std::string Wave(uint64_t row);
 
 /// A header, then as many lines as were asked for; without a header lines of JSON.
 class LineSource final : public hal::SampleSource {

@@ -3,19 +3,20 @@
 
 #include <gtest/gtest.h>
 
+#include "agent/base/time.h"
+
 namespace dipper::runtime {
 namespace {
 
 using Kind = AlarmNews::Kind;
 using schema::Severity;
 
-constexpr int64_t kSecond = 1'000'000'000;
 constexpr AlarmRule kRule{.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 60};
 
 struct Alarms : testing::Test {
   Alarms() { EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kNothing); }
   AlarmNews Take(double score, bool active) {
-    now += kSecond;
+    now += base::kSecondNs;
     return filter.Take(score, active, ++id, now);
   }
   /// So many alarms of one sample each; how many were told.
@@ -29,7 +30,7 @@ struct Alarms : testing::Test {
   }
   AlarmFilter filter;
   AlarmNews last;
-  int64_t now = 1000 * kSecond;
+  int64_t now = 1000 * base::kSecondNs;
   uint64_t id = 0;
 };
 
@@ -46,7 +47,7 @@ TEST_F(Alarms, OneIsToldWhenItIsRaisedAndWhenItIsCleared) {
   EXPECT_EQ(cleared.kind, Kind::kCleared);
   EXPECT_EQ(cleared.alarm, alarm);
   EXPECT_EQ(cleared.peak, 0.99995);
-  EXPECT_EQ(cleared.lasted_ns, 2 * kSecond);
+  EXPECT_EQ(cleared.lasted_ns, 2 * base::kSecondNs);
   EXPECT_EQ(filter.severity(), Severity::None);
   EXPECT_EQ(Take(0.1, false).kind, Kind::kNothing);
 }
@@ -78,7 +79,7 @@ TEST_F(Alarms, AStormIsCutAndWhatIsLeftOutIsCounted) {
   EXPECT_EQ(Storm(20), 8);  // two seconds each: less than a minute, so only the burst
   EXPECT_EQ(last.kind, Kind::kNothing) << "what was not raised is not cleared";
   EXPECT_EQ(filter.left_out_total(), 12u);
-  now += 60 * kSecond;
+  now += 60 * base::kSecondNs;
   const AlarmNews next = Take(0.99995, true);
   EXPECT_EQ(next.kind, Kind::kRaised);
   EXPECT_EQ(next.left_out, 12u);
@@ -106,7 +107,7 @@ TEST_F(Alarms, TheSpecsLimitHolds) {
   EXPECT_EQ(Storm(5), 0);
   filter.SetModel({.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 2}, std::nullopt, now);
   EXPECT_EQ(Storm(5), 2);
-  now += 1800 * kSecond;
+  now += 1800 * base::kSecondNs;
   EXPECT_EQ(Storm(5), 1);
 }
 
@@ -116,13 +117,14 @@ TEST_F(Alarms, ARestartInTheMiddleTellsNothingTwice) {
   EXPECT_EQ(again.SetModel(kRule, AlarmFilter::Restored{.peak = 0.9999995, .samples = 3}, now).kind,
             Kind::kNothing);
   EXPECT_EQ(again.severity(), Severity::Critical);
-  EXPECT_EQ(again.Take(0.9999905, true, 7, now + kSecond).kind, Kind::kNothing) << "major was told before";
-  const AlarmNews cleared = again.Take(0, false, 8, now + 2 * kSecond);
+  EXPECT_EQ(again.Take(0.9999905, true, 7, now + base::kSecondNs).kind, Kind::kNothing)
+      << "major was told before";
+  const AlarmNews cleared = again.Take(0, false, 8, now + 2 * base::kSecondNs);
   EXPECT_EQ(cleared.kind, Kind::kCleared);
   EXPECT_EQ(cleared.alarm, 0u);
   EXPECT_EQ(cleared.peak, 0.9999995);
   EXPECT_EQ(cleared.severity, Severity::Critical);
-  EXPECT_EQ(cleared.lasted_ns, 2 * kSecond);
+  EXPECT_EQ(cleared.lasted_ns, 2 * base::kSecondNs);
 }
 
 TEST_F(Alarms, WhatGrowsWorseAfterARestartIsToldOnce) {

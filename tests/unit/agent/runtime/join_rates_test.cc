@@ -4,11 +4,13 @@
 #include <string>
 
 #include "agent/runtime/join.h"
+#include "tests/support/hand_clock.h"
 
 namespace dipper::runtime {
 namespace {
 
 using base::Status;
+using test::HandClock;
 
 constexpr int64_t kFastNs = 100'000;          // 10 kHz
 constexpr int64_t kSlowNs = 100'000'000'000;  // 0.01 Hz
@@ -16,14 +18,6 @@ constexpr int64_t kRunNs = 250'000'000'000;   // three readings of the slow one
 constexpr int64_t kMaxAgeNs = 5'000'000'000;
 constexpr auto kFastReadings = static_cast<uint64_t>(kRunNs / kFastNs);
 constexpr uint64_t kSlowReadings = 3;
-
-class HandClock final : public hal::Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return now_ns; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 0;
-};
 
 /// Counts its readings: 0, 1, 2, ... at multiples of its period.
 class Metronome final : public hal::SampleSource {

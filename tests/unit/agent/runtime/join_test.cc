@@ -7,18 +7,13 @@
 #include <limits>
 #include <string>
 
+#include "tests/support/hand_clock.h"
+
 namespace dipper::runtime {
 namespace {
 
 using base::Status;
-
-class HandClock final : public hal::Clock {
- public:
-  int64_t MonotonicNs() override { return now_ns; }
-  int64_t WallNs() override { return 1000 + now_ns; }
-  bool WallSynchronized() override { return true; }
-  int64_t now_ns = 1;
-};
+using test::HandClock;
 
 /// Gives what it was told to.
 class Script final : public hal::SampleSource {

@@ -8,6 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "agent/base/time.h"
+
 namespace dipper::runtime {
 namespace {
 
@@ -15,14 +17,13 @@ using telemetry::MakeMetric;
 using telemetry::MetricId;
 using telemetry::MetricValue;
 
-constexpr int64_t kSecond = 1'000'000'000;
-constexpr int64_t kRepeat = 600 * kSecond;
+constexpr int64_t kRepeat = 600 * base::kSecondNs;
 
 class MetricFilterTest : public ::testing::Test {
  protected:
   /// Ids of what is sent after `seconds`; `*whole` says whether it is a whole batch.
   std::vector<uint16_t> Send(std::vector<MetricValue> readings, int64_t seconds = 1, bool* whole = nullptr) {
-    now_ns_ += seconds * kSecond;
+    now_ns_ += seconds * base::kSecondNs;
     const auto choice = filter_.Choose(readings, now_ns_, kRepeat, &buffer_);
     if (whole != nullptr) *whole = !choice.partial;
     std::vector<uint16_t> ids;
@@ -139,7 +140,7 @@ TEST_F(MetricFilterTest, AReaderConverges) {
       if (small(random) < 9 && device.contains(key))
         readings.push_back(MetricValue(turn, device[key], key.first, 0));
     }
-    now_ns_ += 10 * kSecond;
+    now_ns_ += 10 * base::kSecondNs;
     if (small(random) == 0 && small(random) == 0) filter_.Renew();
     const auto choice = filter_.Choose(readings, now_ns_, kRepeat, &buffer_);
     if (small(random) == 0) continue;  // not sent

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,37 +10,18 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/agent/stream/sample_spec.h"
+
 namespace dipper::stream {
 namespace {
 
 using base::Status;
 
-/// Features temperature (numeric), mode (eco, boost), humidity (numeric); label `state` with two classes.
 class DecoderTest : public testing::Test {
  protected:
   void Build(schema::Task task, uint16_t spare) {
-    schema::SpecT spec;
-    spec.model_id = "m";
-    spec.task = task;
-    AddFeature(&spec, "temperature", {});
-    AddFeature(&spec, "mode", {"eco", "boost"});
-    AddFeature(&spec, "humidity", {});
-    spec.target = std::make_unique<schema::TargetT>();
-    spec.target->name = "state";
-    if (task == schema::Task::Classification) spec.target->classes = {"ok", "1"};
-    spec.target->spare_classes = spare;
-    spec.learner.Set(schema::LinearT{});
-    builder_.Clear();
-    schema::FinishSpecBuffer(builder_, schema::CreateSpec(builder_, &spec));
-    decoder_ = std::make_unique<SampleDecoder>(*schema::GetSpec(builder_.GetBufferPointer()), "", "truth");
-  }
-
-  static void AddFeature(schema::SpecT* spec, const char* name, std::vector<std::string> categories) {
-    auto feature = std::make_unique<schema::FeatureT>();
-    feature->name = name;
-    if (!categories.empty()) feature->type = schema::FeatureType::Categorical;
-    feature->categories = std::move(categories);
-    spec->features.push_back(std::move(feature));
+    spec_ = std::make_unique<SampleSpec>(task, spare, std::vector<std::string>{"eco", "boost"});
+    decoder_ = std::make_unique<SampleDecoder>(spec_->table(), "", "truth");
   }
 
   void SetUp() override { Build(schema::Task::Classification, 1); }
@@ -49,14 +29,12 @@ class DecoderTest : public testing::Test {
   Status Header(const std::string& line) { return decoder_->ReadHeader(line, &match_); }
   Status Line(const std::string& line) { return decoder_->DecodeLine(line, values_, &sample_); }
 
-  flatbuffers::FlatBufferBuilder builder_;
+  std::unique_ptr<SampleSpec> spec_;
   std::unique_ptr<SampleDecoder> decoder_;
   HeaderMatch match_;
   DecodedSample sample_;
   std::array<float, 3> values_{};
 };
-
-bool IsCanonicalMissing(float value) { return std::bit_cast<uint32_t>(value) == 0x7FC00000U; }
 
 TEST_F(DecoderTest, MatchesColumnsByNameInAnyOrder) {
   ASSERT_EQ(Header("\xEF\xBB\xBFstate,humidity,extra,temperature,mode,truth\r\n"), Status::kOk);

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <bit>
 #include <memory>
 #include <string>
 
@@ -35,8 +34,6 @@ class JsonTest : public testing::Test {
   JsonLabel label_;
   std::array<float, 3> values_{};
 };
-
-bool IsCanonicalMissing(float value) { return std::bit_cast<uint32_t>(value) == 0x7FC00000U; }
 
 TEST_F(JsonTest, MatchesMembersByNameInAnyOrder) {
   ASSERT_EQ(Sample(R"({"state":"ok","humidity":40.5,"id":7,"temperature":21.25,"mode":"boost","time":12})"),

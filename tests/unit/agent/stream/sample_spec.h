@@ -1,6 +1,7 @@
 // A small compiled spec for the tests of agent/stream. Not thread-safe.
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,16 +11,20 @@
 
 namespace dipper::stream {
 
-/// Features temperature (numeric), mode (eco, boost), humidity (numeric); label `state`, for a classification
-/// with the classes "ok" and "1".
+/// The one not-a-number that a missing value is.
+inline bool IsCanonicalMissing(float value) { return std::bit_cast<uint32_t>(value) == 0x7FC00000U; }
+
+/// Features temperature (numeric), mode (one of `modes`), humidity (numeric); label `state`, for a
+/// classification with the classes "ok" and "1".
 class SampleSpec {
  public:
-  SampleSpec(schema::Task task, uint16_t spare) {
+  SampleSpec(schema::Task task, uint16_t spare,
+             std::vector<std::string> modes = {"eco", "boost", "true", "7"}) {
     schema::SpecT spec;
     spec.model_id = "m";
     spec.task = task;
     AddFeature(&spec, "temperature", {});
-    AddFeature(&spec, "mode", {"eco", "boost", "true", "7"});
+    AddFeature(&spec, "mode", std::move(modes));
     AddFeature(&spec, "humidity", {});
     spec.target = std::make_unique<schema::TargetT>();
     spec.target->name = "state";

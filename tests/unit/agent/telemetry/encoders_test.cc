@@ -9,24 +9,19 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/agent/telemetry/some_envelope.h"
+
 namespace dipper::telemetry {
 namespace {
 
 using base::Status;
 using nlohmann::json;
 
-struct Buffers {
-  alignas(16) std::array<uint8_t, kBirthBufferBytes> message;
-  std::array<uint8_t, kJsonBufferBytes> text;
-};
-
 base::Digest DigestOf(uint8_t fill) {
   base::Digest digest;
   digest.bytes.fill(fill);
   return digest;
 }
-
-Envelope SomeEnvelope() { return {"boot-1", 0xFEDCBA9876543210u, 42, 1700000000123456789, "main"}; }
 
 PackageInfo SomePackage(uint8_t fill = 0xAB) { return {DigestOf(fill), "motes", "2.0.1", {1, 7}}; }
 

@@ -9,19 +9,13 @@
 #include <vector>
 
 #include "agent/telemetry/encoders.h"
+#include "tests/unit/agent/telemetry/some_envelope.h"
 
 namespace dipper::telemetry {
 namespace {
 
 using base::Status;
 using nlohmann::json;
-
-struct Buffers {
-  alignas(16) std::array<uint8_t, kMessageBufferBytes> message;
-  std::array<uint8_t, kJsonBufferBytes> text;
-};
-
-Envelope SomeEnvelope() { return {"boot-1", 0xFEDCBA9876543210u, 42, 1700000000123456789, "main"}; }
 
 /// Of one reading at the envelope's time: where it went and what came back of it.
 struct Returned {

@@ -143,8 +143,8 @@ TEST_F(OutboxTest, ADaysBytesHoldBackMeasurementsThenEventsButNeverUpdates) {
     EXPECT_EQ(outbox_->Send(Encode(event, buffer).value()), Status::kOk);
     Step();
   };
-  constexpr int64_t kMidnight = int64_t{20000} * 86400 * 1000 * kMs;
-  outbox_->budget().Tick(kMidnight, now_ns_, true);
+  constexpr int64_t kSomeMidnight = int64_t{20000} * 86400 * 1000 * kMs;
+  outbox_->budget().Tick(kSomeMidnight, now_ns_, true);
   while (outbox_->MayMeasure()) {
     ASSERT_EQ(SendOne(), Status::kOk);
     Step();
@@ -162,7 +162,7 @@ TEST_F(OutboxTest, ADaysBytesHoldBackMeasurementsThenEventsButNeverUpdates) {
   EXPECT_EQ(topics_["dipper/1/demo/mote-1/m/main/event"], told + 1);
   for (int i = 0; i < 100; ++i) Step();
   EXPECT_EQ(outbox_->counters().backlog_entries, 1u);
-  outbox_->budget().Tick(kMidnight + int64_t{86400} * 1000 * kMs, now_ns_, true);
+  outbox_->budget().Tick(kSomeMidnight + int64_t{86400} * 1000 * kMs, now_ns_, true);
   for (int i = 0; i < 100; ++i) Step();
   EXPECT_EQ(outbox_->counters().backlog_entries, 0u);
   EXPECT_EQ(topics_["dipper/1/demo/mote-1/backlog"], 1);

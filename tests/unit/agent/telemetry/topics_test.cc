@@ -58,12 +58,12 @@ TEST(Topics, ParsesWhatItBuilds) {
   const DeviceTopics topics("demo", "mote-1");
   for (const TopicKind kind : {TopicKind::kState, TopicKind::kBirth, TopicKind::kMetrics, TopicKind::kBacklog,
                                TopicKind::kEvent, TopicKind::kCommand, TopicKind::kResponse}) {
-    for (const bool json : {false, true}) {
-      const Topic topic = topics.Of(kind, {}, json);
+    for (const bool mirror : {false, true}) {
+      const Topic topic = topics.Of(kind, {}, mirror);
       const auto parsed = ParseTopic(topic.view());
       ASSERT_TRUE(parsed.ok()) << topic.view();
       EXPECT_EQ(parsed.value().kind, kind);
-      EXPECT_EQ(parsed.value().json, json);
+      EXPECT_EQ(parsed.value().json, mirror);
       EXPECT_EQ(parsed.value().fleet, "demo");
       EXPECT_EQ(parsed.value().node, "mote-1");
       EXPECT_EQ(parsed.value().model, "");

@@ -64,5 +64,6 @@ kind = "standard_scaler"
 [learner]
 kind = "linear"
 )";
+inline schema::SpecT TwoClassSpec() { return ParseSpecText(kTwoClassSpec, "s.toml"); }
 
 }  // namespace dipper::lab

@@ -12,12 +12,10 @@
 namespace dipper::lab {
 namespace {
 
-schema::SpecT Spec() { return ParseSpecText(kTwoClassSpec, "s.toml"); }
-
 EvalResult Eval(const std::string& csv, uint64_t delay = 0) {
   EvalOptions options;
   options.label_delay = delay;
-  return Evaluate(Spec(), Table(csv), options);
+  return Evaluate(TwoClassSpec(), Table(csv), options);
 }
 
 /// A CSV whose features say nothing and whose labels are given.
@@ -32,8 +30,8 @@ TEST(Prequential, AgreesWithThePlainLoop) {
   for (uint64_t delay : {uint64_t{0}, uint64_t{1}, uint64_t{30}}) {
     EvalOptions options;
     options.label_delay = delay;
-    const EvalResult result = Evaluate(Spec(), table, options);
-    DeskModel desk(Spec());
+    const EvalResult result = Evaluate(TwoClassSpec(), table, options);
+    DeskModel desk(TwoClassSpec());
     learn::Model model = desk.Create();
     const SampleTable samples = DecodeTable(desk.spec(), table, "");
     double right = 0;
@@ -125,7 +123,7 @@ TEST(Prequential, CountsClassesWithoutAPlaceAsErrors) {
 }
 
 TEST(Prequential, GivesUnseenClassesToOther) {
-  schema::SpecT spec = Spec();
+  schema::SpecT spec = TwoClassSpec();
   spec.target->spare_classes = 1;
   const EvalResult result = Evaluate(std::move(spec), Table(Labelled({"0", "new", "newer"})), {});
   EXPECT_EQ(result.other_labels, 2U);
@@ -149,13 +147,14 @@ TEST(Prequential, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(Catch([] { Eval(Labelled({"a", "b"})); }).Says("the first one is 'a'"));
   EvalOptions options;
   options.label = "x";
-  EXPECT_TRUE(Catch([&] { Evaluate(Spec(), Table(TwoClassCsv(5)), options); }).Says("would see its answer"));
+  EXPECT_TRUE(
+      Catch([&] { Evaluate(TwoClassSpec(), Table(TwoClassCsv(5)), options); }).Says("would see its answer"));
 }
 
 TEST(Prequential, TheSeedIsPartOfTheImage) {
   EvalOptions options;
   options.seed = 99;
-  const EvalResult other = Evaluate(Spec(), Table(TwoClassCsv(50)), options);
+  const EvalResult other = Evaluate(TwoClassSpec(), Table(TwoClassCsv(50)), options);
   EXPECT_EQ(other.seed, 99U);
   EXPECT_NE(other.state_digest, Eval(TwoClassCsv(50)).state_digest);
 }

@@ -12,26 +12,24 @@ namespace {
 
 constexpr uint64_t kAll = UINT64_MAX;
 
-schema::SpecT Spec() { return ParseSpecText(kTwoClassSpec, "s.toml"); }
-
 TEST(Train, LearnsTheRowsAskedFor) {
   const CsvTable table = Table(TwoClassCsv(300));
-  const ImageFile all = TrainImage(Spec(), table, "", 0, kAll);
+  const ImageFile all = TrainImage(TwoClassSpec(), table, "", 0, kAll);
   EXPECT_EQ(all.labels, 300U);
   EXPECT_EQ(all.end_row, 300U);
   EXPECT_EQ(all.data_digest, table.digest());
-  EXPECT_EQ(all.spec_digest, base::Sha256Of(CompileSpec(Spec())));
-  EXPECT_EQ(TrainImage(Spec(), table, "class", 0, kAll).image, all.image);
-  const ImageFile part = TrainImage(Spec(), table, "", 100, 150);
+  EXPECT_EQ(all.spec_digest, base::Sha256Of(CompileSpec(TwoClassSpec())));
+  EXPECT_EQ(TrainImage(TwoClassSpec(), table, "class", 0, kAll).image, all.image);
+  const ImageFile part = TrainImage(TwoClassSpec(), table, "", 100, 150);
   EXPECT_EQ(part.labels, 50U);
   EXPECT_NE(part.image, all.image);
-  EXPECT_NE(FreshImage(Spec()).image, part.image);
-  EXPECT_EQ(FreshImage(Spec()).image.size(), part.image.size());
+  EXPECT_NE(FreshImage(TwoClassSpec()).image, part.image);
+  EXPECT_EQ(FreshImage(TwoClassSpec()).image.size(), part.image.size());
 }
 
 TEST(Train, MakesAnImageThatAModelTakesOver) {
-  const ImageFile file = TrainImage(Spec(), Table(TwoClassCsv(2000)), "", 0, kAll);
-  const std::vector<uint8_t> bytes = CompileSpec(Spec());
+  const ImageFile file = TrainImage(TwoClassSpec(), Table(TwoClassCsv(2000)), "", 0, kAll);
+  const std::vector<uint8_t> bytes = CompileSpec(TwoClassSpec());
   const auto spec = learn::Spec::Parse(bytes);
   ASSERT_TRUE(spec.ok());
   alignas(16) static std::array<uint8_t, 65536> memory;
@@ -47,11 +45,12 @@ TEST(Train, MakesAnImageThatAModelTakesOver) {
 }
 
 TEST(Train, RefusesRowsAndLabelsThatAreNotThere) {
-  EXPECT_EQ(Catch([] { TrainImage(Spec(), Table(TwoClassCsv(10)), "", 10, kAll); }).code, ExitCode::kUsage);
-  EXPECT_EQ(Catch([] { TrainImage(Spec(), Table(TwoClassCsv(10)), "klass", 0, kAll); }).code,
+  EXPECT_EQ(Catch([] { TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "", 10, kAll); }).code,
+            ExitCode::kUsage);
+  EXPECT_EQ(Catch([] { TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "klass", 0, kAll); }).code,
             ExitCode::kNotFound);
   EXPECT_TRUE(Catch([] {
-                TrainImage(Spec(), Table("x,y,class\n1,2,a\n"), "", 0, kAll);
+                TrainImage(TwoClassSpec(), Table("x,y,class\n1,2,a\n"), "", 0, kAll);
               }).Says("the first one is 'a'"));
 }
 

@@ -1,0 +1,17 @@
+// What tests of messages share: room for one and its mirror, and an envelope that shows every field.
+#pragma once
+
+#include <array>
+
+#include "agent/telemetry/encoders.h"
+
+namespace dipper::telemetry {
+
+struct Buffers {
+  alignas(16) std::array<uint8_t, kBirthBufferBytes> message;
+  std::array<uint8_t, kJsonBufferBytes> text;
+};
+
+inline Envelope SomeEnvelope() { return {"boot-1", 0xFEDCBA9876543210u, 42, 1700000000123456789, "main"}; }
+
+}  // namespace dipper::telemetry
