@@ -79,7 +79,7 @@ struct Assembly {
         agent({.fleet = c.device.fleet,
                .device = c.device.id,
                .groups = groups,
-               .telemetry_interval_ns = c.telemetry.interval_ms * 1000000,
+               .telemetry_interval_ns = c.telemetry.interval_ms * base::kMillisecondNs,
                .healthy_after_ns = c.health.healthy_after_s * base::kSecondNs,
                .home_assistant = c.mqtt.home_assistant,
                .hardware = d.identity.hardware.view(),

@@ -10,6 +10,7 @@
 
 #include "agent/app/config/partition_path.h"
 #include "agent/app/config/source_parts.h"
+#include "agent/base/time.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::app {
@@ -140,7 +141,7 @@ void MakeJoin(const Config& config, Devices* devices) {
     parts.push_back({.source = AsSource(*devices->sources[i]),
                      .name = source.name,
                      .columns = JoinColumns(source),
-                     .max_age_ns = source.max_age_ms * 1'000'000});
+                     .max_age_ns = source.max_age_ms * base::kMillisecondNs});
   }
   devices->source = &devices->join.emplace(devices->clock, join, std::move(parts));
 }

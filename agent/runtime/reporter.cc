@@ -1,6 +1,8 @@
 // Envelopes, encoding into one buffer, and the event log's copy of every event.
 #include "agent/runtime/reporter.h"
 
+#include "agent/base/time.h"
+
 namespace dipper::runtime {
 
 using base::Status;
@@ -70,7 +72,7 @@ void Reporter::Send(const MetricBatch& batch, std::string_view model) {
   MetricFilter& filter = SenderOf(model).filter;
   const int64_t now_ns = clock_.MonotonicNs();
   const auto choice =
-      filter.Choose(batch.readings(), now_ns, int64_t{config_.repeat_ms} * 1'000'000, &chosen_);
+      filter.Choose(batch.readings(), now_ns, config_.repeat_ms * base::kMillisecondNs, &chosen_);
   if (choice.values.empty()) return;
   telemetry::Envelope envelope = MakeEnvelope(model, true);
   envelope.time_ns = batch.wall_ns();

@@ -1,6 +1,7 @@
 // The JSON mirror: walks a verified message and prints it flat.
 #include <array>
 
+#include "agent/base/time.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/json_writer.h"
 
@@ -40,7 +41,7 @@ void PutEnvelope(JsonWriter& json, const schema::Envelope& e) {
     json.Uint(e.sequence());
   }
   json.Key("time_ms");
-  json.Int(e.time_ns() / 1'000'000);
+  json.Int(e.time_ns() / base::kMillisecondNs);
   PutText(json, "model", e.model());
 }
 
@@ -277,7 +278,7 @@ void PutBody(JsonWriter& json, const schema::UncertainSamples& m) {
     json.Key("id");
     json.Uint(sample->id());
     json.Key("time_ms");
-    json.Int(sample->time_ns() / 1000000);
+    json.Int(sample->time_ns() / base::kMillisecondNs);
     json.Key("uncertainty");
     json.Number(sample->uncertainty());
     json.Key(sample->class_index() >= 0 ? "class_index" : "value");
@@ -438,7 +439,7 @@ base::Result<std::string_view> EncodeState(const State& message, base::MutableBy
   json.Hex64(message.session);
   if (message.time_ns != 0) {
     json.Key("time_ms");
-    json.Int(message.time_ns / 1'000'000);
+    json.Int(message.time_ns / base::kMillisecondNs);
   }
   json.CloseObject();
   if (json.overflow()) return base::Status::kResourceExhausted;

@@ -40,7 +40,7 @@ int64_t Loop::NowNs() {
 void Loop::Turn(int timeout_ms) {
   std::array<epoll_event, kWiresPerTurn> events;
   const int64_t left_ns = next_tick_ns_ - NowNs();
-  const auto until_tick = static_cast<int>(std::max<int64_t>(0, left_ns / 1'000'000 + 1));
+  const auto until_tick = static_cast<int>(std::max<int64_t>(0, left_ns / base::kMillisecondNs + 1));
   const int wait = ready_.empty() ? std::min(timeout_ms, until_tick) : 0;
   const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait);
   for (int i = 0; i < count; ++i) {

@@ -8,7 +8,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "agent/learn/image/limits.h"
@@ -18,8 +17,6 @@
 
 namespace dipper::lab {
 namespace {
-
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 /// What one pass leaves behind.
 struct Pass {
@@ -109,7 +106,7 @@ struct Truth {
 Truth ForecastTruth(const learn::Spec& spec, const SampleTable& samples) {
   const schema::Target& target = *spec.table().target();
   Truth out;
-  out.truth.assign(samples.rows, kNone);
+  out.truth.assign(samples.rows, kUndefined);
   out.trivial.resize(samples.rows);
   double current = 0;
   for (uint64_t i = 0; i < samples.rows; ++i) {
@@ -125,7 +122,7 @@ Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t de
   Truth out;
   if (spec.target_kind() == schema::TargetKind::FeatureAhead) out = ForecastTruth(spec, samples);
   if (spec.target_kind() == schema::TargetKind::None) {
-    out.truth.assign(samples.rows, kNone);  // nothing is forecast; only the scores are judged
+    out.truth.assign(samples.rows, kUndefined);  // nothing is forecast; only the scores are judged
     out.trivial.resize(samples.rows);
   }
   std::vector<double> labels = samples.labels;
@@ -141,7 +138,7 @@ Truth FindTruth(const learn::Spec& spec, const SampleTable& samples, uint64_t de
     out.trivial_flag = last;
     // Of two classes the second is the positive one; what is neither is not told apart.
     for (double& flag : out.flag) {
-      if (places > 0 && flag > 1) flag = kNone;
+      if (places > 0 && flag > 1) flag = kUndefined;
     }
   }
   if (out.truth.empty()) {

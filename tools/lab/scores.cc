@@ -4,14 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <utility>
 #include <vector>
 
 namespace dipper::lab {
 namespace {
 
-constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 constexpr Scores kNoScores = {0,          kUndefined, kUndefined, kUndefined,
                               kUndefined, kUndefined, kUndefined, kUndefined};
 

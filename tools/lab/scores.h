@@ -2,11 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace dipper::lab {
 
-/// Scores over some rows. NaN: does not apply, or undefined (one class only, no labels).
+/// A score that does not apply or is undefined, and a truth that is not there.
+inline constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+
+/// Scores over some rows. kUndefined: does not apply, or undefined (one class only, no labels).
 struct Scores {
   uint64_t rows = 0;  ///< Rows that were scored.
   double accuracy;
@@ -18,7 +22,7 @@ struct Scores {
   double pr_auc;  ///< mean over the ones of the precision at their score (Davis and Goadrich 2006).
 };
 
-/// Recorded columns, one entry a row. NaN in a truth column: not scored there.
+/// Recorded columns, one entry a row. kUndefined in a truth column: not scored there.
 struct Records {
   std::span<const double> truth;      ///< class index or target
   std::span<const double> predicted;  ///< class index or value

@@ -27,7 +27,7 @@ PackageInfo SomePackage(uint8_t fill = 0xAB) { return {DigestOf(fill), "motes", 
 
 template <typename T>
 json Mirror(const T& message) {
-  static Buffers buffers;
+  static Buffers<kBirthBufferBytes> buffers;
   const auto encoded = Encode(message, buffers.message);
   EXPECT_TRUE(encoded.ok());
   const auto text = ToJson(encoded.value(), buffers.text);
@@ -36,7 +36,7 @@ json Mirror(const T& message) {
 }
 
 TEST(Encoders, MetricsRoundTrip) {
-  Buffers buffers;
+  Buffers<kBirthBufferBytes> buffers;
   const std::vector<MetricValue> values = {MakeMetric(MetricId::kSamplesTotal, 1234, 5),
                                            MakeMetric(MetricId::kMae, 0.25, 6),
                                            MakeMetric(MetricId::kDriftStatistic, 1.5, 7, 3)};
@@ -141,7 +141,7 @@ TEST(Encoders, UpdateRoundTripAndMirror) {
   EXPECT_EQ(j["frozen"], true);
   EXPECT_FALSE(j.contains("undo.name"));
   update.blocks_done = 17;  // more than there are: refused by the reader
-  Buffers buffers;
+  Buffers<kBirthBufferBytes> buffers;
   const auto encoded = Encode(update, buffers.message);
   ASSERT_TRUE(encoded.ok());
   EXPECT_EQ(Decode<schema::UpdateStatus>(encoded.value()).status(), Status::kDataLoss);
@@ -211,7 +211,7 @@ TEST(Encoders, StateIsJson) {
 }
 
 TEST(Encoders, LimitsAreRefusedBeforeAnythingIsWritten) {
-  Buffers buffers;
+  Buffers<kBirthBufferBytes> buffers;
   const std::vector<MetricValue> too_many(kMaxValues + 1);
   EXPECT_EQ(Encode(MetricsBatch{{}, too_many}, buffers.message).status(), Status::kResourceExhausted);
   const std::string long_text(kMaxTextBytes + 1, 'x');
@@ -344,7 +344,7 @@ TEST(Encoders, DamagedBytesNeverHarm) {
   event.contributions = contributions;
   event.gate = &gate;
   event.detail = "text";
-  Buffers buffers;
+  Buffers<kBirthBufferBytes> buffers;
   const auto encoded = Encode(event, buffers.message);
   ASSERT_TRUE(encoded.ok());
   const std::vector<uint8_t> good(encoded.value().begin(), encoded.value().end());
@@ -395,7 +395,7 @@ TEST(Decoders, RefusesMetricValuesThatAreNotAligned) {
 }
 
 TEST(Decoders, TakesABatchWithoutValues) {
-  Buffers buffers;
+  Buffers<kBirthBufferBytes> buffers;
   // An empty vector may begin anywhere: the length of the texts before it decides.
   const std::string_view letters = "abcdefgh";
   for (size_t length = 0; length <= letters.size(); ++length) {

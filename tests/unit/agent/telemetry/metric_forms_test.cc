@@ -24,7 +24,7 @@ struct Returned {
   size_t bytes = 0;
 };
 Returned Return(double value, int64_t time_ns = SomeEnvelope().time_ns) {
-  static Buffers buffers;
+  static Buffers<kMessageBufferBytes> buffers;
   const std::vector<MetricValue> values = {MakeMetric(MetricId::kMae, value, time_ns, 3)};
   const auto encoded = Encode(MetricsBatch{SomeEnvelope(), values, true}, buffers.message);
   const schema::MetricsBatch& batch = *Decode<schema::MetricsBatch>(encoded.value()).value();
@@ -80,7 +80,7 @@ TEST(MetricForms, AFloatIsMirroredWithItsOwnDigits) {
       MakeMetric(MetricId::kMae, 0.1, now), MakeMetric(MetricId::kRmse, 1.0 / 3, now),
       MakeMetric(MetricId::kDriftStatistic, std::numeric_limits<double>::quiet_NaN(), now),
       MakeMetric(MetricId::kSamplesTotal, 4000000000.0, now), MakeMetric(MetricId::kKappa, -1.5e-10, now)};
-  Buffers buffers;
+  Buffers<kMessageBufferBytes> buffers;
   Envelope envelope = SomeEnvelope();
   envelope.boot = {};
   const auto encoded = Encode(MetricsBatch{envelope, values, true}, buffers.message);
@@ -96,7 +96,7 @@ TEST(MetricForms, AFloatIsMirroredWithItsOwnDigits) {
 
 // The allocator would abort otherwise.
 TEST(MetricForms, TheLargestMixedBatchFitsItsBound) {
-  Buffers buffers;
+  Buffers<kMessageBufferBytes> buffers;
   const std::string text(kMaxTextBytes, 'x');
   const std::string id(64, 'm');
   for (size_t length = 0; length < 8; ++length) {  // the texts before it move the vectors

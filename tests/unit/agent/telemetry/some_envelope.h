@@ -7,8 +7,9 @@
 
 namespace dipper::telemetry {
 
+template <size_t kMessageBytes>
 struct Buffers {
-  alignas(16) std::array<uint8_t, kBirthBufferBytes> message;
+  alignas(16) std::array<uint8_t, kMessageBytes> message;
   std::array<uint8_t, kJsonBufferBytes> text;
 };
 
