@@ -11,8 +11,6 @@ namespace dipper::update {
 using base::Status;
 using schema::Reason;
 
-namespace {}  // namespace
-
 Reason StageRefusal(Status status) {
   switch (status) {
     case Status::kOk:

@@ -10,8 +10,6 @@ namespace dipper::update {
 using schema::Reason;
 using schema::UpdateState;
 
-namespace {}  // namespace
-
 DeviceFit Updater::Fit(const UpdaterConfig& config) {
   return {.model_id = config.model_id.view(),
           .hardware = config.hardware.view(),

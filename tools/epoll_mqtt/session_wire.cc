@@ -81,7 +81,7 @@ size_t Session::Consume(base::ByteView bytes) {
     if (taken == Taken::kMore) break;
     const uint64_t size = uint64_t{head.head_bytes} + head.body_bytes;
     if (taken == Taken::kOk && head.type == PacketType::kPublish &&
-        head.body_bytes > config_.max_message_bytes + kPacketOverhead) {
+        head.body_bytes > uint64_t{config_.max_message_bytes} + kPacketOverhead) {
       const size_t begun = SkipLarge(head, rest);
       if (begun == 0) break;
       used += begun;
