@@ -50,10 +50,9 @@ else()
 endif()
 
 # With DIPPER_UNITY several sources of a target are compiled as one: about half the time, but a change recompiles its
-# neighbours too. Not those that are cheap (and that clang-tidy reads each time), nor the unit tests of learn and update:
-# their parts are alike inside.
+# neighbours too. Not those that are cheap and that clang-tidy reads each time.
 function(dipper_unity name)
-  if(DIPPER_UNITY AND NOT name MATCHES "^(dipper_(learn|base|hal)|unit_(learn|update))")
+  if(DIPPER_UNITY AND NOT name MATCHES "^dipper_(learn|base|hal)")
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
   endif()
 endfunction()

@@ -28,10 +28,10 @@ class Victim {
   const learn::Spec& spec() const { return good_.spec(); }
   learn::testing::Stream stream() const { return stream_; }
   base::MutableBytes Copy() {
-    std::memcpy(copy_.span().data(), good_.memory().data(), copy_.span().size());
-    return copy_.span();
+    std::memcpy(copy_.bytes().data(), good_.memory().data(), copy_.bytes().size());
+    return copy_.bytes();
   }
-  base::MutableBytes Again() { return again_.span(); }
+  base::MutableBytes Again() { return again_.bytes(); }
 
  private:
   static schema::SpecT Small(const ModelCase& test) {

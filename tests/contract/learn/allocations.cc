@@ -82,8 +82,8 @@ unsigned long Count(const ModelCase& test) {
   for (Stream::Sample& sample : samples) sample = stream.Next(LabelClasses(spec));
 
   const unsigned long before = allocations;
-  if (!Spec::Parse(compiled.bytes()).ok() || !Model::Create(spec, memory.span()).ok()) return ~0UL;
-  auto model = Model::Attach(spec, memory.span());
+  if (!Spec::Parse(compiled.bytes()).ok() || !Model::Create(spec, memory.bytes()).ok()) return ~0UL;
+  auto model = Model::Attach(spec, memory.bytes());
   if (!model.ok()) return ~0UL;
   const uint64_t count = Slow(test.learner) ? kSlowSamples : kSamples;
   uint64_t refused = 0;

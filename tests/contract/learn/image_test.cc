@@ -27,14 +27,14 @@ class Victim {
 
   /// A fresh copy.
   base::MutableBytes Copy() {
-    std::memcpy(copy_.span().data(), good_.memory().data(), copy_.span().size());
-    return copy_.span();
+    std::memcpy(copy_.bytes().data(), good_.memory().data(), copy_.bytes().size());
+    return copy_.bytes();
   }
 
   /// Attaches to the copy; what is accepted goes on for `samples` and must answer with numbers. Returns
   /// whether it was refused.
   bool RefusesOrGoesOn(uint64_t samples) {
-    auto attached = Model::Attach(good_.spec(), copy_.span());
+    auto attached = Model::Attach(good_.spec(), copy_.bytes());
     ++tried_;
     if (!attached.ok()) {
       ++refused_;

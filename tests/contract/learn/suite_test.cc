@@ -100,8 +100,8 @@ TEST_P(Contract, CopiedImageContinuesIdentically) {
   Stream stream(3);
   RunStream(model.model(), model.spec(), &stream, 2500, 5);
   AlignedBytes copy(model.memory().size());
-  std::memcpy(copy.span().data(), model.memory().data(), copy.span().size());
-  auto attached = Model::Attach(model.spec(), copy.span());
+  std::memcpy(copy.bytes().data(), model.memory().data(), copy.bytes().size());
+  auto attached = Model::Attach(model.spec(), copy.bytes());
   ASSERT_TRUE(attached.ok());
   Stream other = stream;
   RunStream(model.model(), model.spec(), &stream, 2500, 5);
@@ -116,12 +116,12 @@ TEST_P(Contract, ExactBytesAndNothingBeyondThem) {
   EXPECT_EQ(bytes % 16, 0U);
   for (uint64_t wrong : {bytes - 16, bytes + 16, uint64_t{0}}) {
     AlignedBytes memory(wrong);
-    EXPECT_FALSE(Model::Create(spec, memory.span()).ok());
+    EXPECT_FALSE(Model::Create(spec, memory.bytes()).ok());
   }
   // Guards on both sides stay as they are, and what was in the memory before does not matter.
   AlignedBytes guarded(bytes + 512);
-  std::memset(guarded.span().data(), 0xA5, guarded.span().size());
-  const base::MutableBytes middle = guarded.span().subspan(256, bytes);
+  std::memset(guarded.bytes().data(), 0xA5, guarded.bytes().size());
+  const base::MutableBytes middle = guarded.bytes().subspan(256, bytes);
   auto model = Model::Create(spec, middle);
   ASSERT_TRUE(model.ok());
   Fixture reference(SpecOf(GetParam()));
@@ -130,8 +130,8 @@ TEST_P(Contract, ExactBytesAndNothingBeyondThem) {
   RunStream(reference.model(), spec, &same, 1500);
   EXPECT_EQ(model->ImageDigest(), reference->ImageDigest());
   for (uint64_t i = 0; i < 256; ++i) {
-    ASSERT_EQ(guarded.span()[i], 0xA5);
-    ASSERT_EQ(guarded.span()[256 + bytes + i], 0xA5);
+    ASSERT_EQ(guarded.bytes()[i], 0xA5);
+    ASSERT_EQ(guarded.bytes()[256 + bytes + i], 0xA5);
   }
 }
 

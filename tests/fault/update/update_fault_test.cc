@@ -12,9 +12,6 @@
 namespace dipper::update::test {
 namespace {
 
-constexpr double kBetter = 0.4;
-constexpr double kWorse = 1.0;
-
 struct Stage {
   Release v1 = MakeRelease("1", 1);
   Release v2 = MakeRelease("2", 2);

@@ -183,8 +183,8 @@ Device::Device(Media& media, uint64_t max_latency_ns, const package::GroupKeys* 
       roots_(media.boot),
       counters_(media.boot),
       trust_(std::make_unique<Trust>(roots_, counters_, *clock_, 0)),
-      first_(kMaxImage / 16),
-      second_(kMaxImage / 16) {
+      first_(kMaxImage),
+      second_(kMaxImage) {
   UpdaterConfig config;
   DIPPER_CHECK(Ok(config.model_id.Assign("main")) && Ok(config.device_id.Assign("d1")) &&
                Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));
@@ -198,9 +198,7 @@ Device::Device(Media& media, uint64_t max_latency_ns, const package::GroupKeys* 
   config.transfer.reuse_blocks = reuse_blocks;
   config.group_keys = group_keys;
   updater_ = std::make_unique<Updater>(
-      config,
-      UpdaterMemory{.first_image = {first_[0].bytes, kMaxImage},
-                    .second_image = {second_[0].bytes, kMaxImage}},
+      config, UpdaterMemory{.first_image = first_.bytes(), .second_image = second_.bytes()},
       UpdaterDeps{.store = {.boot = &media.boot, .slot_a = &media.slot_a, .slot_b = &media.slot_b},
                   .trust = trust_.get(),
                   .transport = this,
@@ -297,9 +295,9 @@ void Device::Feed(double challenger_loss) {
   if (latency_ns_ > 0) updater_->OnChallengerLatency(latency_ns_);
   if (!tried.outcome.valid) return;
   // The models are alike; what the gate sees is scripted.
-  served.outcome.loss = 0.5;
+  served.outcome.loss = kSame;
   tried.outcome.loss = challenger_loss;
-  tried.outcome.trivial_loss = 0.5;
+  tried.outcome.trivial_loss = kSame;
   updater_->OnOutcomes(served.outcome, tried.outcome);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/package/build.h"
 #include "agent/update/updater.h"
 #include "hal/sim/partition_sim.h"
+#include "tests/support/aligned_bytes.h"
 
 namespace dipper::update::test {
 
@@ -64,6 +65,9 @@ struct Reports {
   uint64_t trial_starts = 0;
 };
 
+/// A challenger's loss per label; the champion's is always kSame.
+inline constexpr double kBetter = 0.4, kSame = 0.5, kWorse = 1.0;
+
 /// One run of an agent, from start to power cut or to the end of the offer.
 class Device final : public BlockTransport, public UpdateObserver {
  public:
@@ -76,7 +80,7 @@ class Device final : public BlockTransport, public UpdateObserver {
   /// @param last  What the agent's note says about the run before.
   base::Status Start(const store::LastRun& last = {});
   /// Plays broker, sensor and clock until `number` has ended, the power is gone, or nothing more happens.
-  /// @param challenger_loss  Loss that the challenger is given per label; the champion always has 0.5.
+  /// @param challenger_loss  Loss that the challenger is given per label.
   /// @returns true when the update has ended.
   bool Play(const Release& release, uint64_t number, double challenger_loss);
   /// One second of it: poll, health, offer, blocks, four samples.
@@ -116,10 +120,7 @@ class Device final : public BlockTransport, public UpdateObserver {
   store::RootStore roots_;
   store::Counters counters_;
   std::unique_ptr<Trust> trust_;
-  struct alignas(16) Block {
-    uint8_t bytes[16];
-  };
-  std::vector<Block> first_, second_;
+  dipper::test::AlignedBytes first_, second_;
   std::unique_ptr<Updater> updater_;
   Reports reports_;
   std::vector<UpdateEvent> events_;

@@ -12,7 +12,7 @@
 #include "agent/learn/learners/hoeffding_tree_leaf.h"
 #include "tests/unit/agent/learn/spec_maker.h"
 
-namespace dipper::learn::testing {
+namespace dipper::learn::testing::explain_tree_test {
 namespace {
 
 using base::Status;
@@ -26,12 +26,12 @@ double Total(const std::vector<double>& terms) { return std::accumulate(terms.be
 class TreeSection {
  public:
   explicit TreeSection(const HoeffdingTreeConfig& config) : config_(config), memory_(config.pool_bytes) {
-    EXPECT_EQ(HoeffdingTree::Create(config, memory_.span()), Status::kOk);
+    EXPECT_EQ(HoeffdingTree::Create(config, memory_.bytes()), Status::kOk);
   }
   const HoeffdingTreeConfig& config() const { return config_; }
-  HoeffdingTree part() { return HoeffdingTree(config_, memory_.span()); }
-  tree::View view() { return tree::View(memory_.span().data()); }
-  bool SameAs(TreeSection& other) { return std::ranges::equal(memory_.span(), other.memory_.span()); }
+  HoeffdingTree part() { return HoeffdingTree(config_, memory_.bytes()); }
+  tree::View view() { return tree::View(memory_.bytes().data()); }
+  bool SameAs(TreeSection& other) { return std::ranges::equal(memory_.bytes(), other.memory_.bytes()); }
 
  private:
   HoeffdingTreeConfig config_;
@@ -271,4 +271,4 @@ TEST(ExplainTree, AddsShares) {
 }
 
 }  // namespace
-}  // namespace dipper::learn::testing
+}  // namespace dipper::learn::testing::explain_tree_test

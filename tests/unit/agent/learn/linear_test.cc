@@ -14,11 +14,11 @@ namespace {
 class Owned {
  public:
   explicit Owned(const LinearConfig& config)
-      : config_(config), memory_(Linear::StateBytes(config).value()), linear_(config, memory_.span()) {
-    EXPECT_TRUE(base::Ok(Linear::Create(config, memory_.span())));
+      : config_(config), memory_(Linear::StateBytes(config).value()), linear_(config, memory_.bytes()) {
+    EXPECT_TRUE(base::Ok(Linear::Create(config, memory_.bytes())));
   }
   Linear* operator->() { return &linear_; }
-  bool Good() { return base::Ok(Linear::Validate(config_, memory_.span())); }
+  bool Good() { return base::Ok(Linear::Validate(config_, memory_.bytes())); }
 
  private:
   LinearConfig config_;

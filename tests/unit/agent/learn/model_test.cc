@@ -18,10 +18,10 @@ TEST(Model, CreateAndAttachCheckTheirMemory) {
   const Spec spec = compiled.Parse().value();
   const uint64_t bytes = Model::StateBytes(spec).value();
   AlignedBytes memory(bytes + 32);
-  EXPECT_EQ(Model::Create(spec, memory.span().first(bytes - 16)).status(), Status::kInvalidArgument);
-  EXPECT_EQ(Model::Create(spec, memory.span().first(bytes + 16)).status(), Status::kInvalidArgument);
-  EXPECT_EQ(Model::Create(spec, memory.span().subspan(8, bytes)).status(), Status::kInvalidArgument);
-  const base::MutableBytes good = memory.span().first(bytes);
+  EXPECT_EQ(Model::Create(spec, memory.bytes().first(bytes - 16)).status(), Status::kInvalidArgument);
+  EXPECT_EQ(Model::Create(spec, memory.bytes().first(bytes + 16)).status(), Status::kInvalidArgument);
+  EXPECT_EQ(Model::Create(spec, memory.bytes().subspan(8, bytes)).status(), Status::kInvalidArgument);
+  const base::MutableBytes good = memory.bytes().first(bytes);
   EXPECT_EQ(Model::Attach(spec, good).status(), Status::kDataLoss);  // zeros are no image
   ASSERT_TRUE(Model::Create(spec, good).ok());
   ASSERT_TRUE(Model::Attach(spec, good).ok());

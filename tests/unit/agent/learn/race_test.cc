@@ -18,12 +18,12 @@ using base::Status;
 class RacePart {
  public:
   explicit RacePart(const RaceConfig& config)
-      : config_(config), memory_(Race::StateBytes(config).value()), race_(config, memory_.span()) {
-    EXPECT_EQ(Race::Create(config, memory_.span()), Status::kOk);
+      : config_(config), memory_(Race::StateBytes(config).value()), race_(config, memory_.bytes()) {
+    EXPECT_EQ(Race::Create(config, memory_.bytes()), Status::kOk);
   }
   Race* operator->() { return &race_; }
-  Status Validate() { return Race::Validate(config_, memory_.span()); }
-  base::MutableBytes bytes() { return memory_.span(); }
+  Status Validate() { return Race::Validate(config_, memory_.bytes()); }
+  base::MutableBytes bytes() { return memory_.bytes(); }
 
  private:
   RaceConfig config_;

@@ -42,11 +42,11 @@ Vector Solve(Matrix a, Vector b) {
 class Owned {
  public:
   explicit Owned(const RlsConfig& config)
-      : config_(config), memory_(Rls::StateBytes(config).value()), rls_(config, memory_.span()) {
-    EXPECT_TRUE(base::Ok(Rls::Create(config, memory_.span())));
+      : config_(config), memory_(Rls::StateBytes(config).value()), rls_(config, memory_.bytes()) {
+    EXPECT_TRUE(base::Ok(Rls::Create(config, memory_.bytes())));
   }
   Rls* operator->() { return &rls_; }
-  bool Good() { return base::Ok(Rls::Validate(config_, memory_.span())); }
+  bool Good() { return base::Ok(Rls::Validate(config_, memory_.bytes())); }
   double Predict(std::span<const float> x) const {
     double out[1];
     rls_.Predict(x, out);

@@ -1,4 +1,4 @@
-// Makes compiled specs and aligned memory for tests of agent/learn. Not thread-safe.
+// Makes compiled specs for tests of agent/learn. Not thread-safe.
 #pragma once
 
 #include <cstring>
@@ -8,22 +8,11 @@
 #include <vector>
 
 #include "agent/learn/image/model.h"
+#include "tests/support/aligned_bytes.h"
 
 namespace dipper::learn::testing {
 
-/// Bytes that start at a multiple of 16.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(uint64_t size) : blocks_((size + 15) / 16 + 1), size_(size) {}
-  base::MutableBytes span() { return {reinterpret_cast<uint8_t*>(blocks_.data()), size_}; }
-
- private:
-  struct alignas(16) Block {
-    uint8_t bytes[16] = {};
-  };
-  std::vector<Block> blocks_;
-  uint64_t size_;
-};
+using test::AlignedBytes;
 
 inline void AddFeature(schema::SpecT* spec, const std::string& name,
                        const std::vector<std::string>& categories = {}) {
@@ -121,10 +110,10 @@ class Compiled {
     flatbuffers::FlatBufferBuilder builder;
     builder.Finish(schema::Spec::Pack(builder, &spec), schema::SpecIdentifier());
     bytes_ = std::make_unique<AlignedBytes>(builder.GetSize());
-    std::memcpy(bytes_->span().data(), builder.GetBufferPointer(), builder.GetSize());
+    std::memcpy(bytes_->bytes().data(), builder.GetBufferPointer(), builder.GetSize());
   }
-  base::MutableBytes bytes() const { return bytes_->span(); }
-  base::Result<Spec> Parse() { return Spec::Parse(bytes_->span(), &why_); }
+  base::MutableBytes bytes() const { return bytes_->bytes(); }
+  base::Result<Spec> Parse() { return Spec::Parse(bytes_->bytes(), &why_); }
   const char* why() const { return why_; }
 
  private:
@@ -139,11 +128,11 @@ class Fixture {
       : compiled_(spec),
         spec_(compiled_.Parse().value()),
         memory_(spec_.state_bytes()),
-        model_(Model::Create(spec_, memory_.span()).value()) {}
+        model_(Model::Create(spec_, memory_.bytes()).value()) {}
   const Spec& spec() const { return spec_; }
   Model& model() { return model_; }
   Model* operator->() { return &model_; }
-  base::MutableBytes memory() { return memory_.span(); }
+  base::MutableBytes memory() { return memory_.bytes(); }
 
  private:
   Compiled compiled_;

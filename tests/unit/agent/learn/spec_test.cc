@@ -360,7 +360,7 @@ TEST(Spec, EveryLearnerFitsIntoSixteenKibibytes) {
       ASSERT_TRUE(parsed.ok()) << learner << classes << ": " << compiled.why();
       EXPECT_LE(parsed->state_bytes(), 16384U);
       AlignedBytes memory(parsed->state_bytes());
-      EXPECT_TRUE(Model::Create(parsed.value(), memory.span()).ok());
+      EXPECT_TRUE(Model::Create(parsed.value(), memory.bytes()).ok());
     }
   }
 }
@@ -403,8 +403,8 @@ TEST(Spec, RefusesDamagedAndMisalignedBytes) {
   EXPECT_EQ(Spec::Parse({}).status(), Status::kDataLoss);
   EXPECT_EQ(Spec::Parse(bytes.first(bytes.size() - 8)).status(), Status::kDataLoss);
   AlignedBytes shifted(bytes.size() + 16);
-  std::memcpy(shifted.span().data() + 4, bytes.data(), bytes.size());
-  EXPECT_EQ(Spec::Parse(shifted.span().subspan(4, bytes.size())).status(), Status::kInvalidArgument);
+  std::memcpy(shifted.bytes().data() + 4, bytes.data(), bytes.size());
+  EXPECT_EQ(Spec::Parse(shifted.bytes().subspan(4, bytes.size())).status(), Status::kInvalidArgument);
   // Whatever one byte is changed to: refused or fully usable, never a crash.
   for (size_t at = 0; at < bytes.size(); ++at) {
     for (const int mask : {0x01, 0x80, 0xff}) {
@@ -412,7 +412,7 @@ TEST(Spec, RefusesDamagedAndMisalignedBytes) {
       const auto parsed = Spec::Parse(bytes);
       if (parsed.ok() && parsed->state_bytes() < (1U << 20)) {
         AlignedBytes memory(parsed->state_bytes());
-        EXPECT_TRUE(Model::Create(parsed.value(), memory.span()).ok());
+        EXPECT_TRUE(Model::Create(parsed.value(), memory.bytes()).ok());
       }
       bytes[at] = static_cast<uint8_t>(bytes[at] ^ mask);
     }

@@ -22,7 +22,7 @@ const float kMissing = CanonicalNanFloat();
 template <typename Stage, typename Config>
 std::unique_ptr<AlignedBytes> Make(const Config& config) {
   auto memory = std::make_unique<AlignedBytes>(Stage::StateBytes(config).value());
-  EXPECT_TRUE(base::Ok(Stage::Create(config, memory->span())));
+  EXPECT_TRUE(base::Ok(Stage::Create(config, memory->bytes())));
   return memory;
 }
 
@@ -30,7 +30,7 @@ TEST(StandardScaler, MatchesTwoPassMoments) {
   const std::vector<uint16_t> inputs = {0, 2};
   const StandardScalerConfig config = {3, inputs, 0.0, 0.0};
   const auto memory = Make<StandardScaler>(config);
-  const StandardScaler scaler(config, memory->span());
+  const StandardScaler scaler(config, memory->bytes());
   Numbers numbers(1);
   std::vector<double> seen[2];
   for (int i = 0; i < 500; ++i) {
@@ -49,14 +49,14 @@ TEST(StandardScaler, MatchesTwoPassMoments) {
       EXPECT_NEAR(static_cast<double>(row[2 * j]), expected, 1e-5 * (1.0 + std::fabs(expected)));
     }
   }
-  EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+  EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->bytes())));
 }
 
 TEST(StandardScaler, ExponentialMomentsFollowTheirRecursion) {
   const std::vector<uint16_t> inputs = {0};
   const StandardScalerConfig config = {1, inputs, 0.9, 0.0};
   const auto memory = Make<StandardScaler>(config);
-  const StandardScaler scaler(config, memory->span());
+  const StandardScaler scaler(config, memory->bytes());
   double mean = 0, variance = 0;
   for (int i = 1; i <= 300; ++i) {
     const auto value = static_cast<float>(std::sin(i * 0.7) + (i > 150 ? 5.0 : 0.0));
@@ -75,7 +75,7 @@ TEST(StandardScaler, MissingIsTheMeanConstantIsZeroAndOutliersAreTamed) {
   const std::vector<uint16_t> inputs = {0};
   const StandardScalerConfig config = {1, inputs, 0.0, 10.0};
   const auto memory = Make<StandardScaler>(config);
-  const StandardScaler scaler(config, memory->span());
+  const StandardScaler scaler(config, memory->bytes());
   float row[1];
   for (int i = 0; i < 50; ++i) {
     row[0] = 1e6F;
@@ -126,7 +126,7 @@ TEST(StandardScaler, MatchesPlainMomentsThroughDriftGapsAndOutliers) {
       for (size_t i = 0; i < width; ++i) inputs.push_back(static_cast<uint16_t>(i));
       const StandardScalerConfig config = {static_cast<uint32_t>(width), inputs, decay, 10.0};
       const auto memory = Make<StandardScaler>(config);
-      ASSERT_EQ(memory->span().size(), (width + 3) / 4 * 128);
+      ASSERT_EQ(memory->bytes().size(), (width + 3) / 4 * 128);
       std::vector<PlainScaler> plain(width, PlainScaler{decay});
       Numbers numbers(width);
       for (int i = 0; i < 4000; ++i) {
@@ -139,7 +139,7 @@ TEST(StandardScaler, MatchesPlainMomentsThroughDriftGapsAndOutliers) {
           if (j % 5 == 3) row[j] = 2.5F;
         }
         const std::vector<float> before = row;
-        StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row.data());
+        StandardScaler(config, memory->bytes()).Apply(StageMode::kLearn, row.data());
         for (size_t j = 0; j < width; ++j) {
           const double expected =
               IsNan(before[j]) ? 0.0 : plain[j].Apply(static_cast<double>(before[j]), 10.0);
@@ -147,7 +147,7 @@ TEST(StandardScaler, MatchesPlainMomentsThroughDriftGapsAndOutliers) {
               << width << " " << decay << " " << i << " " << j;
         }
       }
-      EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+      EXPECT_TRUE(base::Ok(StandardScaler::Validate(config, memory->bytes())));
     }
   }
 }
@@ -165,7 +165,7 @@ TEST(StandardScaler, LateOutliersAreTamedToo) {
     if (i > 50000 && i % 10 == 0) row[i % 4] = 24.0F;
     double expected[4];
     for (size_t j = 0; j < 4; ++j) expected[j] = plain[j].Apply(static_cast<double>(row[j]), 1e6);
-    StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row);
+    StandardScaler(config, memory->bytes()).Apply(StageMode::kLearn, row);
     for (size_t j = 0; j < 4; ++j)
       ASSERT_NEAR(static_cast<double>(row[j]), expected[j], 2e-7 * (1.0 + std::fabs(expected[j]))) << i;
   }
@@ -186,13 +186,13 @@ TEST(StandardScaler, NeighboursAndScatteredInputsGiveTheSameBits) {
       row_a[j] = i % 11 == 3 ? kMissing : static_cast<float>(numbers.Normal());
       row_b[scattered[j]] = row_a[j];
     }
-    StandardScaler(a, memory_a->span()).Apply(StageMode::kLearn, row_a);
-    StandardScaler(b, memory_b->span()).Apply(StageMode::kLearn, row_b);
+    StandardScaler(a, memory_a->bytes()).Apply(StageMode::kLearn, row_a);
+    StandardScaler(b, memory_b->bytes()).Apply(StageMode::kLearn, row_b);
     for (size_t j = 0; j < 6; ++j)
       ASSERT_EQ(std::bit_cast<uint32_t>(row_a[j]), std::bit_cast<uint32_t>(row_b[scattered[j]])) << i;
     ASSERT_EQ(row_b[1] + row_b[4] + row_b[6], 0.0F);
   }
-  EXPECT_TRUE(std::equal(memory_a->span().begin(), memory_a->span().end(), memory_b->span().begin()));
+  EXPECT_TRUE(std::equal(memory_a->bytes().begin(), memory_a->bytes().end(), memory_b->bytes().begin()));
 }
 
 TEST(StandardScaler, WildValuesStayFiniteAndDamageIsRefused) {
@@ -204,12 +204,12 @@ TEST(StandardScaler, WildValuesStayFiniteAndDamageIsRefused) {
   for (int i = 0; i < 3000; ++i) {
     float row[5];
     for (size_t j = 0; j < 5; ++j) row[j] = wild[numbers.Below(j == 4 ? 2 : 7)];
-    StandardScaler(config, memory->span()).Apply(StageMode::kLearn, row);
+    StandardScaler(config, memory->bytes()).Apply(StageMode::kLearn, row);
     for (const float value : row) ASSERT_LE(std::fabs(value), 10.0F);
   }
-  ASSERT_TRUE(base::Ok(StandardScaler::Validate(config, memory->span())));
+  ASSERT_TRUE(base::Ok(StandardScaler::Validate(config, memory->bytes())));
   // count, mean, variance and inverse deviation of the first four inputs lie one after another.
-  const std::vector<uint8_t> good(memory->span().begin(), memory->span().end());
+  const std::vector<uint8_t> good(memory->bytes().begin(), memory->bytes().end());
   for (const auto& [at, value] : std::vector<std::pair<size_t, double>>{{0, -1.0},
                                                                         {0, 1.5},
                                                                         {32, 1e40},
@@ -218,10 +218,10 @@ TEST(StandardScaler, WildValuesStayFiniteAndDamageIsRefused) {
                                                                         {96, -1.0},
                                                                         {96, 1e-3},
                                                                         {96, std::nan("")}}) {
-    base::Store(memory->span().data() + at, value);
-    EXPECT_EQ(StandardScaler::Validate(config, memory->span()), base::Status::kDataLoss)
+    base::Store(memory->bytes().data() + at, value);
+    EXPECT_EQ(StandardScaler::Validate(config, memory->bytes()), base::Status::kDataLoss)
         << at << " " << value;
-    std::copy(good.begin(), good.end(), memory->span().begin());
+    std::copy(good.begin(), good.end(), memory->bytes().begin());
   }
 }
 
@@ -229,16 +229,16 @@ TEST(StandardScaler, OnlyLearningMovesTheMoments) {
   const std::vector<uint16_t> inputs = {0};
   const StandardScalerConfig config = {1, inputs, 0.0, 0.0};
   const auto memory = Make<StandardScaler>(config);
-  const StandardScaler scaler(config, memory->span());
+  const StandardScaler scaler(config, memory->bytes());
   for (int i = 0; i < 10; ++i) {
     float row[1] = {static_cast<float>(i)};
     scaler.Apply(StageMode::kLearn, row);
   }
-  const std::vector<uint8_t> before(memory->span().begin(), memory->span().end());
+  const std::vector<uint8_t> before(memory->bytes().begin(), memory->bytes().end());
   float row[1] = {100.0F};
   scaler.Apply(StageMode::kFrozen, row);
   scaler.Apply(StageMode::kPeek, row);
-  EXPECT_TRUE(std::equal(before.begin(), before.end(), memory->span().begin()));
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), memory->bytes().begin()));
 }
 
 TEST(Lags, MatchHistory) {
@@ -247,7 +247,7 @@ TEST(Lags, MatchHistory) {
   for (const bool differences : {false, true}) {
     const LagsConfig config = {2, inputs, lags, differences};
     const auto memory = Make<Lags>(config);
-    const Lags stage(config, memory->span());
+    const Lags stage(config, memory->bytes());
     ASSERT_EQ(Lags::OutWidth(config), 8U);
     std::vector<std::vector<float>> history;
     Numbers numbers(3);
@@ -272,7 +272,7 @@ TEST(Lags, MatchHistory) {
       }
       history.push_back(now);
     }
-    EXPECT_TRUE(base::Ok(Lags::Validate(config, memory->span())));
+    EXPECT_TRUE(base::Ok(Lags::Validate(config, memory->bytes())));
     stage.Reset();
     float row[8] = {1.0F, 2.0F};
     stage.Apply(StageMode::kLearn, row);
@@ -285,11 +285,11 @@ TEST(Lags, RefusesDamage) {
   const std::vector<uint16_t> lags = {2};
   const LagsConfig config = {1, inputs, lags, false};
   const auto memory = Make<Lags>(config);
-  memory->span()[0] = 2;  // next row beyond the ring
-  EXPECT_EQ(Lags::Validate(config, memory->span()), base::Status::kDataLoss);
-  memory->span()[0] = 0;
-  base::Store(memory->span().data() + 16, std::numeric_limits<float>::infinity());
-  EXPECT_EQ(Lags::Validate(config, memory->span()), base::Status::kDataLoss);
+  memory->bytes()[0] = 2;  // next row beyond the ring
+  EXPECT_EQ(Lags::Validate(config, memory->bytes()), base::Status::kDataLoss);
+  memory->bytes()[0] = 0;
+  base::Store(memory->bytes().data() + 16, std::numeric_limits<float>::infinity());
+  EXPECT_EQ(Lags::Validate(config, memory->bytes()), base::Status::kDataLoss);
 }
 
 TEST(OneHot, ReplacesInPlace) {

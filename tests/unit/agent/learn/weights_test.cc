@@ -113,8 +113,8 @@ TEST(LateLabels, OnlyLearnersThatLookAtTheirAnswerNeedAFreshOne) {
     const LearnerLayout& own = layout.learners[0];
     AlignedBytes with(own.section.bytes);
     AlignedBytes without(own.section.bytes);
-    ASSERT_EQ(CreatePart(own.config, with.span()), Status::kOk);
-    ASSERT_EQ(CreatePart(own.config, without.span()), Status::kOk);
+    ASSERT_EQ(CreatePart(own.config, with.bytes()), Status::kOk);
+    ASSERT_EQ(CreatePart(own.config, without.bytes()), Status::kOk);
     Numbers numbers(4);
     bool looks = false;
     for (int i = 0; i < 1500; ++i) {
@@ -122,14 +122,14 @@ TEST(LateLabels, OnlyLearnersThatLookAtTheirAnswerNeedAFreshOne) {
       const double y = x[0] + x[1] > 0.0F ? 1.0 : 0.0;
       double right[2];
       const double wrong[2] = {0.75, 0.25};
-      WithPart(own.config, with.span(), [&](auto& part) {
+      WithPart(own.config, with.bytes(), [&](auto& part) {
         looks = kLearnsFromAnswer<std::decay_t<decltype(part)>>;
         part.Predict(x, right);
         part.Learn(x, right, y, 1.0);
       });
-      WithPart(own.config, without.span(), [&](auto& part) { part.Learn(x, wrong, y, 1.0); });
+      WithPart(own.config, without.bytes(), [&](auto& part) { part.Learn(x, wrong, y, 1.0); });
     }
-    const bool same = std::memcmp(with.span().data(), without.span().data(), own.section.bytes) == 0;
+    const bool same = std::memcmp(with.bytes().data(), without.bytes().data(), own.section.bytes) == 0;
     EXPECT_EQ(same, !looks) << learner;
   }
 }

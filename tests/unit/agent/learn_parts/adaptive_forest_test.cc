@@ -17,7 +17,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::adaptive_forest_test {
 namespace {
 
 using ForestSection = Section<AdaptiveForest, AdaptiveForestConfig>;
@@ -357,4 +357,4 @@ TEST(ForestDetector, FindsIncreasesAndIgnoresDecreases) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::adaptive_forest_test

@@ -13,7 +13,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::adwin_test {
 namespace {
 
 using AdwinSection = Section<Adwin, AdwinConfig>;
@@ -299,4 +299,4 @@ TEST(Adwin, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::adwin_test

@@ -13,7 +13,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::anomaly_score_test {
 namespace {
 
 using ScoreSection = Section<AnomalyScore, AnomalyScoreConfig>;
@@ -186,4 +186,4 @@ TEST(AnomalyScore, RefusesConfigs) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::anomaly_score_test

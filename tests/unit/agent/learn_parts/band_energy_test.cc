@@ -16,7 +16,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::band_energy_test {
 namespace {
 
 using BandSection = Section<BandEnergy, BandEnergyConfig>;
@@ -290,4 +290,4 @@ TEST(BandEnergy, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::band_energy_test

@@ -15,7 +15,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::conformal_test {
 namespace {
 
 using ConformalSection = Section<Conformal, ConformalConfig>;
@@ -280,4 +280,4 @@ TEST(Conformal, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::conformal_test

@@ -11,7 +11,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::cusum_test {
 namespace {
 
 using CusumSection = Section<Cusum, CusumConfig>;
@@ -205,4 +205,4 @@ TEST(Cusum, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::cusum_test

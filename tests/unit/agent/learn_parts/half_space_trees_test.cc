@@ -15,7 +15,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::half_space_trees_test {
 namespace {
 
 using HstSection = Section<HalfSpaceTrees, HalfSpaceTreesConfig>;
@@ -412,4 +412,4 @@ TEST(HalfSpaceTrees, BadConfigurations) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::half_space_trees_test

@@ -14,7 +14,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::hashed_test {
 namespace {
 
 std::vector<float> Passed(const HashedConfig& config, std::vector<float> row) {
@@ -123,4 +123,4 @@ TEST(Hashed, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::hashed_test

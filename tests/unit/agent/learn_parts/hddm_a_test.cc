@@ -9,7 +9,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::hddm_a_test {
 namespace {
 
 using HddmSection = Section<HddmA, HddmAConfig>;
@@ -163,4 +163,4 @@ TEST(HddmA, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::hddm_a_test

@@ -17,7 +17,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::hoeffding_tree_test {
 namespace {
 
 using TreeSection = Section<HoeffdingTree, HoeffdingTreeConfig>;
@@ -463,4 +463,4 @@ TEST(HoeffdingTree, RefusesConfigs) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::hoeffding_tree_test

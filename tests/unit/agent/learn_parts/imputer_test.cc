@@ -14,7 +14,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::imputer_test {
 namespace {
 
 using ImputerSection = Section<Imputer, ImputerConfig>;
@@ -197,4 +197,4 @@ TEST(Imputer, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::imputer_test

@@ -14,7 +14,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::interactions_test {
 namespace {
 
 std::vector<float> Passed(const InteractionsConfig& config, std::vector<float> row, StageMode mode) {
@@ -89,4 +89,4 @@ TEST(Interactions, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::interactions_test

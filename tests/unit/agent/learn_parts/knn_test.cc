@@ -12,7 +12,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::knn_test {
 namespace {
 
 using KnnSection = Section<Knn, KnnConfig>;
@@ -384,4 +384,4 @@ TEST(Knn, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::knn_test

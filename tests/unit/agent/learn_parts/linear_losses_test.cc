@@ -11,7 +11,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::linear_losses_test {
 namespace {
 
 using LinearSection = Section<Linear, LinearConfig>;
@@ -180,4 +180,4 @@ TEST(LinearLosses, UnseenClassStaysPossibleAndUnlikely) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::linear_losses_test

@@ -12,7 +12,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::linear_optimizers_test {
 namespace {
 
 using LinearSection = Section<Linear, LinearConfig>;
@@ -428,4 +428,4 @@ TEST(LinearOptimizers, RefuseParametersOutOfRange) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::linear_optimizers_test

@@ -14,7 +14,7 @@
 #include "agent/learn/metrics/window.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::metrics_test {
 namespace {
 
 using ClassSection = Section<ClassificationMetrics, ClassificationMetricsConfig>;
@@ -447,4 +447,4 @@ TEST(Window, RefusesConfigsAndDamageAndSurvivesHugeLosses) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::metrics_test

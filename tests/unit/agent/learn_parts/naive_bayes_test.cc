@@ -13,7 +13,7 @@
 #include "tests/unit/agent/learn_parts/naive_bayes_textbook.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::naive_bayes_test {
 namespace {
 
 using NbSection = Section<NaiveBayes, NaiveBayesConfig>;
@@ -430,4 +430,4 @@ TEST(NaiveBayes, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::naive_bayes_test

@@ -9,7 +9,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::page_hinkley_test {
 namespace {
 
 using PhSection = Section<PageHinkley, PageHinkleyConfig>;
@@ -126,4 +126,4 @@ TEST(PageHinkley, CopiesContinueIdenticallyAndDamageIsRefused) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::page_hinkley_test

@@ -15,7 +15,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::robust_clip_test {
 namespace {
 
 using ClipSection = Section<RobustClip, RobustClipConfig>;
@@ -226,4 +226,4 @@ TEST(RobustClip, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::robust_clip_test

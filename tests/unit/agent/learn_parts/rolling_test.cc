@@ -17,7 +17,7 @@
 #include "agent/learn/math/random.h"
 #include "tests/unit/agent/learn_parts/section.h"
 
-namespace dipper::learn {
+namespace dipper::learn::rolling_test {
 namespace {
 
 using RollingSection = Section<Rolling, RollingConfig>;
@@ -274,4 +274,4 @@ TEST(Rolling, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace dipper::learn
+}  // namespace dipper::learn::rolling_test

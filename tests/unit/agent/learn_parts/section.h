@@ -3,10 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
-#include <vector>
-
 #include "agent/base/bytes.h"
+#include "tests/support/aligned_bytes.h"
 
 namespace dipper::learn {
 
@@ -14,28 +12,25 @@ namespace dipper::learn {
 template <typename Part, typename Config>
 class Section {
  public:
-  explicit Section(const Config& config) : config_(config) {
-    const base::Result<uint64_t> bytes = Part::StateBytes(config);
-    EXPECT_TRUE(bytes.ok());
-    EXPECT_EQ(*bytes % 16, 0U);
-    words_.assign(*bytes / 16, Word{});
+  explicit Section(const Config& config) : config_(config), memory_(BytesOf(config)) {
     EXPECT_EQ(Part::Create(config, bytes_mutable()), base::Status::kOk);
   }
-  base::MutableBytes bytes_mutable() { return {words_.data()->byte, words_.size() * 16}; }
-  base::ByteView bytes() const { return {words_.data()->byte, words_.size() * 16}; }
+  base::MutableBytes bytes_mutable() { return memory_.bytes(); }
+  base::ByteView bytes() const { return memory_.bytes(); }
   Part part() { return Part(config_, bytes_mutable()); }
   base::Status Validate() const { return Part::Validate(config_, bytes()); }
   const Config& config() const { return config_; }
-  bool operator==(const Section& other) const {
-    return std::memcmp(words_.data(), other.words_.data(), words_.size() * 16) == 0;
-  }
+  bool operator==(const Section& other) const { return memory_ == other.memory_; }
 
  private:
-  struct alignas(16) Word {
-    uint8_t byte[16];
-  };
+  static uint64_t BytesOf(const Config& config) {
+    const base::Result<uint64_t> bytes = Part::StateBytes(config);
+    EXPECT_TRUE(bytes.ok());
+    EXPECT_EQ(*bytes % 16, 0U);
+    return *bytes;
+  }
   Config config_;
-  std::vector<Word> words_;
+  dipper::test::AlignedBytes memory_;
 };
 
 /// Flips every byte in turn (and single bits of it); whatever still validates is handed to `use`, which must

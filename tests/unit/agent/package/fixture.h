@@ -7,22 +7,11 @@
 
 #include "agent/package/build.h"
 #include "agent/package/verify.h"
+#include "tests/support/aligned_bytes.h"
 
 namespace dipper::package::test {
 
-/// Memory at a multiple of 16.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(size_t size) : words_((size + 15) / 16), size_(size) {}
-  base::MutableBytes bytes() { return {reinterpret_cast<uint8_t*>(words_.data()), size_}; }
-
- private:
-  struct alignas(16) Word {
-    uint8_t bytes[16];
-  };
-  std::vector<Word> words_;
-  size_t size_;
-};
+using dipper::test::AlignedBytes;
 
 /// Keys made once a process: root, release, rollout, command and a stranger's.
 struct Keys {

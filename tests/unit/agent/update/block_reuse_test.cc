@@ -10,8 +10,9 @@
 #include "agent/update/transfer.h"
 #include "hal/sim/partition_sim.h"
 #include "tests/fault/update/update_world.h"
+#include "tests/support/aligned_bytes.h"
 
-namespace dipper::update {
+namespace dipper::update::block_reuse_test {
 namespace {
 
 using package::Bytes;
@@ -20,18 +21,6 @@ using schema::Reason;
 
 constexpr uint32_t kBlocks = 70;
 constexpr uint64_t kSlotBytes = 8 << 20;
-
-class Memory {
- public:
-  explicit Memory(uint64_t bytes) : words_(bytes / 16 + 1) {}
-  base::MutableBytes bytes() { return {words_[0].bytes, words_.size() * 16}; }
-
- private:
-  struct alignas(16) Word {
-    uint8_t bytes[16];
-  };
-  std::vector<Word> words_;
-};
 
 Bytes RandomImage(uint32_t seed = 7) {
   std::mt19937 random(seed);
@@ -118,7 +107,7 @@ struct Device final : BlockTransport {
     return base::Ok(store.ReadStage(0, staged)) && staged == release.package;
   }
 
-  Memory whole{package::kWholeMemoryBytes}, head{package::kHeadMemoryBytes},
+  dipper::test::AlignedBytes whole{package::kWholeMemoryBytes}, head{package::kHeadMemoryBytes},
       reuse{package::kWholeMemoryBytes};
   PackageVerifier verifier;
   store::ModelStore store;
@@ -206,7 +195,7 @@ TEST_P(ReuseTest, BlocksAreFoundWhereverTheyWere) {
 }
 
 TEST_P(ReuseTest, ADamagedLocalBlockIsSent) {
-  Memory memory(package::kHeadMemoryBytes);
+  dipper::test::AlignedBytes memory(package::kHeadMemoryBytes);
   package::Manifest manifest;
   ASSERT_EQ(package::InspectHead(first_.package, memory.bytes(), &manifest), Reason::None);
   Device device(media_);
@@ -341,7 +330,7 @@ TEST(Reuse, EncryptedBlocksAreNeverEqual) {
         version, number,
         {.edit = [&](schema::ManifestT&, Bytes& to) { to = image; }, .groups = {group->public_key()}});
   };
-  Memory one(package::kHeadMemoryBytes), other(package::kHeadMemoryBytes);
+  dipper::test::AlignedBytes one(package::kHeadMemoryBytes), other(package::kHeadMemoryBytes);
   package::Manifest first, second;
   ASSERT_EQ(package::InspectHead(release("1", 1).package, one.bytes(), &first), Reason::None);
   ASSERT_EQ(package::InspectHead(release("2", 2).package, other.bytes(), &second), Reason::None);
@@ -386,4 +375,4 @@ TEST(Reuse, APowerCutAtAnyOperationOfItLosesNothing) {
 }
 
 }  // namespace
-}  // namespace dipper::update
+}  // namespace dipper::update::block_reuse_test

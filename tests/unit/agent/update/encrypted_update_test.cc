@@ -13,8 +13,6 @@ namespace {
 using schema::Reason;
 using schema::UpdateState;
 
-constexpr double kBetter = 0.4, kSame = 0.5;
-
 const package::PrivateKey& GroupKey() {
   static const package::PrivateKey key = package::GenerateKey().value();
   return key;

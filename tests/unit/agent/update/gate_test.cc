@@ -10,7 +10,7 @@
 #include "agent/base/sha256.h"
 #include "tests/unit/agent/update/noise.h"
 
-namespace dipper::update {
+namespace dipper::update::gate_test {
 namespace {
 
 const base::Digest kPackage = base::Sha256Of(base::AsBytes("package"));
@@ -179,4 +179,4 @@ TEST(Gate, RefusesSettingsOutOfRange) {
 }
 
 }  // namespace
-}  // namespace dipper::update
+}  // namespace dipper::update::gate_test

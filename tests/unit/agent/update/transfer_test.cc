@@ -11,8 +11,9 @@
 #include "agent/update/slot_source.h"
 #include "hal/sim/partition_sim.h"
 #include "tests/fault/update/update_world.h"
+#include "tests/support/aligned_bytes.h"
 
-namespace dipper::update {
+namespace dipper::update::transfer_test {
 namespace {
 
 using package::Bytes;
@@ -20,19 +21,6 @@ using schema::Reason;
 
 constexpr int64_t kMs = 1'000'000;
 constexpr uint64_t kImageBytes = uint64_t{package::kBlockBytes} * 130;  // three groups, the last one short
-
-struct alignas(16) Word {
-  uint8_t bytes[16];
-};
-
-class Memory {
- public:
-  explicit Memory(uint64_t bytes) : words_(bytes / 16 + 1) {}
-  base::MutableBytes bytes() { return {words_[0].bytes, words_.size() * 16}; }
-
- private:
-  std::vector<Word> words_;
-};
 
 const test::Release& BigRelease() {
   static const test::Release* release =
@@ -103,7 +91,7 @@ struct Device final : BlockTransport {
     return base::Ok(store.ReadStage(0, staged)) && staged == BigRelease().package;
   }
 
-  Memory whole{package::kWholeMemoryBytes}, head{package::kHeadMemoryBytes};
+  dipper::test::AlignedBytes whole{package::kWholeMemoryBytes}, head{package::kHeadMemoryBytes};
   PackageVerifier verifier;
   store::ModelStore store;
   store::Counters counters;
@@ -408,4 +396,4 @@ TEST(Transfer, AWrongHeadCostsNeitherSlotNorBitmap) {
 }
 
 }  // namespace
-}  // namespace dipper::update
+}  // namespace dipper::update::transfer_test

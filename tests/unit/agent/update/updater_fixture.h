@@ -16,8 +16,6 @@ using schema::Reason;
 using schema::UpdateState;
 using Manifest = schema::ManifestT;
 
-inline constexpr double kBetter = 0.4, kSame = 0.5, kWorse = 1.0;
-
 inline ReleaseChange Edit(void (*edit)(Manifest& manifest)) {
   return {.edit = [edit](Manifest& manifest, Bytes&) { edit(manifest); }};
 }

@@ -12,7 +12,7 @@
 #include "agent/update/gate.h"
 #include "tests/unit/agent/update/noise.h"
 
-namespace dipper::update {
+namespace dipper::update::veto_test {
 namespace {
 
 Sight Scored(double score, bool alarm = false) { return {true, score, alarm}; }
@@ -290,4 +290,4 @@ TEST(GateVetoes, TheReportTellsHowManySamplesHadLabels) {
 }
 
 }  // namespace
-}  // namespace dipper::update
+}  // namespace dipper::update::veto_test
