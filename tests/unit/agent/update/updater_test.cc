@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"BadGate", Reason::BadFormat, Edit([](Manifest& m) { m.gate->margin_ratio = -1; })},
         Refusal{"ImageOfAnotherSize",
                 Reason::BadSpec,
-                {.edit = [](Manifest&, Bytes& image) { image.resize(image.size() - 16); }}},
+                {.edit = [](Manifest&, Bytes& image) { image.erase(image.end() - 16, image.end()); }}},
         Refusal{"NotFinite",
                 Reason::NotFinite,
                 {.edit =
