@@ -25,7 +25,6 @@ using telemetry::TransportEvent;
 using Kind = TransportEvent::Kind;
 
 constexpr double kSecondNs = 1e9;
-constexpr double kMb = 1024 * 1024;
 constexpr int64_t kPollNs = 500'000'000;
 constexpr uint32_t kDevicesPerSource = 20'000;  // fewer than the ports of one address
 constexpr double kConnectLimitS = 120, kHeadLimitS = 300;

@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 
+from rules import Answers
+
 NORMAL_DELAY = 1  # samples until a label comes
 
 
@@ -22,7 +24,7 @@ class Feeder(threading.Thread):
         self.out = b""
         self.rest = b""
         self.labels = deque()
-        self.sent = {}                 # id -> time of sending, of those without an answer
+        self.answers = Answers()
         self.taken = []                # (time, seconds) of every answer
         self.prefixes = {}             # first digits of packages that answered -> answers; emptied by its reader
         self.count = {"sent": 0, "answered": 0, "learned": 0, "missed": 0, "no_model": 0, "errors": 0}
@@ -62,7 +64,7 @@ class Feeder(threading.Thread):
             self.count["missed"] += 1
             return
         self.out += json.dumps({"id": number, "left": round(left, 5), "right": round(right, 5)}).encode() + b"\n"
-        self.sent[number] = time.monotonic()
+        self.answers.sent(number, time.monotonic())
         self.count["sent"] += 1
         delay = self.delay
         if delay is None:
@@ -81,11 +83,11 @@ class Feeder(threading.Thread):
             return False
         connection.setblocking(False)
         self.connection, self.out, self.rest = connection, b"", b""
-        self.sent.clear()
         self.labels.clear()
         return True
 
     def drop(self):
+        self.answers.ended()
         self.connection.close()
         self.connection = None
 
@@ -114,7 +116,7 @@ class Feeder(threading.Thread):
         now = time.monotonic()
         if "prediction" in answer:
             with self.lock:
-                begin = self.sent.pop(answer["id"], None)
+                begin = self.answers.came(answer["id"])
                 if begin is not None:
                     self.taken.append((now, now - begin))
                 self.prefixes[answer["package"]] = self.prefixes.get(answer["package"], 0) + 1

@@ -67,7 +67,8 @@ def table(report):
              f"  RSS, last quarter above the second of the last run ({report['last_run_s']:.0f} s): "
              f"{report['rss_growth_last_run_bytes'] / 1024:+.0f} KiB" + ("" if report["rss_judged"] else " (not judged)"),
              f"  file descriptors {report['file_descriptors']}, threads {report['threads']} whenever nothing went on",
-             f"  samples {report['samples']} answered of {report['samples_sent']} sent, {report['samples_missed']} while nobody listened; "
+             f"  samples {report['samples']} answered of {report['samples_sent']} sent, {report['samples_before_model']} before the first model, "
+             f"{report['samples_cut_off']} on their way when the agent ended; {report['samples_missed']} more while nobody listened; "
              f"labels learned {report['labels_learned']}",
              f"  sessions {report['sessions']}: kills {report['kills']}, planned stops {report['stops']}, crashes {report['crashes']}, "
              f"watchdog {report['watchdog']}; back within {report['back_p50_s']:.2f} s (p50), {report['back_max_s']:.2f} s (longest)",

@@ -90,6 +90,44 @@ class Served:
                 raise Violation(f"slot {slot['slot']} serves {package[:12]} without its confirm mark (mark: {mark})")
 
 
+class Answers:
+    """Each sample is answered once, and samples in their order; only those on their way when the agent ends are not. Before the first model
+    answers say so instead, without an id."""
+
+    def __init__(self):
+        self.waiting = {}    # id -> time of sending, in the order of sending
+        self.served = False  # a model has answered
+        self.before = 0      # sent before that
+        self.cut_off = 0     # on their way when the agent ended
+        self.breach = None
+
+    def sent(self, number, now):
+        self.waiting[number] = now
+
+    def came(self, number):
+        """@returns when that sample was sent."""
+        passed = []
+        while self.waiting and (oldest := next(iter(self.waiting))) < number:
+            passed.append(oldest)
+            del self.waiting[oldest]
+        if not self.served:
+            self.before += len(passed)
+        elif passed:
+            self.breach = f"sample {number} was answered, and {len(passed)} before it were not, the first of them {passed[0]}"
+        self.served = True
+        if number not in self.waiting:
+            self.breach = f"an answer to sample {number} came twice, or too late"
+        return self.waiting.pop(number, None)
+
+    def ended(self):
+        self.cut_off += len(self.waiting)
+        self.waiting.clear()
+
+    def judge(self):
+        if self.breach:
+            raise Violation(self.breach)
+
+
 class Floor:
     """(epoch, security version) never goes back."""
 

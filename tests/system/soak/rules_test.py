@@ -3,7 +3,7 @@ import unittest
 
 import schedule
 from report import median, quarters, ratio, slope, steps, table
-from rules import ENDS, Floor, Numbers, Progress, Served, Steady, Violation, judge_end, judge_growth
+from rules import ENDS, Answers, Floor, Numbers, Progress, Served, Steady, Violation, judge_end, judge_growth
 
 GOOD, OTHER, WORSE = "a" * 64, "b" * 64, "c" * 64
 
@@ -45,6 +45,29 @@ class Rules(unittest.TestCase):
         served.answered("a" * 12)
         self.broken("a package of kind worse", served.answered, "c" * 12)
         self.broken("serves nowhere", served.answered, "d" * 12)
+
+    def test_each_sample_is_answered_once_and_in_order(self):
+        answers = Answers()
+        for number in range(1, 8):
+            answers.sent(number, 10.0 + number)
+        self.assertEqual(answers.came(3), 13.0)  # the first model has come after two samples
+        self.assertEqual(answers.came(4), 14.0)
+        answers.judge()
+        answers.ended()
+        self.assertEqual((answers.before, answers.cut_off), (2, 3))
+        answers.sent(8, 20.0)
+        answers.came(8)
+        answers.judge()
+        answers.came(8)
+        self.broken("sample 8 came twice", answers.judge)
+
+    def test_a_sample_without_an_answer(self):
+        answers = Answers()
+        for number in range(1, 6):
+            answers.sent(number, 0.0)
+        answers.came(1)
+        answers.came(4)
+        self.broken("sample 4 was answered, and 2 before it were not, the first of them 2", answers.judge)
 
     def test_what_may_be_denied(self):
         served = self.served()

@@ -131,6 +131,7 @@ class Soak:
             self.served.answered(prefix)
         if self.started_at and self.feeder.no_model_at > self.started_at:
             raise Violation("samples were answered with no_model, though a model had been confirmed")
+        self.feeder.answers.judge()
         probe = self.plant.probe() if self.agent.running else None
         if probe is None:
             self.probes.append((now, 0.0, 0, 0))
@@ -326,6 +327,7 @@ class Soak:
             time.sleep(0.1)
         for prefix in self.feeder.who_answered():
             self.served.answered(prefix)
+        self.feeder.answers.judge()
 
     def report(self, ended):
         lost = self.numbers.judge()
@@ -341,7 +343,8 @@ class Soak:
         return {
             "seed": self.args.seed, "seconds": round(ended - self.started_at, 1), "events_per_year": self.args.events_per_year,
             "events": len(schedule.build(self.args.seed, self.args.seconds, self.args.events_per_year)), "years": (ended - self.started_at) / 3600,
-            "samples": count["answered"], "samples_sent": count["sent"], "samples_missed": count["missed"], "labels_learned": count["learned"],
+            "samples": count["answered"], "samples_sent": count["sent"], "samples_missed": count["missed"],
+            "samples_before_model": self.feeder.answers.before, "samples_cut_off": self.feeder.answers.cut_off, "labels_learned": count["learned"],
             "answers_with_error": self.feeder.other, "samples_by_quarter": quarters(taken, *span, len),
             "rss_bytes_max": max((size for _, size in rss), default=0), "rss_bytes_by_quarter": quarters(rss, *span, max),
             "rss_median_bytes_by_quarter": quarters(rss, *span, median), "rss_anon_median_bytes_by_quarter": quarters(own, *span, median),
