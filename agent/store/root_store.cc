@@ -14,6 +14,11 @@ using base::Status;
 namespace {
 constexpr uint32_t kDocumentOffset = kPagedHeadBytes;  // The envelope's length tells the document's.
 static_assert(kPagedHeadBytes + RootStore::kMaxRootBytes <= kRootPageBytes);
+
+bool GoodLength(base::ByteView page) {
+  const uint32_t length = base::Load<uint32_t>(page.data() + 8) - kDocumentOffset;
+  return length >= 1 && length <= RootStore::kMaxRootBytes;
+}
 }  // namespace
 
 RootStore::RootStore(hal::Partition& boot) : boot_(boot) {}
@@ -21,11 +26,22 @@ RootStore::RootStore(hal::Partition& boot) : boot_(boot) {}
 Status RootStore::Open() {
   DIPPER_ASSIGN_OR_RETURN(const BootLayout layout, ComputeBootLayout(boot_.geometry()));
   pages_.Configure(boot_, layout.roots);
-  const Status status = pages_.Load(page_);
+  const Status status = ReadNewest();
   if (!base::Ok(status) && status != Status::kNotFound) return status;
   open_ = true;
   // A medium that refuses the repair does not stop the agent: the current copy is good.
   if (base::Ok(status)) static_cast<void>(Duplicate());
+  return Status::kOk;
+}
+
+/// The newest copy into page_. A good CRC around a length that no agent writes: absent, like any damaged
+/// page, and the other copy counts.
+Status RootStore::ReadNewest() {
+  DIPPER_RETURN_IF_ERROR(pages_.Load(page_));
+  if (GoodLength(page_)) return Status::kOk;
+  const Status other = pages_.ReadCopy(1 - pages_.current(), page_);
+  if (!base::Ok(other) || !GoodLength(page_)) return Status::kNotFound;
+  pages_.SwapCurrent();
   return Status::kOk;
 }
 
@@ -46,7 +62,7 @@ Status RootStore::Duplicate() {
 
 base::Result<base::ByteView> RootStore::Load(base::MutableBytes buffer) {
   if (!open_) return Status::kFailedPrecondition;
-  DIPPER_RETURN_IF_ERROR(pages_.Load(page_));
+  DIPPER_RETURN_IF_ERROR(ReadNewest());
   const uint32_t length = base::Load<uint32_t>(page_.data() + 8) - kDocumentOffset;
   if (length > buffer.size()) return Status::kResourceExhausted;
   std::copy_n(page_.begin() + kDocumentOffset, length, buffer.begin());

@@ -32,6 +32,7 @@ class RootStore {
   static constexpr uint32_t kMaxRootBytes = 8 * 1024 - 32;
 
  private:
+  base::Status ReadNewest();
   base::Status Duplicate();
 
   hal::Partition& boot_;

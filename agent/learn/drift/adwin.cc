@@ -6,6 +6,7 @@
 
 #include "agent/learn/drift/autocorrelation.h"
 #include "agent/learn/learners/pairs.h"
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -15,6 +16,7 @@ namespace {
 
 // Sums of a few million values up to this, squared twice, stay finite.
 constexpr double kLargestValue = 1e60;
+constexpr double kLargestSquares = 1e140;  // stored: of 10^19 of them
 // Fewer values say too little about their own variance.
 constexpr double kLeastValues = 32;
 constexpr uint32_t kMostBuckets = 8;
@@ -134,8 +136,9 @@ base::Status Adwin::Validate(const AdwinConfig& config, base::ByteView memory) {
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   DIPPER_RETURN_IF_ERROR(s.autocorrelation.Validate());
-  bool good = s.filled < config.clock && s.in_warning <= 1 && IsFinite(s.statistic) && s.statistic >= 0.0;
-  good = good && s.low <= s.high && s.least <= s.most && s.squares >= 0.0 && IsFinite(s.squares);
+  bool good = ValidCounts(s.warnings, s.alarms) && s.filled < config.clock && s.in_warning <= 1 &&
+              IsFinite(s.statistic) && s.statistic >= 0.0;
+  good = good && s.low <= s.high && s.least <= s.most && s.squares >= 0.0 && s.squares <= kLargestSquares;
   for (const double x : {s.low, s.high, s.first, s.least, s.most}) good = good && Bounded(x);
   good = good && std::fabs(s.sum) <= 2.0 * kLargestValue * static_cast<double>(config.clock);
   for (uint32_t r = 0; good && r < config.rows; ++r) {
@@ -145,7 +148,7 @@ base::Status Adwin::Validate(const AdwinConfig& config, base::ByteView memory) {
            Bounded(row.high);
     for (uint32_t i = 0; good && i <= config.buckets; ++i) {
       const Summary summary = base::Load<Summary>(at + sizeof(Row) + i * sizeof(Summary));
-      good = Bounded(summary.mean) && summary.squares >= 0.0 && IsFinite(summary.squares);
+      good = Bounded(summary.mean) && summary.squares >= 0.0 && summary.squares <= kLargestSquares;
       if (i >= row.count) good = good && summary.mean == 0.0 && summary.squares == 0.0;
     }
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "agent/learn/drift/autocorrelation.h"
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 // Cubes of values up to this, summed 10^20 times, stay finite.
 constexpr double kLargestValue = 1e90;
+constexpr double kLargestCubes = 1e300;  // stored: of 10^19 of them, and so squares
 // A value counts at most this many deviations, and twice the skewness more: an error that is rare but usual
 // is as many deviations away as the losses are skewed, and it is no outlier.
 constexpr double kLargestStep = 4.0;
@@ -73,10 +75,12 @@ base::Status Cusum::Validate(const CusumConfig& config, base::ByteView memory) {
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   DIPPER_RETURN_IF_ERROR(s.autocorrelation.Validate());
-  const bool finite = IsFinite(s.mean) && IsFinite(s.cubes) && IsFinite(s.squares) && IsFinite(s.rise) &&
-                      IsFinite(s.fall) && std::fabs(s.mean) <= kLargestValue;
+  const bool finite = std::fabs(s.mean) <= kLargestValue && std::fabs(s.cubes) <= kLargestCubes &&
+                      s.squares <= kLargestCubes && IsFinite(s.rise) && IsFinite(s.fall);
   const bool positive = s.squares >= 0.0 && s.rise >= 0.0 && s.fall >= 0.0;
-  return finite && positive && s.in_warning <= 1 ? base::Status::kOk : base::Status::kDataLoss;
+  return ValidCounts(s.count, s.warnings, s.alarms) && finite && positive && s.in_warning <= 1
+             ? base::Status::kOk
+             : base::Status::kDataLoss;
 }
 
 Cusum::Cusum(const CusumConfig& config, base::MutableBytes memory)

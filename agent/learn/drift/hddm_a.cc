@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "agent/learn/drift/autocorrelation.h"
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -13,6 +14,7 @@ namespace {
 
 // Sums of values up to this, squared, stay finite.
 constexpr double kLargestValue = 1e60;
+constexpr double kLargestSquares = 1e140;  // stored: of 10^19 of them
 // The width of the values is at most this many deviations, unless a value lies farther from the mean (rare
 // errors do): for normal values twice what Hoeffding's bound needs.
 constexpr double kWidest = 4.0;
@@ -79,9 +81,11 @@ base::Status HddmA::Validate(const HddmAConfig& config, base::ByteView memory) {
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   DIPPER_RETURN_IF_ERROR(s.autocorrelation.Validate());
-  bool good = s.low <= s.high && s.low_count <= s.count && s.high_count <= s.count && s.in_warning <= 1;
+  bool good = ValidCounts(s.count, s.warnings, s.alarms) && s.low <= s.high && s.low_count <= s.count &&
+              s.high_count <= s.count && s.in_warning <= 1;
   for (const double x : {s.mean, s.low, s.high, s.low_mean, s.high_mean}) good = good && Bounded(x);
-  good = good && s.squares >= 0.0 && IsFinite(s.squares) && s.statistic >= 0.0 && IsFinite(s.statistic);
+  good =
+      good && s.squares >= 0.0 && s.squares <= kLargestSquares && s.statistic >= 0.0 && IsFinite(s.statistic);
   good = good && s.alarm_logarithm == -Log(config.alarm_confidence) &&
          s.warning_logarithm == -Log(config.warning_confidence);
   return good ? base::Status::kOk : base::Status::kDataLoss;

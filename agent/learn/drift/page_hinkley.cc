@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 
@@ -13,6 +14,7 @@ namespace {
 // One value counts at most this many deviations: a single outlier is no change of the mean.
 constexpr double kLargestStep = 4.0;
 constexpr double kLargestValue = 1e140;
+constexpr double kLargestSquares = 1e300;  // stored: of 10^19 of them
 
 }  // namespace
 
@@ -45,8 +47,10 @@ base::Status PageHinkley::Validate(const PageHinkleyConfig& config, base::ByteVi
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
-  if (!IsFinite(s.mean) || !IsFinite(s.squares) || s.squares < 0.0) return base::Status::kDataLoss;
+  if (!(std::fabs(s.mean) <= kLargestValue && s.squares >= 0.0 && s.squares <= kLargestSquares))
+    return base::Status::kDataLoss;
   if (!(s.statistic >= 0.0 && s.statistic <= config.threshold)) return base::Status::kDataLoss;
+  if (!ValidCounts(s.count, s.warnings, s.alarms)) return base::Status::kDataLoss;
   return s.in_warning <= 1 && s.reserved == 0 ? base::Status::kOk : base::Status::kDataLoss;
 }
 

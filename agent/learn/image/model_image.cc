@@ -5,6 +5,7 @@
 #include "agent/base/sha256.h"
 #include "agent/learn/image/entry.h"
 #include "agent/learn/image/model.h"
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/fp_env.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -55,7 +56,10 @@ class ImageChecker {
     }
     for (const uint64_t word : h.reserved) reserved = reserved && word == 0;
     const uint64_t most = layout_.unsupervised ? h.samples : h.labels;
-    const bool counts = h.learned <= most && (h.labels > 0 || h.residual_scale == 0.0);
+    const bool counts = ValidCounts(h.samples, h.skipped, h.series, h.missing_values, h.clamped_values,
+                                    h.labels, h.unmatched_labels, h.rejected_labels, h.lost_samples,
+                                    h.background_labels, h.replacements, h.resets) &&
+                        h.learned <= most && (h.labels > 0 || h.residual_scale == 0.0);
     const bool background =
         (layout_.background_enabled || (h.background_labels == 0 && h.replacements == 0)) &&
         h.background_loss >= 0.0 && h.background_loss <= kLargestStored && h.foreground_loss >= 0.0 &&
@@ -103,7 +107,8 @@ class ImageChecker {
     for (uint64_t i = 0; i < h.pending_count; ++i) {
       const uint64_t place = (h.pending_head + i) % layout_.pending_capacity;
       const auto e = base::Load<PendingEntry>(first + place * layout_.pending_entry_bytes);
-      const bool rising = (i == 0 || e.id > last) && e.id <= h.last_id && e.sample < h.samples;
+      const bool rising =
+          (i == 0 || e.id > last) && e.id <= h.last_id && e.sample < h.samples && e.learned <= h.learned;
       if (!rising) return Status::kDataLoss;
       last = e.id;
     }

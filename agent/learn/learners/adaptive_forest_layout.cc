@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 
 namespace dipper::learn::forest {
@@ -49,7 +50,9 @@ base::Status ValidateForest(const AdaptiveForestConfig& config, base::ByteView m
   if (memory.size() != before + pool.bytes) return base::Status::kDataLoss;
   const ForestHeader* header = PlaceOf<ForestHeader>(memory.data());
   DIPPER_RETURN_IF_ERROR(ValidateRandom(header->random));
-  if (header->reserved != 0 || header->poisson.threshold != poisson.threshold) return base::Status::kDataLoss;
+  if (!ValidCounts(header->warnings, header->drifts, header->promoted) || header->reserved != 0 ||
+      header->poisson.threshold != poisson.threshold)
+    return base::Status::kDataLoss;
   const TreeSlot* slots = PlaceOf<TreeSlot>(memory.data() + sizeof(ForestHeader));
   uint32_t roots[2 * kMaxTrees];
   for (uint32_t i = 0; i < config.trees; ++i) {

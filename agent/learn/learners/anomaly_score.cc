@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -31,6 +32,8 @@ constexpr double kActiveWeight = 0.02;
 constexpr double kBeyondRaise = 2.0;
 constexpr double kLeastHistory = 50;  // samples before a score is given
 constexpr double kLargestIncrement = 1e100;
+constexpr double kLargestBin = 1e120;    // stored: of as many increments as any memory keeps
+constexpr double kLargestScale = 1e140;  // stored
 constexpr double kLeastTail = 1e-12;
 constexpr double kLeastShape = -0.2;
 
@@ -122,12 +125,15 @@ base::Status AnomalyScore::Validate(const AnomalyScoreConfig& config, base::Byte
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
   const auto not_negative = [](double x) { return IsFinite(x) && x >= 0.0; };
-  bool good = s.active <= 1 && s.channels == config.channels && not_negative(s.held) &&
-              s.held <= kLargestRatio && s.score >= 0.0 && s.score <= 1.0 && s.peak >= 0.0 && s.peak <= 1.0 &&
-              s.increment >= 1.0 && s.increment <= kLargestIncrement && not_negative(s.total);
+  bool good = ValidCounts(s.events) && s.active <= 1 && s.channels == config.channels &&
+              not_negative(s.held) && s.held <= kLargestRatio && s.score >= 0.0 && s.score <= 1.0 &&
+              s.peak >= 0.0 && s.peak <= 1.0 && s.increment >= 1.0 && s.increment <= kLargestIncrement &&
+              s.total >= 0.0 && s.total <= kLargestBin;
   good = good && (s.active != 0 || (s.samples == 0 && s.peak == 0.0));
-  for (const Channel& channel : s.channel) good = good && not_negative(channel.scale);
-  for (double bin : s.bin) good = good && not_negative(bin);
+  for (const Channel& channel : s.channel) {
+    good = good && channel.scale >= 0.0 && channel.scale <= kLargestScale && ValidCounts(channel.count);
+  }
+  for (const double bin : s.bin) good = good && bin >= 0.0 && bin <= kLargestBin;
   return good ? base::Status::kOk : base::Status::kDataLoss;
 }
 

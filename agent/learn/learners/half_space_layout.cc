@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 
 namespace dipper::learn::half_space {
@@ -110,12 +111,12 @@ class TreeCheck {
 
 bool ValidHeader(const ForestHeader& plan, const ForestHeader& h) {
   const uint64_t filled = h.samples < h.rows ? h.samples : h.rows;
-  return h.inputs == plan.inputs && h.trees == plan.trees && h.nodes == plan.nodes && h.rows == plan.rows &&
-         h.depth == plan.depth && h.window == plan.window && h.row_count == filled && h.drawn <= h.trees &&
-         h.next_tree < h.trees && (h.drawn == h.trees || h.next_tree == h.drawn) && h.until_draw >= 1 &&
-         h.until_draw <= h.window && (h.drawn == 0 || h.row_count > 0) && h.reserved == 0 &&
-         IsFinite(h.mass) && h.mass >= 0.0 && h.mass <= static_cast<double>(kLargestMass) &&
-         ValidateRandom(h.random) == base::Status::kOk;
+  return ValidCounts(h.samples) && h.inputs == plan.inputs && h.trees == plan.trees &&
+         h.nodes == plan.nodes && h.rows == plan.rows && h.depth == plan.depth && h.window == plan.window &&
+         h.row_count == filled && h.drawn <= h.trees && h.next_tree < h.trees &&
+         (h.drawn == h.trees || h.next_tree == h.drawn) && h.until_draw >= 1 && h.until_draw <= h.window &&
+         (h.drawn == 0 || h.row_count > 0) && h.reserved == 0 && IsFinite(h.mass) && h.mass >= 0.0 &&
+         h.mass <= static_cast<double>(kLargestMass) && ValidateRandom(h.random) == base::Status::kOk;
 }
 
 bool ValidTrees(const View& view) {

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 #include "agent/learn/math/saturate.h"
@@ -262,7 +263,8 @@ base::Status Knn::Validate(const KnnConfig& config, base::ByteView memory) {
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const View view(config, const_cast<uint8_t*>(memory.data()));
   const Head& head = *view.head;
-  if (head.rows > view.capacity || head.next >= view.capacity) return base::Status::kDataLoss;
+  if (!ValidCounts(head.labels) || head.rows > view.capacity || head.next >= view.capacity)
+    return base::Status::kDataLoss;
   if (head.rows < view.capacity && head.next != head.rows) return base::Status::kDataLoss;
   const uint32_t rows = static_cast<uint32_t>(BlocksOf(view.capacity) * kBlock);
   for (uint32_t row = 0; row < rows; ++row) {

@@ -1,6 +1,7 @@
 // See naive_bayes.h: sizes, and taking over an image after checking it.
 #include "agent/learn/learners/naive_bayes.h"
 #include "agent/learn/learners/naive_bayes_layout.h"
+#include "agent/learn/math/counts.h"
 
 namespace dipper::learn {
 namespace {
@@ -18,9 +19,9 @@ bool AllInRange(const double* x, uint64_t count, double least, double greatest) 
 
 bool GoodHeads(const NaiveBayesConfig& config, const View& view) {
   const Head& head = *view.head;
-  if (!InRange(head.unit, 1.0, kUnitLimit) || !InRange(head.weight, 0.0, kLargestCount) ||
-      !InRange(head.doubt, 0.0, 1.0) || !InRange(head.temper, kLeastTemper, kLargestTemper) ||
-      head.gaps > 1) {
+  if (!ValidCounts(head.labels) || !InRange(head.unit, 1.0, kUnitLimit) ||
+      !InRange(head.weight, 0.0, kLargestCount) || !InRange(head.doubt, 0.0, 1.0) ||
+      !InRange(head.temper, kLeastTemper, kLargestTemper) || head.gaps > 1) {
     return false;
   }
   for (uint32_t c = 0; c < config.outputs; ++c) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -55,8 +56,8 @@ Status Race::Create(const RaceConfig& config, base::MutableBytes memory) {
 Status Race::Validate(const RaceConfig& config, base::ByteView memory) {
   const auto s = base::Load<State>(memory.data());
   double sum = 0.0;
-  bool good = std::fabs(s.least) <= kLargest && std::fabs(s.greatest) <= kLargest && s.least <= s.greatest &&
-              s.scale >= 0.0 && s.scale <= kLargest * kLargest;
+  bool good = ValidCounts(s.labels) && std::fabs(s.least) <= kLargest && std::fabs(s.greatest) <= kLargest &&
+              s.least <= s.greatest && s.scale >= 0.0 && s.scale <= kLargest * kLargest;
   for (uint32_t i = 0; i < kMaxRaceMembers; ++i) {
     const bool used = i < config.members;
     good = good && s.weights[i] >= 0.0 && s.weights[i] <= 1.0 && s.losses[i] >= 0.0 && s.losses[i] <= 1.0 &&

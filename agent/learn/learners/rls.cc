@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -98,7 +99,9 @@ base::Status Rls::Create(const RlsConfig& config, base::MutableBytes memory) {
 
 base::Status Rls::Validate(const RlsConfig& config, base::ByteView memory) {
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
-  if (memory.size() != bytes || base::Load<Head>(memory.data()).reserved != 0) return base::Status::kDataLoss;
+  if (memory.size() != bytes) return base::Status::kDataLoss;
+  const Head head = base::Load<Head>(memory.data());
+  if (!ValidCounts(head.labels) || head.reserved != 0) return base::Status::kDataLoss;
   const double* d = PlaceOf<double>(memory.data() + sizeof(Head));
   const uint64_t stride = Stride(config);
   for (uint64_t i = 0; i < stride; ++i) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/lanes.h"
 #include "agent/learn/math/nan.h"
@@ -16,6 +17,7 @@ constexpr uint32_t kMaxClasses = 64;
 constexpr double kLeastProbability = 1e-15;
 // The pending product of probabilities is turned into a logarithm before it could leave the normal numbers.
 constexpr double kLeastProduct = 0x1p-900;
+constexpr double kLargestSum = 1e100;  // stored: of no number of labels
 
 bool ValidConfig(const ClassificationMetricsConfig& config) {
   return config.classes >= 2 && config.classes <= kMaxClasses && config.fading > 0.0 && config.fading <= 1.0;
@@ -81,16 +83,21 @@ base::Status ClassificationMetrics::Validate(const ClassificationMetricsConfig& 
   DIPPER_ASSIGN_OR_RETURN(const uint64_t bytes, StateBytes(config));
   if (memory.size() != bytes) return base::Status::kDataLoss;
   const State s = base::Load<State>(memory.data());
-  if (s.classes != config.classes || s.last_label >= config.classes) return base::Status::kDataLoss;
+  if (!ValidCounts(s.labels) || s.classes != config.classes || s.last_label >= config.classes)
+    return base::Status::kDataLoss;
   const double sums[] = {s.weight,       s.correct,    s.trivial_correct,    s.log_loss,
                          s.faded_weight, s.faded_loss, s.faded_trivial_loss, s.brier};
   for (double sum : sums) {
-    if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
+    if (!(sum >= 0.0 && sum <= kLargestSum)) return base::Status::kDataLoss;
   }
+  // Parts of a weight, added up as it is: never above it, to the last bit.
+  if (s.correct > s.weight || s.trivial_correct > s.weight || s.faded_loss > s.faded_weight ||
+      s.faded_trivial_loss > s.faded_weight)
+    return base::Status::kDataLoss;
   if (!(s.log_product >= kLeastProduct && s.log_product <= 1.0)) return base::Status::kDataLoss;
   for (uint64_t at = sizeof(State); at + sizeof(double) <= bytes; at += sizeof(double)) {
     const double count = base::Load<double>(memory.data() + at);
-    if (!IsFinite(count) || count < 0.0) return base::Status::kDataLoss;
+    if (!(count >= 0.0 && count <= kLargestSum)) return base::Status::kDataLoss;
   }
   return base::Status::kOk;
 }

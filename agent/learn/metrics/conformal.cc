@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "agent/learn/learners/pairs.h"
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/functions.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
@@ -125,8 +126,8 @@ base::Status Conformal::Validate(const ConformalConfig& config, base::ByteView m
     if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
   }
   const bool full = s.count == config.window;
-  if (s.count > config.window || s.next >= config.window || (!full && s.next != s.count) ||
-      s.rate != LearningRate(1.0 - config.coverage) || s.reserved != 0 ||
+  if (!ValidCounts(s.labels) || s.count > config.window || s.next >= config.window ||
+      (!full && s.next != s.count) || s.rate != LearningRate(1.0 - config.coverage) || s.reserved != 0 ||
       !(s.widening >= 1.0 / kWidest && s.widening <= kWidest))
     return base::Status::kDataLoss;
   double shares = 0;

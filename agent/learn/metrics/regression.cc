@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 
@@ -12,6 +13,8 @@ namespace {
 
 // Squares of errors up to this, summed 10^20 times, stay finite.
 constexpr double kLargestError = 1e140;
+constexpr double kLargestLabel = 1e40;  // as the trivial answer; a model's labels are cut before
+constexpr double kLargestSum = 1e306;   // stored: of 10^20 of them, of the largest weight
 
 double ErrorOf(double answer, double actual) {
   const double error = std::fabs(answer - actual);
@@ -23,9 +26,7 @@ double Pinball(double error, bool above, double quantile) {
   return error * (above ? quantile : 1.0 - quantile);
 }
 
-double Clamp(double x) {
-  return x > kLargestError ? kLargestError : (x < -kLargestError ? -kLargestError : x);
-}
+double Clamp(double x, double most) { return x > most ? most : (x < -most ? -most : x); }
 
 double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
 
@@ -70,9 +71,12 @@ base::Status RegressionMetrics::Validate(const RegressionMetricsConfig& config, 
                          s.trivial_squared, s.target_squares, s.faded_weight,   s.faded_absolute,
                          s.faded_trivial,   s.pinball,        s.trivial_pinball};
   for (double sum : sums) {
-    if (!IsFinite(sum) || sum < 0.0) return base::Status::kDataLoss;
+    if (!(sum >= 0.0 && sum <= kLargestSum)) return base::Status::kDataLoss;
   }
-  return IsFinite(s.target_mean) && IsFinite(s.last_label) ? base::Status::kOk : base::Status::kDataLoss;
+  return ValidCounts(s.labels) && std::fabs(s.target_mean) <= kLargestError &&
+                 std::fabs(s.last_label) <= kLargestLabel
+             ? base::Status::kOk
+             : base::Status::kDataLoss;
 }
 
 RegressionMetrics::RegressionMetrics(const RegressionMetricsConfig& config, base::MutableBytes memory)
@@ -89,7 +93,7 @@ RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double triv
   const Losses losses = {ErrorOf(predicted, actual), ErrorOf(trivial, actual)};
   if (!(weight > 0.0)) return losses;
   s.labels += 1;
-  s.last_label = actual;
+  s.last_label = Clamp(actual, kLargestLabel);
   s.weight += weight;
   s.absolute += weight * losses.loss;
   s.squared += weight * (losses.loss * losses.loss);
@@ -97,7 +101,7 @@ RegressionMetrics::Losses RegressionMetrics::Score(double predicted, double triv
   s.trivial_squared += weight * (losses.trivial_loss * losses.trivial_loss);
   s.pinball += weight * Pinball(losses.loss, actual > predicted, quantile_);
   s.trivial_pinball += weight * Pinball(losses.trivial_loss, actual > trivial, quantile_);
-  const double target = Clamp(actual);
+  const double target = Clamp(actual, kLargestError);
   const double before = target - s.target_mean;
   s.target_mean += before * (weight / s.weight);
   const double squares = s.target_squares + weight * (before * (target - s.target_mean));

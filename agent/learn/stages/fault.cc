@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "agent/learn/math/counts.h"
 #include "agent/learn/math/nan.h"
 #include "agent/learn/math/place.h"
 
@@ -55,7 +56,8 @@ void Misbehave(const FaultConfig&, bool, double*) {}
 base::Result<uint64_t> Fault::StateBytes(const FaultConfig&) { return uint64_t{sizeof(State)}; }
 
 base::Status Fault::Validate(const FaultConfig&, base::ByteView memory) {
-  return IsFinite(base::Load<State>(memory.data()).poison) ? base::Status::kOk : base::Status::kDataLoss;
+  const State s = base::Load<State>(memory.data());
+  return ValidCounts(s.samples) && IsFinite(s.poison) ? base::Status::kOk : base::Status::kDataLoss;
 }
 
 void Fault::Apply(StageMode mode, float* row) const {

@@ -48,6 +48,7 @@ class Victim {
     for (const double p : out.probabilities) finite = finite && IsFinite(p);
     EXPECT_TRUE(finite);
     (void)attached->ReadMetrics();
+    EXPECT_TRUE(attached->AllFinite());
     return false;
   }
   uint64_t refused() const { return refused_; }
@@ -104,6 +105,15 @@ TEST_P(Image, WildWordsNeverCrash) {
     if (kind == 3) std::memmove(copy.data() + at, copy.data() + 4 * numbers.Below(parts - 16), 64);
     victim.RefusesOrGoesOn(20);
     ASSERT_FALSE(HasFailure()) << "kind " << kind << " at " << at;
+  }
+}
+
+TEST_P(Image, NoCountComesRoundToZero) {
+  Victim victim(GetParam(), 8192, 300);
+  for (uint64_t at = 0; at < victim.good().size(); at += 8) {
+    base::Store(victim.Copy().data() + at, ~uint64_t{0});
+    victim.RefusesOrGoesOn(4);
+    ASSERT_FALSE(HasFailure()) << "word at " << at;
   }
 }
 

@@ -84,7 +84,8 @@ class AgentWatch:
             self._ask(now)
 
     def _ended(self, now, code, may_crash):
-        if self.state == "stopping" and not (code == -signal.SIGABRT and may_crash == "crash"):
+        # What crashes on purpose may do so while it is being stopped, and the watchdog may be ending what hangs on purpose.
+        if self.state == "stopping" and not (code == -signal.SIGABRT and may_crash in ("crash", "hang")):
             # Before it was ready to be told: ended as any program is.
             if code != 0 and not (self.early and code == -signal.SIGTERM):
                 raise Violation(f"a planned stop ended with {code}")

@@ -5,6 +5,7 @@
 #include "agent/store/backlog.h"
 #include "agent/store/counters.h"
 #include "agent/store/event_log.h"
+#include "agent/store/root_store.h"
 #include "tests/fault/store/store_world.h"
 
 namespace dipper::store {
@@ -91,6 +92,50 @@ TEST_F(CountersPages, ASequenceWithoutRoomIsDamage) {
   Counters again(boot_);
   ASSERT_EQ(again.Load(), Status::kOk);
   EXPECT_EQ(again.trusted_time_s(), 3000U);  // with the sequence 0 it would have been the older page
+}
+
+TEST(RootPages, ALengthThatNoAgentWritesLeavesTheOtherCopy) {
+  const CopyPairLayout layout = ComputeBootLayout(kBoot)->roots;
+  const Bytes document(100, 7);
+  const Bytes next(200, 8);
+  for (const uint32_t length : {kPagedHeadBytes, layout.page_bytes}) {
+    for (const uint32_t damaged : {0U, 1U}) {
+      hal::PartitionSim boot(kBoot, nullptr);
+      RootStore roots(boot);
+      ASSERT_EQ(roots.Open(), Status::kOk);
+      ASSERT_EQ(roots.Store(document), Status::kOk);
+      Forge(
+          boot, layout.offset + damaged * layout.stride, layout.magic, [](base::MutableBytes) {}, length);
+      Bytes buffer(RootStore::kMaxRootBytes);
+      for (const Bytes& expected : {document, next}) {
+        RootStore again(boot);
+        ASSERT_EQ(again.Open(), Status::kOk);
+        const auto loaded = again.Load(buffer);
+        ASSERT_TRUE(loaded.ok()) << length << " in copy " << damaged;
+        EXPECT_TRUE(std::ranges::equal(*loaded, expected));
+        ASSERT_EQ(again.Store(next), Status::kOk);
+      }
+    }
+  }
+}
+
+TEST(RootPages, TwoSuchCopiesBeginAnew) {
+  const CopyPairLayout layout = ComputeBootLayout(kBoot)->roots;
+  hal::PartitionSim boot(kBoot, nullptr);
+  RootStore roots(boot);
+  ASSERT_EQ(roots.Open(), Status::kOk);
+  ASSERT_EQ(roots.Store(Bytes(100, 7)), Status::kOk);
+  for (const uint32_t copy : {0U, 1U}) {
+    Forge(
+        boot, layout.offset + copy * layout.stride, layout.magic, [](base::MutableBytes) {},
+        layout.page_bytes);
+  }
+  Bytes buffer(RootStore::kMaxRootBytes);
+  RootStore again(boot);
+  ASSERT_EQ(again.Open(), Status::kOk);
+  EXPECT_EQ(again.Load(buffer).status(), Status::kNotFound);
+  ASSERT_EQ(again.Store(Bytes(10, 1)), Status::kOk);
+  EXPECT_TRUE(again.Load(buffer).ok());
 }
 
 TEST(Rings, ASequenceWithoutRoomIsDamage) {
