@@ -26,6 +26,12 @@ inline bool IsFinite(double x) {
 inline float Canonical(float x) { return IsNan(x) ? CanonicalNanFloat() : x; }
 inline double Canonical(double x) { return IsNan(x) ? CanonicalNan() : x; }
 
+/// a / b; missing where there is nothing to divide by, or so little that the result is no number.
+inline double Ratio(double a, double b) {
+  const double ratio = b != 0.0 ? a / b : CanonicalNan();
+  return IsFinite(ratio) ? ratio : CanonicalNan();
+}
+
 /// What a stored input may be: finite, or the canonical NaN ("missing").
 inline bool IsFiniteOrMissing(float x) {
   return IsFinite(x) || std::bit_cast<uint32_t>(x) == kCanonicalNanFloatBits;

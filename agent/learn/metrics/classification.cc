@@ -23,8 +23,6 @@ bool ValidConfig(const ClassificationMetricsConfig& config) {
   return config.classes >= 2 && config.classes <= kMaxClasses && config.fading > 0.0 && config.fading <= 1.0;
 }
 
-double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
-
 double Probability(double p) {
   const double least = p > 0.0 ? p : 0.0;  // in two steps, each one instruction
   return least < 1.0 ? least : 1.0;

@@ -70,8 +70,6 @@ uint32_t CountBelow(const float* values, uint32_t count, float x) {
   return below;
 }
 
-double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
-
 }  // namespace
 
 struct Conformal::State {

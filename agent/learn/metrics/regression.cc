@@ -28,8 +28,6 @@ double Pinball(double error, bool above, double quantile) {
 
 double Clamp(double x, double most) { return x > most ? most : (x < -most ? -most : x); }
 
-double Ratio(double a, double b) { return b != 0.0 ? a / b : CanonicalNan(); }
-
 }  // namespace
 
 struct RegressionMetrics::State {
@@ -119,10 +117,10 @@ RegressionMetrics::Summary RegressionMetrics::Read() const {
   out.weight = s.weight;
   out.mae = Ratio(s.absolute, s.weight);
   out.rmse = Canonical(std::sqrt(Ratio(s.squared, s.weight)));
-  out.r2 = s.target_squares > 0.0 ? 1.0 - s.squared / s.target_squares : CanonicalNan();
+  out.r2 = Canonical(1.0 - Ratio(s.squared, s.target_squares));
   out.trivial_mae = Ratio(s.trivial_absolute, s.weight);
   out.trivial_rmse = Canonical(std::sqrt(Ratio(s.trivial_squared, s.weight)));
-  out.trivial_r2 = s.target_squares > 0.0 ? 1.0 - s.trivial_squared / s.target_squares : CanonicalNan();
+  out.trivial_r2 = Canonical(1.0 - Ratio(s.trivial_squared, s.target_squares));
   out.faded_mae = Ratio(s.faded_absolute, s.faded_weight);
   out.faded_trivial_mae = Ratio(s.faded_trivial, s.faded_weight);
   out.target_mean = s.weight > 0.0 ? s.target_mean : CanonicalNan();

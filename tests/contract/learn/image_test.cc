@@ -47,7 +47,11 @@ class Victim {
     bool finite = IsFinite(out.value) && IsFinite(out.low) && IsFinite(out.high) && IsFinite(out.anomaly_raw);
     for (const double p : out.probabilities) finite = finite && IsFinite(p);
     EXPECT_TRUE(finite);
-    (void)attached->ReadMetrics();
+    const Metrics m = attached->ReadMetrics();
+    for (const double value : {m.accuracy, m.kappa, m.log_loss, m.mae, m.rmse, m.r2, m.faded_loss,
+                               m.trivial_mae, m.windowed_loss, m.interval_width, m.drift_statistic}) {
+      EXPECT_TRUE(IsFinite(value) || IsNan(value));
+    }
     EXPECT_TRUE(attached->AllFinite());
     return false;
   }
