@@ -47,7 +47,12 @@ bool Assembly::OpenTrust(std::string* message) {
         "trust.root: cannot read a trust root from " + config.trust.root + "; make one with: dipper root new";
     return false;
   }
-  if (const Status status = trust.Open(root); !Ok(status)) {
+  const Status status = trust.Open(root);
+  if (status == Status::kUnimplemented) {
+    newer_ = true;
+    return true;
+  }
+  if (!Ok(status)) {
     *message = std::string("the trust root cannot be used (") + base::StatusName(status) + "): is " +
                config.trust.root + " a root made by dipper root new, and boot not damaged?";
     return false;
@@ -131,10 +136,11 @@ void Assembly::ReportLastEnd(const LastEnd& last) {
   reporter.Send(reset, {});
 }
 
-/// A model that cannot run leaves the others alone.
+/// A model that cannot run leaves the others alone, and the device its telemetry.
 void Assembly::OutOfService(uint32_t number, schema::EventKind kind, const std::string& why) {
   Say(why);
-  Say("model " + config.models[number].id + " does not run; the others go on");
+  Say("model " + config.models[number].id + " does not run; " +
+      (config.models.size() > 1 ? "the others go on" : "telemetry goes on, and nothing is written"));
   const std::string detail = why.substr(0, telemetry::kMaxTextBytes);
   reporter.Send(telemetry::Event{.kind = kind, .detail = detail}, config.models[number].id);
 }
@@ -177,24 +183,25 @@ bool Assembly::StartModels(const LastEnd& last, std::string* message) {
     auto unit = StartModel(shared, number, places[number], last, &why);
     if (unit != nullptr) {
       models.push_back(std::move(unit));
-    } else if (config.models.size() == 1) {
-      *message = why;
-    } else {
-      const bool too_old = why.find(kNewerAgent) != std::string::npos;
-      OutOfService(number, too_old ? schema::EventKind::AgentTooOld : schema::EventKind::StorageError, why);
-      *message = "no model of the configuration can run";
+      continue;
     }
+    const bool too_old = why.find(kNewerAgent) != std::string::npos;
+    newer_ = newer_ || too_old;
+    *message = config.models.size() == 1 ? why : "no model of the configuration can run";
+    if (config.models.size() == 1 && !too_old) break;  // said at the end
+    OutOfService(number, too_old ? schema::EventKind::AgentTooOld : schema::EventKind::StorageError, why);
   }
-  return !models.empty();
+  // A device that was given an older agent must not go dark: it says so, and waits for the newer one.
+  return !models.empty() || newer_;
 }
 
-/// It begins where the model that has seen least goes on; the others skip what they know.
-bool Assembly::StartSource(std::string* message) {
+/// They begin where the model that has seen least goes on; the others skip what they know.
+void Assembly::StartSource() {
   uint64_t first_row = UINT64_MAX;
   for (const auto& model : models) {
     if (const uint64_t row = model->FirstRow(); row > 0) first_row = std::min(first_row, row);
   }
-  return OpenSource(config, first_row == UINT64_MAX ? 0 : first_row, &devices, message);
+  StartSources(config, first_row == UINT64_MAX ? 0 : first_row, &devices);
 }
 
 /// An agent does without its socket, but not beside another one that answers there.
@@ -290,10 +297,15 @@ bool Assembly::Start(std::string* message) {
   for (const ModelConfig& model : config.models) ids.push_back(model.id);
   note.Begin(boot, ids);
   note.InstallCrashHandler(guard.hung_ns());
-  if (!StartModels(last, message) || !StartSource(message)) {
+  if (newer_) {
+    const std::string detail = std::string("boot's trust root or counters: ") + kNewerAgent;
+    Say(detail + "; no model runs, nothing is accepted or written, telemetry goes on");
+    reporter.Send(telemetry::Event{.kind = schema::EventKind::AgentTooOld, .detail = detail}, {});
+  } else if (!StartModels(last, message)) {
     note.End();
     return false;
   }
+  if (!models.empty()) StartSource();
   for (const auto& model : models) {
     agent.Add(model->runner());
     // Only a file has rows that the model has seen already.
@@ -302,7 +314,7 @@ bool Assembly::Start(std::string* message) {
   }
   const std::string device =
       std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet;
-  if (config.models.size() == 1) {
+  if (config.models.size() == 1 && models.size() == 1) {
     Say(device + ", " + models[0]->ServingText());
     return true;
   }
@@ -315,6 +327,7 @@ bool Assembly::Start(std::string* message) {
 std::string Assembly::StatusLine() {
   std::string text;
   for (const auto& model : models) text += (text.empty() ? "" : "; ") + model->ServingText();
+  if (models.empty()) text = "no model runs";
   return text + (mqtt.connected() ? ", connected to " : ", not connected to ") + config.mqtt.url;
 }
 

@@ -120,10 +120,11 @@ struct Assembly {
                                         const LastEnd& last, std::string* why);
   bool StartModels(const LastEnd& last, std::string* message);
   void OutOfService(uint32_t number, schema::EventKind kind, const std::string& why);
-  bool StartSource(std::string* message);
+  void StartSource();
   bool StartControl(std::string* message);
   void SetClockForward();
   void OpenWatchdog();
+  bool newer_ = false;  ///< Storage of a newer agent: nothing of it is touched.
   int64_t next_check_ns_ = 0;
   base::Digest leak_told_{};  ///< Package that serves and leaks: said once.
 };

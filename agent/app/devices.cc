@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -116,18 +117,14 @@ runtime::MqttSourceConfig MakeMqttSource(const Config& config, const SourceConfi
 // A source, unopened: the agent is built around it before its model says where to begin.
 void MakeSource(const Config& config, const SourceConfig& source, Devices* devices) {
   SourceDevice& device = *devices->sources.emplace_back(std::make_unique<SourceDevice>());
-  if (source.kind == "csv_replay") {
-    device.emplace<hal::CsvReplay>(devices->clock, source.rate_hz);
-  } else if (source.kind == "system") {
+  if (source.kind == "system") {
     const std::string folder = std::filesystem::path(config.storage.data).parent_path().string();
     device.emplace<hal::SystemSource>(devices->clock, source.rate_hz, folder.empty() ? "." : folder);
-  } else if (source.kind == "iio") {
-    device.emplace<hal::IioSource>(devices->clock);
   } else if (source.kind == "mqtt") {
     devices->inlets.push_back(
         &device.emplace<runtime::MqttSource>(devices->clock, MakeMqttSource(config, source)));
   } else {
-    device.emplace<hal::LineSource>(devices->clock);
+    device.emplace<KeptSource>(devices->clock, source);
   }
 }
 
@@ -157,63 +154,6 @@ void MakeSources(const Config& config, Devices* devices) {
   labels.kind = hal::RecordKind::kLabel;
   labels.qos = telemetry::Qos::kAtLeastOnce;
   devices->inlets.push_back(&devices->labels.emplace(devices->clock, std::move(labels)));
-}
-
-/// One descriptor for all of them.
-bool WatchSources(Devices* devices) {
-  std::vector<int> descriptors;
-  for (const auto& device : devices->sources) {
-    if (const auto* lines = std::get_if<hal::LineSource>(device.get()); lines != nullptr)
-      descriptors.push_back(lines->event_fd());
-  }
-  if (descriptors.size() == 1) devices->source_events = descriptors[0];
-  if (descriptors.size() < 2) return true;
-  devices->source_events = ::epoll_create1(EPOLL_CLOEXEC);
-  devices->owns_events = devices->source_events >= 0;
-  bool good = devices->owns_events;
-  for (const int fd : descriptors) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    good = good && ::epoll_ctl(devices->source_events, EPOLL_CTL_ADD, fd, &event) == 0;
-  }
-  return good;
-}
-
-bool OpenLines(const SourceConfig& source, hal::LineSource* lines, std::string* message) {
-  const bool is_pipe = source.kind == "stdin";
-  const Status status =
-      is_pipe ? lines->OpenPipe(STDIN_FILENO, STDOUT_FILENO) : lines->OpenSocket(source.path, source.mode);
-  if (Ok(status)) return true;
-  if (is_pipe) {
-    *message =
-        std::string("source.kind stdin: standard input or output cannot be used: ") + std::strerror(errno);
-  } else if (status == Status::kAlreadyExists) {
-    *message = "source.path: another process serves " + source.path + "; is a dipper-agent running already?";
-  } else if (status == Status::kInvalidArgument) {
-    *message = "source.path: " + source.path +
-               " is too long for a socket (107 bytes), or a file that is none lies there; move it or choose "
-               "another path";
-  } else {
-    *message = "source.path: cannot make the socket " + source.path + ": " + std::strerror(errno) +
-               "; does its folder exist, and may the agent write there?";
-  }
-  return false;
-}
-
-bool OpenCsv(const SourceConfig& source, uint64_t first_row, hal::CsvReplay* csv, std::string* message) {
-  switch (csv->Open(source.path.c_str(), first_row)) {
-    case Status::kOk:
-      return true;
-    case Status::kNotFound:
-      *message = "source.path: there is no file " + source.path;
-      return false;
-    case Status::kDataLoss:
-      *message = "source.path: " + source.path + " has no header line";
-      return false;
-    default:
-      *message = "source.path: cannot read " + source.path + ": " + std::strerror(errno);
-      return false;
-  }
 }
 
 }  // namespace
@@ -251,7 +191,7 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
 }
 
 Devices::~Devices() {
-  if (owns_events) ::close(source_events);
+  if (source_events >= 0) ::close(source_events);
 }
 
 bool Devices::resumes(const Config& config) const {
@@ -270,28 +210,15 @@ std::vector<store::PlaceRequest> PlaceRequests(const Config& config, Devices& de
   return requests;
 }
 
-bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message) {
-  bool good = true;
-  for (size_t i = 0; good && i < config.sources.size(); ++i) {
-    const SourceConfig& source = config.sources[i];
-    SourceDevice* kind = devices->sources[i].get();
-    if (auto* csv = std::get_if<hal::CsvReplay>(kind)) {
-      good = OpenCsv(source, devices->resumes(config) ? first_row : 0, csv, message);
-    } else if (auto* lines = std::get_if<hal::LineSource>(kind)) {
-      good = OpenLines(source, lines, message);
-    } else if (auto* iio = std::get_if<hal::IioSource>(kind)) {
-      good = iio->Open({.device = source.device,
-                        .channels = source.channels,
-                        .rate_hz = source.rate_hz,
-                        .buffer_samples = static_cast<uint32_t>(source.buffer_samples)},
-                       message);
-    }
+void StartSources(const Config& config, uint64_t first_row, Devices* devices) {
+  const bool has_events = std::ranges::any_of(config.sources, [](const SourceConfig& source) {
+    return source.kind == "stdin" || source.kind == "socket";
+  });
+  if (has_events) devices->source_events = ::epoll_create1(EPOLL_CLOEXEC);
+  for (const auto& device : devices->sources) {
+    auto* kept = std::get_if<KeptSource>(device.get());
+    if (kept != nullptr) kept->Start(devices->resumes(config) ? first_row : 0, devices->source_events);
   }
-  if (good && !WatchSources(devices)) {
-    *message = std::string("the sources cannot be watched: ") + std::strerror(errno);
-    good = false;
-  }
-  return good;
 }
 
 }  // namespace dipper::app

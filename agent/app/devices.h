@@ -9,13 +9,11 @@
 #include <vector>
 
 #include "agent/app/config/config.h"
+#include "agent/app/kept_source.h"
 #include "agent/runtime/join.h"
 #include "agent/runtime/mqtt_source.h"
 #include "agent/store/model_places.h"
 #include "hal/linux/clock.h"
-#include "hal/linux/csv_replay.h"
-#include "hal/linux/iio_source.h"
-#include "hal/linux/line_source.h"
 #include "hal/linux/partition_file.h"
 #include "hal/linux/system.h"
 #include "hal/linux/system_source.h"
@@ -31,9 +29,8 @@ struct ModelDevices {
   std::string trouble;  ///< Why they cannot be used; empty: they can.
 };
 
-/// One configured source of samples: the kind that it is.
-using SourceDevice = std::variant<std::monostate, hal::CsvReplay, hal::LineSource, hal::SystemSource,
-                                  hal::IioSource, runtime::MqttSource>;
+/// One configured source of samples: the machine itself, the broker, or one that may be away.
+using SourceDevice = std::variant<std::monostate, KeptSource, hal::SystemSource, runtime::MqttSource>;
 
 struct Devices {
   Devices() = default;
@@ -60,7 +57,6 @@ struct Devices {
   bool resumes(const Config& config) const;
 
   int source_events = -1;
-  bool owns_events = false;
 };
 
 /// Opens partitions, identity and readings. False: `*message` says what, why and what to do; nothing was
@@ -71,8 +67,8 @@ bool OpenDevices(const Config& config, Devices* devices, std::string* message);
 /// Who asks for a place in boot, in the order of the configuration; points into both.
 std::vector<store::PlaceRequest> PlaceRequests(const Config& config, Devices& devices);
 
-/// Opens the sample sources; a single file gives `first_row` first (if the configuration says to resume).
-/// Same result.
-bool OpenSource(const Config& config, uint64_t first_row, Devices* devices, std::string* message);
+/// Starts the sample sources; a single file gives `first_row` first (if the configuration says to resume).
+/// What cannot be opened is said and tried again by itself.
+void StartSources(const Config& config, uint64_t first_row, Devices* devices);
 
 }  // namespace dipper::app

@@ -45,6 +45,7 @@ int64_t Agent::Step() {
   at_.turns.Poll(now_ns);
   health_.Answered(Component::kUpdate, now_ns);
   FeedRecords(now_ns);
+  ReportTrouble(now_ns);
   for (uint32_t who : answers_of_models_) answers().Answered(who, now_ns);
   SendDueStates();
   if (now_ns >= next_metrics_ns_) {
@@ -59,8 +60,9 @@ int64_t Agent::Step() {
   }
   int64_t due = std::min(now_ns + kLongestSleepNs, next_metrics_ns_);
   // 0: the source does not know; whoever waits watches its descriptor.
-  const int64_t next = source_ended_ ? 0 : at_.source.NextDueNs();
-  if (at_.labels != nullptr && at_.labels->NextDueNs() != 0) due = std::min(due, at_.labels->NextDueNs());
+  const int64_t next = source_ended_ || models_.empty() ? 0 : at_.source.NextDueNs();
+  if (at_.labels != nullptr && !models_.empty() && at_.labels->NextDueNs() != 0)
+    due = std::min(due, at_.labels->NextDueNs());
   return next == 0 ? due : std::min(due, next);
 }
 

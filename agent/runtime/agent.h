@@ -98,6 +98,7 @@ class Agent {
   void TakeMessage(const telemetry::TransportEvent& message);
   hal::SourceTotals SourceTotals() const;
   void ReportSources(int64_t now_ns);
+  void ReportTrouble(int64_t now_ns);
   void SendMetrics(int64_t now_ns);
   void AddDeviceMetrics(MetricBatch* batch);
   void AddLinkMetrics(MetricBatch* batch);
@@ -115,7 +116,8 @@ class Agent {
   base::FixedVector<ModelRunner*, store::kMaxModels> models_;
   base::FixedVector<uint32_t, store::kMaxModels> answers_of_models_;
   Health health_;
-  EventLimit drop_limit_, source_limit_;
+  EventLimit drop_limit_, source_limit_, trouble_limit_;
+  base::FixedString<telemetry::kMaxTextBytes> source_trouble_;  ///< As it was told.
   hal::SourceTotals sources_told_;
   int64_t started_ns_ = 0;
   int64_t next_metrics_ns_ = 0;

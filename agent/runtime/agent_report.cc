@@ -160,6 +160,9 @@ void Agent::AddDeviceMetrics(MetricBatch* batch) {
   batch->Count(MetricId::kSourceUnreadableTotal, sources.unreadable);
   batch->Count(MetricId::kSourceIgnoredTotal, sources.ignored);
   batch->Count(MetricId::kSourceAnswersDroppedTotal, sources.answers_dropped);
+  batch->Flag(MetricId::kSourceAvailable, at_.source.trouble().empty());
+  batch->Count(MetricId::kSourceFailedTotal, sources.failed);
+  batch->Count(MetricId::kSourceRefusedWritersTotal, sources.refused_writers);
   batch->Count(MetricId::kJoinSupersededTotal, sources.superseded);
   batch->Count(MetricId::kJoinStaleTotal, sources.stale);
   batch->Count(MetricId::kJoinLateTotal, sources.late);

@@ -23,8 +23,10 @@ bool Agent::FeedRecord(hal::SampleSource& source, int64_t now_ns) {
     at_.reporter.Send(
         telemetry::Event{.kind = schema::EventKind::DataError, .detail = "the source has ended"}, {});
   }
-  if (status == Status::kNotFound || status == Status::kOutOfRange) return false;
-  if (!Ok(status)) return true;
+  // One that is away has nothing either; ReportTrouble tells it.
+  if (status == Status::kNotFound || status == Status::kOutOfRange || status == Status::kUnavailable)
+    return false;
+  if (!Ok(status)) return true;  // a record that was lost; the next may be good
   for (ModelRunner* model : models_) {
     model->OnRecord(record, now_ns);
     if (!model->answer().empty()) source.Answer(record.origin, model->answer());
@@ -33,14 +35,16 @@ bool Agent::FeedRecord(hal::SampleSource& source, int64_t now_ns) {
 }
 
 void Agent::FeedRecords(int64_t now_ns) {
-  for (uint32_t i = 0; i < kRecordsPerTurn && !source_ended_; ++i) {
+  // Without a model nobody would take a record: it stays where it is.
+  for (uint32_t i = 0; i < kRecordsPerTurn && !source_ended_ && !models_.empty(); ++i) {
     if (!FeedRecord(at_.source, now_ns)) break;
   }
   // Labels come after the samples that they are of.
-  for (uint32_t i = 0; i < kRecordsPerTurn && at_.labels != nullptr; ++i) {
+  for (uint32_t i = 0; i < kRecordsPerTurn && at_.labels != nullptr && !models_.empty(); ++i) {
     if (!FeedRecord(*at_.labels, now_ns)) break;
   }
-  // A source that has nothing due, or has ended, has answered too.
+  // A source that has nothing due, or has ended, or says that it is away, has answered too. Without a healthy
+  // mark the ladder would blame the model for a sensor that is broken.
   health_.Answered(Component::kSource, now_ns);
   health_.Answered(Component::kModel, now_ns);
 }
@@ -59,6 +63,18 @@ hal::SourceTotals Agent::SourceTotals() const {
   totals.unreadable += labels.unreadable;
   totals.ignored += labels.ignored;
   return totals;
+}
+
+/// A source that is away or there again, each once; what changes too fast is told as it is a while later.
+void Agent::ReportTrouble(int64_t now_ns) {
+  const std::string_view trouble = at_.source.trouble().substr(0, telemetry::kMaxTextBytes);
+  if (trouble == source_trouble_.view() || !trouble_limit_.TrySpend(now_ns)) return;
+  source_trouble_.AssignTruncated(trouble);
+  using Kind = schema::EventKind;
+  at_.reporter.Send(telemetry::Event{.kind = trouble.empty() ? Kind::SourceRecovered : Kind::SourceFailed,
+                                     .count = SourceTotals().failed,
+                                     .detail = trouble},
+                    {});
 }
 
 /// Records that were lost, told now and then; the metrics count all of them.

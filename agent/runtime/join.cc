@@ -259,8 +259,18 @@ hal::SourceTotals Join::totals() const {
     sum.unreadable += part.unreadable;
     sum.ignored += part.ignored;
     sum.answers_dropped += part.answers_dropped;
+    sum.failed += part.failed;
+    sum.refused_writers += part.refused_writers;
   }
   return sum;
+}
+
+std::string_view Join::trouble() const {
+  std::string_view first = parts_[config_.primary].part.source->trouble();
+  for (const Held& held : parts_) {
+    if (first.empty()) first = held.part.source->trouble();
+  }
+  return first;
 }
 
 }  // namespace dipper::runtime

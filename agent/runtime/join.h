@@ -53,6 +53,8 @@ class Join final : public hal::SampleSource {
   int64_t NextDueNs() override;
   void Answer(uint32_t origin, std::string_view line) override;
   hal::SourceTotals totals() const override;
+  /// Of the part that gives the tick first of all, then of the first other that has any.
+  std::string_view trouble() const override;
 
  private:
   /// What a part has said last.

@@ -14,6 +14,12 @@ Trust::Trust(store::RootStore& roots, store::Counters& counters, hal::Clock& clo
     : roots_(roots), counters_(counters), clock_(clock), build_time_s_(build_time_s) {}
 
 Status Trust::Open(base::ByteView initial) {
+  const Status status = OpenStored(initial);
+  of_newer_agent_ = status == Status::kUnimplemented;
+  return status;
+}
+
+Status Trust::OpenStored(base::ByteView initial) {
   DIPPER_RETURN_IF_ERROR(counters_.Load());
   DIPPER_RETURN_IF_ERROR(roots_.Open());
   std::array<uint8_t, package::kMaxRootBytes> buffer;
@@ -36,6 +42,7 @@ Status Trust::Open(base::ByteView initial) {
 }
 
 Reason Trust::OnRoot(base::ByteView document) {
+  if (of_newer_agent_) return Reason::UnknownLayout;
   package::TrustRoot next;
   const Reason reason = root_.ParseSuccessor(document, &next);
   if (reason != Reason::None) return reason;
@@ -73,6 +80,8 @@ void Trust::RaiseTime(int64_t issued_s) {
 
 Trust::Ticket Trust::OnCommand(base::ByteView document, const package::DeviceNames& device) {
   Ticket ticket;
+  ticket.reason = Reason::UnknownLayout;
+  if (of_newer_agent_) return ticket;
   ticket.reason = package::VerifyCommand(document, root_, device, Now(), &ticket.facts);
   if (ticket.reason != Reason::None && ticket.reason != Reason::Expired) return ticket;
   ticket.lookup = counters_.LookUpCommand(ticket.facts.number);

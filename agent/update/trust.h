@@ -22,6 +22,7 @@ class Trust {
   /// Loads the stored root; without a readable one stores `initial` (the local configuration is trusted once,
   /// at the first start). A failed store of it is returned; it is in force nevertheless. kNotFound: nothing
   /// stored and `initial` is empty: nothing can be verified. kDataLoss: `initial` is not a root.
+  /// kUnimplemented: boot is of a newer agent: nothing is ever accepted or written.
   base::Status Open(base::ByteView initial);
 
   /// A candidate for the next root. None: it is in force and durable. OldNumber: this version or older,
@@ -52,6 +53,7 @@ class Trust {
   store::Counters& counters() { return counters_; }
 
  private:
+  base::Status OpenStored(base::ByteView initial);
   /// The rollout or command role's epoch is higher in `next`.
   bool RaisesNumberEpoch(const package::TrustRoot& next) const;
 
@@ -60,6 +62,7 @@ class Trust {
   hal::Clock& clock_;
   int64_t build_time_s_;
   package::TrustRoot root_;
+  bool of_newer_agent_ = false;
 };
 
 }  // namespace dipper::update

@@ -48,6 +48,8 @@ struct SourceTotals {
   uint64_t unreadable = 0;       ///< Records too long, malformed or without any of their values.
   uint64_t ignored = 0;          ///< Records that were old when they came.
   uint64_t answers_dropped = 0;  ///< Answers whose reader was slow.
+  uint64_t failed = 0;           ///< Readings that could not be made, those of single channels among them.
+  uint64_t refused_writers = 0;  ///< Above the most that may write at once.
   // Of sources that are joined:
   uint64_t superseded = 0;  ///< Records that a newer one replaced before a sample took them.
   uint64_t stale = 0;       ///< Times that a source had nothing young enough for a sample.
@@ -69,6 +71,8 @@ class SampleSource {
     (void)line;
   }
   virtual SourceTotals totals() const { return {}; }
+  /// Why it gives nothing now, for people; empty: it works. Valid until the next Poll.
+  virtual std::string_view trouble() const { return {}; }
 
  protected:
   ~SampleSource() = default;

@@ -26,6 +26,7 @@ Status CsvReplay::Open(const char* path, uint64_t first_row) {
     case Line::kError:
       return Status::kUnavailable;
     case Line::kTooLong:
+      return Status::kResourceExhausted;
     case Line::kEnd:
       return Status::kDataLoss;
   }
@@ -93,10 +94,16 @@ Status CsvReplay::Poll(Record* record) {
   base::ByteView line;
   const Line got = ReadLine(&line);
   if (got == Line::kEnd) return Status::kOutOfRange;
-  if (got == Line::kError) return Status::kUnavailable;
+  if (got == Line::kError) {
+    ++failed_reads_;
+    return Status::kUnavailable;
+  }
   record->sequence = next_row_++;
   ++rows_given_;
-  if (got == Line::kTooLong) return Status::kDataLoss;
+  if (got == Line::kTooLong) {
+    ++long_lines_;
+    return Status::kDataLoss;
+  }
   record->payload = line;
   return Status::kOk;
 }

@@ -13,7 +13,7 @@ namespace dipper::hal {
 /// Lines of a CSV file, header first, as kCsvLine records.
 ///
 /// Row 0 is the first line after the header; its `sequence` is 0. A line longer than kMaxLineBytes is skipped
-/// and reported once as kDataLoss; its row number is used up, so that later rows keep theirs.
+/// counted and reported once as kDataLoss; its row number is used up, so that later rows keep theirs.
 class CsvReplay final : public SampleSource {
  public:
   static constexpr size_t kMaxLineBytes = 16 * 1024;
@@ -24,11 +24,13 @@ class CsvReplay final : public SampleSource {
   CsvReplay& operator=(const CsvReplay&) = delete;
 
   /// Opens `path` (zero-terminated) and leaves the cursor before `first_row`.
-  /// kNotFound: no such file. kUnavailable: it cannot be read. kDataLoss: no usable header line.
+  /// kNotFound: no such file. kUnavailable: it cannot be read. kDataLoss: it is empty. kResourceExhausted:
+  /// its header is longer than kMaxLineBytes.
   base::Status Open(const char* path, uint64_t first_row);
 
   base::Status Poll(Record* record) override;
   int64_t NextDueNs() override;
+  SourceTotals totals() const override { return {.unreadable = long_lines_, .failed = failed_reads_}; }
 
  private:
   enum class Line : uint8_t { kOk, kTooLong, kEnd, kError };
@@ -46,6 +48,8 @@ class CsvReplay final : public SampleSource {
   size_t header_bytes_ = 0;
   uint64_t next_row_ = 0;
   uint64_t rows_given_ = 0;
+  uint64_t long_lines_ = 0;
+  uint64_t failed_reads_ = 0;
   int64_t started_ns_ = 0;
 };
 

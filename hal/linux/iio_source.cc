@@ -219,7 +219,7 @@ Status IioSource::ReadBuffer() {
     row_ = rows_ = 0;
     if (bytes == -EAGAIN) return Status::kNotFound;
     if (bytes < 0 || step <= 0) {
-      ++counters_.failed_samples;
+      ++counters_.failed_buffers;
       return Status::kUnavailable;
     }
     rows_ = static_cast<size_t>(bytes / step);

@@ -32,7 +32,8 @@ struct IioConfig {
 
 struct IioCounters {
   uint64_t failed_readings = 0;  ///< Single channels: missing in their sample.
-  uint64_t failed_samples = 0;   ///< Every channel failed, or a buffer did.
+  uint64_t failed_samples = 0;   ///< Every channel failed.
+  uint64_t failed_buffers = 0;
 };
 
 /// Columns are channel ids; values are (raw + offset) * scale, or the processed input, in the units of the
@@ -55,6 +56,9 @@ class IioSource final : public SampleSource {
   base::Status Poll(Record* record) override;
   int64_t NextDueNs() override { return next_due_ns_; }
   const IioCounters& counters() const { return counters_; }
+  SourceTotals totals() const override {
+    return {.failed = counters_.failed_readings + counters_.failed_buffers};
+  }
 
  private:
   struct Library;

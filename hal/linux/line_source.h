@@ -59,7 +59,8 @@ class LineSource final : public SampleSource {
   const LineCounters& counters() const { return counters_; }
   SourceTotals totals() const override {
     return {.unreadable = counters_.long_lines + counters_.headerless_lines,
-            .answers_dropped = counters_.dropped_answers};
+            .answers_dropped = counters_.dropped_answers,
+            .refused_writers = counters_.refused_clients};
   }
 
  private:

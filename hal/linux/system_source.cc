@@ -192,6 +192,7 @@ Status SystemSource::Poll(Record* record) {
   last_ns_ = now_ns;
   values_.fill(kMissing);
   const bool any = ReadCpu(seconds);
+  unreadable_ = !any;
   ReadMemory();
   ReadPressure(seconds);
   ReadDisks(seconds);

@@ -48,6 +48,9 @@ class SystemSource final : public SampleSource {
   /// kUnavailable: not even /proc/stat can be read.
   base::Status Poll(Record* record) override;
   int64_t NextDueNs() override { return next_due_ns_; }
+  std::string_view trouble() const override {
+    return unreadable_ ? "source system: /proc/stat cannot be read; is /proc mounted?" : std::string_view();
+  }
 
  private:
   /// A counter of the kernel and its rate a second.
@@ -68,7 +71,7 @@ class SystemSource final : public SampleSource {
   const int64_t period_ns_;
   base::FixedString<256> disk_path_;
   base::FixedString<128> root_;
-  bool header_given_ = false;
+  bool header_given_ = false, unreadable_ = false;
   int64_t next_due_ns_ = 0, last_ns_ = 0;
   uint64_t next_sequence_ = 0;
   CpuTicks last_ticks_;

@@ -26,6 +26,7 @@ ControlReadings AgentControl::ReadForControl() {
           .link_error = at_.mqtt.last_error(),
           .connected = at_.mqtt.connected(),
           .source = sources,
+          .source_trouble = std::string(at_.devices.source->trouble()),
           .clock_synchronized = at_.devices.clock.WallSynchronized(),
           .wall_ns = at_.devices.clock.WallNs(),
           .trusted_time_s = at_.counters.trusted_time_s(),

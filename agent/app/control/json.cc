@@ -188,6 +188,7 @@ std::string StatusJson(const ControlView& view) {
       PutBool(json, "connected", at.connected);
       Put(json, "link_error", at.link_error);
       Put(json, "source", at.source);
+      Put(json, "source_trouble", at.source_trouble);
       PutBool(json, "clock_synchronized", at.clock_synchronized);
       json.Key("time_ns");
       json.Int(at.wall_ns);

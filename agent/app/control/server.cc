@@ -100,7 +100,8 @@ void ControlServer::Answer(ControlClient* client, const ControlRequest& request)
 void ControlServer::ShowViews(ControlClient* client, const ControlRequest& request) {
   const bool slots = request.verb == ControlVerb::kSlots;
   const ControlView view = ViewRunning(target_, request.model, slots);
-  if (view.models.empty()) {
+  const bool none_runs = target_.ControlModelCount() == 0 && request.model.empty();
+  if (view.models.empty() && !none_runs) {
     size_t index = 0;
     if (!FindModel(client, request, &index)) return;
   }
@@ -191,6 +192,11 @@ std::string ControlServer::ModelNames() {
 /// False: the client has been told why not.
 bool ControlServer::FindModel(ControlClient* client, const ControlRequest& request, size_t* index) {
   const size_t count = target_.ControlModelCount();
+  if (count == 0) {
+    *index = 0;
+    End(client, kExitNotFound, "no model runs on this device; dipper-agent log says why");
+    return false;
+  }
   if (request.model.empty()) {
     *index = 0;
     if (count == 1) return true;

@@ -29,7 +29,8 @@ struct ControlReadings {
   std::string device, fleet, broker;
   std::string link_error;  ///< Of the last failed connection; empty: none.
   bool connected = false;
-  std::string source;  ///< What the samples come from, and how it is.
+  std::string source;          ///< What the samples come from.
+  std::string source_trouble;  ///< Why one of them gives nothing; empty: they work.
   bool clock_synchronized = false;
   int64_t wall_ns = 0;          ///< Now, as the system tells it.
   uint64_t trusted_time_s = 0;  ///< Signed documents say that it is at least that late; 0: none yet.

@@ -216,6 +216,7 @@ Lines StatusText(const ControlView& view) {
                                 : at.link_error.empty() ? "not connected to " + at.broker
                                                         : "not connected: " + Printable(at.link_error)));
     lines.push_back(Row("source", Printable(at.source)));
+    if (!at.source_trouble.empty()) lines.push_back(Row("", "not there: " + Printable(at.source_trouble)));
     std::string clock = at.clock_synchronized ? "synchronized" : "not synchronized: nothing expires by it";
     if (at.trusted_time_s != 0) {
       clock += "; at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * base::kSecondNs);
@@ -227,6 +228,9 @@ Lines StatusText(const ControlView& view) {
       lines.push_back(
           Row("clock", "at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * base::kSecondNs)));
     }
+  }
+  if (view.running && view.models.empty()) {
+    lines.push_back(Row("models", "none runs; dipper-agent log says why"));
   }
   for (const ModelView& model : view.models) AddModel(view, model, &lines);
   return lines;

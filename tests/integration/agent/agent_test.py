@@ -3,7 +3,9 @@
 usage: agent_test.py DIPPER_AGENT DIPPER
 """
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,15 @@ rate_hz = 100
 [telemetry]
 interval_ms = 100
 """
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 & -(crc & 1))
+    return crc ^ 0xFFFFFFFF
 
 
 class Agent(unittest.TestCase):
@@ -127,11 +138,54 @@ class Agent(unittest.TestCase):
         result = self.run_agent()
         self.assertEqual(result.returncode, 1)
         self.assertIn("the trust root cannot be used", result.stderr)
-        (self.home / "gone").rename(self.home / "root.dproot")
+
+    def test_without_its_source_it_goes_on(self):
         (self.home / "stream.csv").unlink()
-        result = self.run_agent()
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("source.path: there is no file", result.stderr)
+        process = subprocess.Popen([AGENT, "--config", self.home / "agent.toml"], stderr=subprocess.PIPE, text=True)
+        self.running.append(process)
+        self.assertIn("source.path: there is no file", process.stderr.readline())
+        self.assertIn("no model yet", process.stderr.readline())
+        self.stop(process)
+
+    def of_a_newer_agent(self, magic):
+        """Gives a structure of boot a layout that no agent knows yet, in every copy; how many there were."""
+        boot = self.home / "state/boot.img"
+        data = bytearray(boot.read_bytes())
+        found = 0
+        for at in range(0, len(data), 512):
+            if data[at:at + 4] == magic[::-1] or data[at:at + 4] == magic:
+                length = struct.unpack_from("<I", data, at + 8)[0]
+                struct.pack_into("<H", data, at + 4, 99)
+                struct.pack_into("<I", data, at + 12, crc32c(data[at:at + 12] + data[at + 16:at + length]))
+                found += 1
+        boot.write_bytes(data)
+        return found
+
+    def test_storage_of_a_newer_agent_leaves_telemetry(self):
+        for magic, message in ((b"DREC", "model main does not run; telemetry goes on"), (b"DCNT", "nothing is accepted or written"),
+                               (b"DROT", "nothing is accepted or written")):
+            shutil.rmtree(self.home / "state", ignore_errors=True)
+            self.stop(self.start())
+            self.assertGreater(self.of_a_newer_agent(magic), 0)
+            before = {path.name: path.read_bytes() for path in (self.home / "state").glob("[abo]*.img")}
+            process = subprocess.Popen([AGENT, "--config", self.home / "agent.toml"], stderr=subprocess.PIPE, text=True)
+            self.running.append(process)
+            said = ""
+            while message not in said:
+                line = process.stderr.readline()
+                self.assertTrue(line, said)
+                said += line
+            self.assertIn("newer agent", said)
+            time.sleep(1)
+            asked = subprocess.run([AGENT, "status", "--config", self.home / "agent.toml"], capture_output=True, text=True, timeout=60)
+            self.assertEqual(asked.returncode, 0, asked.stdout + asked.stderr)
+            self.assertIn("none runs", asked.stdout)
+            asked = subprocess.run([AGENT, "undo", "--config", self.home / "agent.toml"], capture_output=True, text=True, timeout=60)
+            self.assertIn("no model runs on this device", asked.stdout + asked.stderr)
+            log = subprocess.run([AGENT, "log", "--config", self.home / "agent.toml"], capture_output=True, text=True, timeout=60)
+            self.assertIn("agent_too_old", log.stdout)
+            self.stop(process)
+            self.assertEqual({path.name: path.read_bytes() for path in (self.home / "state").glob("[abo]*.img")}, before)
 
     def test_partitions_that_are_too_small(self):
         self.write(CONFIG.replace('max_image_bytes = "64KiB"', 'max_image_bytes = "4MiB"'))

@@ -123,7 +123,22 @@ class SourcesTest(SourceCase):
         for text, message in (
                 ('kind = "socket"\npath = "agent.toml"', "a file that is none lies there"),
                 ('kind = "socket"\npath = "none/samples.sock"', "cannot make the socket"),
-                ('kind = "iio"\ndevice = "nothing"', "source kind iio:"),
+                ('kind = "csv_replay"\npath = "empty.csv"', "is empty: a header line comes first"),
+                ('kind = "csv_replay"\npath = "long.csv"', "is longer than 16384 bytes"),
+                ('kind = "iio"\ndevice = "nothing"', "source kind iio:")):
+            device = Device(self.agent, self.dipper)
+            self.addCleanup(device.close)
+            (device.home / "empty.csv").write_text("")
+            (device.home / "long.csv").write_text("a," * 9000 + "b\n1\n")
+            device.write_config(replace=((OLD_SOURCE, "[[source]]\n" + text + "\n"),))
+            device.start()
+            self.assertIn(message, device.log_text())
+            self.assertIn(message, device.ask("status").stdout)
+            self.assertGreater((device.home / "agent.toml").stat().st_size, 100)
+            device.stop()
+
+    def test_a_wrong_configuration_ends_it(self):
+        for text, message in (
                 ('kind = "socket"\npath = "x"\nmode = "rw"', "four octal digits"),
                 ('kind = "system"\npath = "x"', "unknown key source.path"),
                 ('kind = "telepathy"', "csv_replay, stdin, socket, system, iio or mqtt"),

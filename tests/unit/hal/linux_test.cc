@@ -98,6 +98,7 @@ TEST(CsvReplay, ALineThatIsTooLongIsLostAndTheRestIsNot) {
                                       {RecordKind::kSample, 1, "(lost)"},
                                       {RecordKind::kSample, 2, "3"}};
   EXPECT_EQ(ReadAll(replay), expected);
+  EXPECT_EQ(replay.totals().unreadable, 1U);
 }
 
 TEST(CsvReplay, RefusesMissingAndEmptyFiles) {
@@ -105,6 +106,8 @@ TEST(CsvReplay, RefusesMissingAndEmptyFiles) {
   LinuxClock clock;
   EXPECT_EQ(CsvReplay(clock, 0).Open((folder.path() + "/none.csv").c_str(), 0), Status::kNotFound);
   EXPECT_EQ(CsvReplay(clock, 0).Open(folder.Write("empty.csv", "").c_str(), 0), Status::kDataLoss);
+  const auto long_header = folder.Write("long.csv", std::string(1 << 20, 'z') + "\n1\n");
+  EXPECT_EQ(CsvReplay(clock, 0).Open(long_header.c_str(), 0), Status::kResourceExhausted);
   EXPECT_EQ(CsvReplay(clock, 0).Open(folder.path().c_str(), 0), Status::kUnavailable);
 }
 
