@@ -59,7 +59,7 @@ struct SourceTotals {
 
 class SampleSource {
  public:
-  /// Never blocks. kOk: `*record` is filled. kNotFound: nothing due now. kOutOfRange: the source has ended.
+  /// Waits for nobody but a sensor's driver. kOk: `*record` is filled. kNotFound: nothing due now. kOutOfRange: the source has ended.
   /// kDataLoss: one unusable record was skipped and counted. kUnavailable: the source failed; try again
   /// later.
   virtual base::Status Poll(Record* record) = 0;

@@ -16,6 +16,10 @@ using base::Status;
 
 constexpr const char* kLibraryName = "libiio.so.0";
 
+// A bus that is sick makes every channel wait for its timeout: what is left of a sample is missing then,
+// because everything else waits for it too.
+constexpr int64_t kLongestReadingNs = 500'000'000;
+
 std::string_view Text(const char* text) { return text == nullptr ? std::string_view() : text; }
 
 /// A raw sample, already shifted and sign-extended into 1, 2, 4 or 8 bytes of this machine.
@@ -194,9 +198,15 @@ bool IioSource::OpenBuffer(const IioConfig& config, std::string* message) {
 
 Status IioSource::ReadChannels() {
   size_t failed = 0;
+  const int64_t until_ns = clock_.MonotonicNs() + kLongestReadingNs;
   for (size_t i = 0; i < channels_.size(); ++i) {
     const Channel& channel = channels_[i];
     double value = 0;
+    if (i > 0 && clock_.MonotonicNs() > until_ns) {
+      values_[i] = kMissing;
+      ++failed;
+      continue;
+    }
     const char* const attribute = channel.processed ? "input" : "raw";
     if (lib_->iio_channel_attr_read_double(channel.channel, attribute, &value) < 0) {
       values_[i] = kMissing;

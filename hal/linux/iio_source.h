@@ -38,7 +38,8 @@ struct IioCounters {
 
 /// Columns are channel ids; values are (raw + offset) * scale, or the processed input, in the units of the
 /// kernel's ABI (Documentation/ABI/testing/sysfs-bus-iio: temperatures in thousandths of a degree Celsius,
-/// voltages in millivolts, accelerations in m/s^2). A reading that fails is missing.
+/// voltages in millivolts, accelerations in m/s^2). A reading that fails is missing. Without a buffer a Poll
+/// takes as long as the driver takes for the channels, at most half a second and one channel more.
 class IioSource final : public SampleSource {
  public:
   static constexpr size_t kMaxChannels = 64;

@@ -143,8 +143,12 @@ class Agent(unittest.TestCase):
         (self.home / "stream.csv").unlink()
         process = subprocess.Popen([AGENT, "--config", self.home / "agent.toml"], stderr=subprocess.PIPE, text=True)
         self.running.append(process)
-        self.assertIn("source.path: there is no file", process.stderr.readline())
-        self.assertIn("no model yet", process.stderr.readline())
+        said = ""
+        while "no model yet" not in said:
+            line = process.stderr.readline()
+            self.assertTrue(line, said)
+            said += line
+        self.assertIn("source.path: there is no file", said)
         self.stop(process)
 
     def of_a_newer_agent(self, magic):
