@@ -1,6 +1,6 @@
-// WearMeter: what the store's steps cost the medium, counted from the operations that reach simulated
-// partitions: boot records, confirm marks, erases and barriers of each step, and how often each erase unit
-// was rewritten. Not thread-safe.
+// WearMeter: what the steps of a store or an updater cost the medium, counted from the operations that reach
+// simulated partitions: boot records, counters, confirm marks, erases and barriers of each step, and how
+// often each erase unit was rewritten. Not thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +21,7 @@ namespace dipper::store {
 /// Calls of one step, or the most of any.
 struct StepCost {
   uint64_t records = 0;      ///< Writes of a boot record's copy.
+  uint64_t counters = 0;     ///< Writes of a counters page.
   uint64_t marks = 0;        ///< Writes of a confirm mark.
   uint64_t headers = 0;      ///< Writes of a slot's header.
   uint64_t checkpoints = 0;  ///< Writes of a checkpoint's header: one a checkpoint.
@@ -28,9 +29,13 @@ struct StepCost {
   uint64_t syncs = 0;
 
   StepCost AtLeast(const StepCost& other) const {
-    return {std::max(records, other.records), std::max(marks, other.marks),
-            std::max(headers, other.headers), std::max(checkpoints, other.checkpoints),
-            std::max(erases, other.erases),   std::max(syncs, other.syncs)};
+    return {std::max(records, other.records),
+            std::max(counters, other.counters),
+            std::max(marks, other.marks),
+            std::max(headers, other.headers),
+            std::max(checkpoints, other.checkpoints),
+            std::max(erases, other.erases),
+            std::max(syncs, other.syncs)};
   }
 };
 
@@ -40,6 +45,7 @@ class WearMeter {
   WearMeter(hal::SimPower& power, const hal::PartitionSim& boot, const hal::PartitionSim& slot_a)
       : boot_(boot),
         record_(ComputeBootLayout(boot.geometry()).value().Record(0)),
+        counters_(ComputeBootLayout(boot.geometry()).value().counters),
         slot_(ComputeSlotLayout(slot_a.geometry()).value()) {
     power.trace = &trace_;
   }
@@ -75,6 +81,9 @@ class WearMeter {
     }
     return most;
   }
+  /// The worst unit of one pair of copies in `boot`.
+  uint64_t WorstRecordUnit() const { return WorstUnit(boot_, record_.offset, End(record_)); }
+  uint64_t WorstCountersUnit() const { return WorstUnit(boot_, counters_.offset, End(counters_)); }
   const SlotLayout& slot() const { return slot_; }
 
   struct Row {
@@ -84,13 +93,14 @@ class WearMeter {
   };
   const std::vector<Row>& rows() const { return rows_; }
   void Print(const char* title, uint64_t budget) const {
-    std::printf("%s\n%-44s %7s %7s %5s %6s %5s %6s %5s\n", title, "most of one step", "times", "records",
-                "marks", "header", "saved", "erases", "syncs");
+    std::printf("%s\n%-44s %7s %7s %8s %5s %6s %5s %6s %5s\n", title, "most of one step", "times", "records",
+                "counters", "marks", "header", "saved", "erases", "syncs");
     for (const Row& row : rows_) {
       const StepCost& most = row.most;
-      std::printf("%-44s %7llu %7llu %5llu %6llu %5llu %6llu %5llu%s\n", row.name.c_str(), Number(row.times),
-                  Number(most.records), Number(most.marks), Number(most.headers), Number(most.checkpoints),
-                  Number(most.erases), Number(most.syncs), most.records > budget ? "  OVER BUDGET" : "");
+      std::printf("%-44s %7llu %7llu %8llu %5llu %6llu %5llu %6llu %5llu%s\n", row.name.c_str(),
+                  Number(row.times), Number(most.records), Number(most.counters), Number(most.marks),
+                  Number(most.headers), Number(most.checkpoints), Number(most.erases), Number(most.syncs),
+                  most.records > budget ? "  OVER BUDGET" : "");
     }
   }
   static unsigned long long Number(uint64_t value) { return value; }
@@ -98,6 +108,7 @@ class WearMeter {
  private:
   using Unit = std::pair<const hal::PartitionSim*, uint64_t>;
 
+  static uint64_t End(const CopyPairLayout& pair) { return pair.offset + 2 * pair.stride; }
   void Count(const hal::SimOperation& operation, StepCost* cost) {
     const hal::PartitionSim* part = operation.partition;
     if (operation.call == hal::SimCall::kSync) {
@@ -114,9 +125,11 @@ class WearMeter {
     if (operation.call == hal::SimCall::kErase) {
       ++cost->erases;
     } else if (part == &boot_) {
-      const bool record =
-          operation.offset >= record_.offset && operation.offset < record_.offset + 2 * record_.stride;
-      cost->records += record ? 1 : 0;
+      const auto within = [&](const CopyPairLayout& pair) {
+        return operation.offset >= pair.offset && operation.offset < End(pair);
+      };
+      cost->records += within(record_) ? 1U : 0U;
+      cost->counters += within(counters_) ? 1U : 0U;
     } else {
       CountSlotWrite(operation.offset, cost);
     }
@@ -130,7 +143,7 @@ class WearMeter {
   }
 
   const hal::PartitionSim& boot_;
-  CopyPairLayout record_;
+  CopyPairLayout record_, counters_;
   SlotLayout slot_;
   std::vector<hal::SimOperation> trace_;
   std::map<const hal::PartitionSim*, std::vector<uint64_t>> dirty_;

@@ -1,6 +1,7 @@
-// Wear: what updates and checkpoints cost the medium, counted on the real store over units as flash has them.
-// The ceilings are what docs/reference/storage.md promises; flash that is worn out by a learning agent would
-// be a brick in the field.
+// Wear: what updates and checkpoints cost the medium, counted on the real store over units as flash has them:
+// boot records and slots. The counters, which the updater writes, are in updater_wear_test.cc. The ceilings
+// are what docs/reference/storage.md promises; flash that is worn out by a learning agent would be a brick in
+// the field.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -75,7 +76,7 @@ class Wear : public testing::Test {
   LastRun Crashed() { return {true, store->record().lkg_digest, schema::Reason::Crash}; }
   void Report(const char* title) {
     meter.Print(title, kRecordBudget);
-    std::printf("rewrites of the worst unit: boot %llu, slot A %llu, slot B %llu\n\n",
+    std::printf("rewrites of the worst unit: boot records %llu, slot A %llu, slot B %llu\n\n",
                 WearMeter::Number(meter.WorstUnit(boot)), WearMeter::Number(meter.WorstUnit(a)),
                 WearMeter::Number(meter.WorstUnit(b)));
   }
