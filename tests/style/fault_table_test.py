@@ -9,7 +9,7 @@ from attack_table_test import tests_in_the_tree
 PAGE = "docs/reference/faults-survived.md"
 # Every test of these files is about a fault.
 WHOLE_FILES = ("tests/system/survival/watchdog_test.py", "tests/system/survival/storage_test.py",
-               "tests/system/survival/credentials_test.py", "tests/system/qemu/watchdog_test.py",
+               "tests/system/survival/credentials_test.py", "tests/system/qemu/watchdog_test.py", "tests/system/kill/kill_test.py",
                "tests/system/survival/release_refuses_test.py", "tests/system/link/agent_link_test.py",
                "tests/integration/link/half_open_test.cc", "tests/integration/link/link_credentials_test.cc")
 TEST = re.compile(r"^(?:    def (test_\w+)\(|TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\s*\))", re.MULTILINE)

@@ -2,7 +2,8 @@
 
 The agent is a test build: DIPPER_TEST_KILL=STATE:enter|exit ends it by SIGKILL when the state has just been entered, or is about to be left
 with its end durable and not yet told. `middle` is a SIGKILL from here while the state lasts (cuts at every block of a transfer:
-tests/integration/transfer). Prints the table at its end.
+tests/integration/transfer). "Every time" goes on until the point is not reached any more; where it is reached in every run (a retained offer
+comes again), a few runs stand for all, and the update must come through once nobody kills it. Prints the table at its end.
 
 usage: kill_test.py DIPPER_AGENT DIPPER [TESTS]
 """
@@ -22,6 +23,11 @@ from device import CONFIRMS, LASTS, Device, end_with_parent, free_port  # noqa: 
 AGENT, DIPPER = sys.argv[1:3]
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 TRIES = 3
+# More than the champion's ladder bears without a healthy mark: it goes one rung down meanwhile.
+LADDER = 14
+# A gate that neither confirms nor condemns before its deadline, at which the trial falls back without a denial.
+DEADLINE = ("--gate-warmup-samples", "1", "--gate-deadline-samples", "60", "--gate-margin", "0.0001")
+NOT_FINITE = '[[stage]]\nkind = "fault"\nfault = "not_a_number"\nat_sample = 30\n'
 TABLE = []
 
 
@@ -79,6 +85,7 @@ class KillEverywhere(unittest.TestCase):
     def setUp(self):
         self.fleet = Fleet()
         self.addCleanup(self.fleet.close)
+        self.second = None
         fleet = self.fleet
         fleet.start()
         first, self.first = fleet.package("pump", "1", CONFIRMS)
@@ -112,25 +119,93 @@ class KillEverywhere(unittest.TestCase):
         self.assertEqual((status["state"], status["champion"]["digest"]), ("confirmed", self.second), self.fleet.log_text()[-3000:])
         self.tell(point, "once", self.champion(self.second, state="confirmed", reason=status["reason"]))
 
-    def forever(self, point, runs, outcome, champion, denied=False, **package):
-        """Killed there in run after run until it is not reached any more."""
+    def forever(self, point, deaths, state, reason, **package):
+        """Killed there in run after run until it is not reached any more: after so many deaths, with that outcome."""
         self.offer(**package)
-        deaths = 0
-        for _ in range(runs + 2):
-            self.fleet.start({"DIPPER_TEST_KILL": point}, wait=False)
-            try:
-                code = self.fleet.agent.wait(timeout=8)
-            except subprocess.TimeoutExpired:
-                break
-            self.assertEqual(code, -signal.SIGKILL, self.fleet.log_text()[-3000:])
-            deaths += 1
-        self.assertEqual(deaths, runs, self.fleet.log_text()[-3000:])
-        status = self.fleet.settled((outcome[0],))
-        self.tell(point, f"every time ({deaths} deaths)", self.champion(champion, denied=denied, state=outcome[0], reason=outcome[1]))
-        # What is not denied comes through once nobody kills it any more.
+        for _ in range(deaths):
+            self.fleet.dies(point)
+        self.over(point, f"every time ({deaths} {'death' if deaths == 1 else 'deaths'})", state, reason,
+                  self.second if state == "confirmed" else self.first)
+
+    def over(self, point, how, state, reason, champion, last=None, denied=False):
+        """The next run, which would be killed there, is not. `last`: the step that has been told, or is now; what has ended is not tried
+        again though its offer is still retained."""
+        self.fleet.start({"DIPPER_TEST_KILL": point.split(",")[0]})
+        self.fleet.settled((state,))
+        if last is not None:
+            time.sleep(3)  # the retained offer comes right after the connection
+            steps = self.fleet.steps()
+            self.assertIn(last, steps, "the end is not told")
+            after = steps[len(steps) - steps[::-1].index(last):]
+            self.assertEqual([step for step in after if step[1] != "idle"], [], "tried again")
+        self.assertIsNone(self.fleet.agent.poll(), f"{point} was reached once more:\n{self.fleet.log_text()[-3000:]}")
+        self.tell(point, how, self.champion(champion, denied=denied, state=state, reason=reason))
+        # What was reached is durable.
         self.fleet.kill()
         self.fleet.start()
-        self.assertEqual(self.fleet.status()["champion"]["digest"], champion, status)
+        self.assertEqual(self.fleet.status()["champion"]["digest"], champion)
+
+    def always(self, point, runs=5):
+        """Killed there in every run, since the offer is retained: nothing is lost or denied, and it comes through once nobody kills it."""
+        self.offer()
+        for _ in range(runs):
+            self.fleet.dies(point)
+        self.fleet.start()
+        self.fleet.settled(("confirmed", "failed", "rejected", "fell_back"))
+        self.tell(point, f"every time ({runs} deaths), then not", self.champion(self.second, state="confirmed", reason="shown_not_worse"))
+
+    def left(self, state):
+        """The device rests in this end, and dies as the next offer takes it out of it; a start rests in idle, so that is not repeated."""
+        self.fleet.settled((state,))
+        package, third = self.fleet.package("pump", "3", CONFIRMS)
+        self.fleet.publish(package)
+        self.assertEqual(self.fleet.agent.wait(timeout=60), -signal.SIGKILL, self.fleet.log_text()[-3000:])
+        self.fleet.start({"DIPPER_TEST_KILL": f"{state}:exit"})
+        self.fleet.settled(("confirmed",))
+        self.second = third
+        outcome = self.champion(third, state="confirmed", reason="shown_not_worse")
+        self.tell(f"{state}:exit", "every time (1 death)", f"the next offer {outcome}")
+
+    def killed_often(self, runs):
+        """Nothing is under way: killed `runs` times before a healthy mark."""
+        for _ in range(runs):
+            self.fleet.start()
+            self.fleet.kill()
+        self.fleet.start()
+        self.fleet.until(lambda: self.fleet.status()["samples"] > 0, "it learns on")
+        rung = self.fleet.status()["rung"]
+        self.tell("idle:middle", "once" if runs == 1 else f"every time ({runs} deaths)", self.champion(self.first) + ", " + rung)
+        return rung
+
+    def test_idle(self):
+        self.assertEqual(self.killed_often(1), "newest checkpoint")
+
+    def test_idle_forever(self):
+        # Rule 7: it was not the model's doing, as far as anybody knows, so nothing is denied.
+        self.assertNotEqual(self.killed_often(LADDER), "newest checkpoint")
+
+    def test_idle_exit(self):
+        self.once("idle:exit")
+
+    def test_idle_exit_forever(self):
+        self.always("idle:exit")
+
+    def test_offered_forever(self):
+        # It comes before the healthy mark, so the champion's ladder counts the starts too.
+        self.always("offered:enter", LADDER)
+
+    def test_offered_exit_forever(self):
+        self.always("offered:exit")
+
+    def test_transferring_forever(self):
+        self.always("transferring:enter")
+
+    def test_transferring_exit_forever(self):
+        self.always("transferring:exit")
+
+    def test_verifying_exit_forever(self):
+        # The trial record is durable: the next start goes on from the trial.
+        self.forever("verifying:exit", 1, "confirmed", "shown_not_worse")
 
     def test_offered(self):
         self.once("offered:enter")
@@ -153,7 +228,7 @@ class KillEverywhere(unittest.TestCase):
 
     def test_verifying_forever(self):
         # Twice nobody knows whether it was the power; a third time is not tried.
-        self.forever("verifying:enter", 2, ("failed", "unknown"), self.first)
+        self.forever("verifying:enter", 2, "failed", "unknown")
 
     def test_staged(self):
         self.once("staged:enter")
@@ -161,8 +236,18 @@ class KillEverywhere(unittest.TestCase):
     def test_staged_exit(self):
         self.once("staged:exit")
 
+    def test_staged_forever(self):
+        self.forever("staged:enter", 1, "confirmed", "shown_not_worse")
+
+    def test_staged_exit_forever(self):
+        self.forever("staged:exit", 1, "confirmed", "shown_not_worse")
+
     def test_trial(self):
         self.once("trial:enter")
+
+    def test_trial_enter_forever(self):
+        # Each start counts a try before any of the challenger's code runs.
+        self.forever("trial:enter", TRIES, "failed", "out_of_tries")
 
     def test_trial_exit(self):
         # Confirmed in storage, not told: the confirm is never lost, and the next start tells it.
@@ -171,6 +256,38 @@ class KillEverywhere(unittest.TestCase):
         self.fleet.start()
         self.tell("trial:exit", "once", self.champion(self.second))
         self.assertEqual(self.fleet.status()["state"], "confirmed")
+
+    def test_trial_exit_forever(self):
+        self.forever("trial:exit", 1, "confirmed", "none")
+
+    def the_end_is_told(self, how, denied):
+        """The trial has fallen back in storage and nobody was told: the next start tells it, and the package is not tried again."""
+        self.fleet.start({"DIPPER_TEST_KILL": "trial:exit"})
+        time.sleep(3)  # the retained offer comes right after the connection
+        self.assertIsNone(self.fleet.agent.poll(), f"tried again:\n{self.fleet.log_text()[-3000:]}")
+        ends = [step for step in self.fleet.steps() if step[0] == "trial"][1:]  # the first is the first model's confirm
+        self.assertEqual(len(ends), 1, f"not told, or told twice:\n{self.fleet.log_text()[-3000:]}")
+        self.assertIn(ends[0][1], ("fell_back", "failed"))
+        self.assertEqual([step for step in self.fleet.steps() if step[1] == "offered"], [("idle", "offered", "none")] * 2, "tried again")
+        self.tell("trial:exit", f"every time (1 death), {how}", self.champion(self.first, denied=denied))
+
+    def test_trial_exit_by_a_command(self):
+        self.offer(gate=LASTS)
+        self.fleet.start({"DIPPER_TEST_KILL": "trial:exit"})
+        self.fleet.settled(("trial",))
+        self.fleet.ask("fall-back")
+        self.assertEqual(self.fleet.agent.wait(timeout=20), -signal.SIGKILL)
+        self.the_end_is_told("by a command", denied=False)
+
+    def test_trial_exit_by_its_deadline(self):
+        self.offer(gate=DEADLINE)
+        self.fleet.dies("trial:exit")
+        self.the_end_is_told("by its deadline", denied=False)
+
+    def test_trial_exit_by_its_own_failure(self):
+        self.offer(gate=LASTS, stages=NOT_FINITE)
+        self.fleet.dies("trial:exit")
+        self.the_end_is_told("by its own failure", denied=True)
 
     def test_trial_forever(self):
         self.offer(gate=LASTS)
@@ -202,27 +319,62 @@ class KillEverywhere(unittest.TestCase):
     def test_confirmed(self):
         self.offer()
         self.fleet.dies("confirmed:enter")
-        self.fleet.start()
-        self.tell("confirmed:enter", "once", self.champion(self.second))
+        self.over("confirmed:enter", "every time (1 death)", "idle", "none", self.second, ("trial", "confirmed", "shown_not_worse"))
+
+    def test_confirmed_exit(self):
+        self.offer()
+        self.fleet.start({"DIPPER_TEST_KILL": "confirmed:exit"})
+        self.left("confirmed")
+
+    def fall_back(self, point):
+        self.offer(gate=LASTS)
+        self.fleet.start({"DIPPER_TEST_KILL": point})
+        self.fleet.settled(("trial",))
+        return self.fleet.ask("fall-back")
 
     def test_fell_back(self):
-        self.offer(gate=LASTS)
-        self.fleet.start({"DIPPER_TEST_KILL": "fell_back:enter"})
-        self.fleet.settled(("trial",))
-        self.fleet.ask("fall-back")
+        self.fall_back("fell_back:enter")
         self.assertEqual(self.fleet.agent.wait(timeout=20), -signal.SIGKILL)
-        self.fleet.start()
-        self.tell("fell_back:enter", "once", self.champion(self.first))
-        self.assertIn(("trial", "fell_back", "command"), self.fleet.steps())
+        self.over("fell_back:enter", "every time (1 death)", "idle", "none", self.first, ("trial", "fell_back", "command"))
 
-    def test_rejected(self):
+    def test_fell_back_exit(self):
+        self.fall_back("fell_back:exit")
+        self.left("fell_back")
+
+    def for_another_board(self):
         package, self.second = self.fleet.package("pump", "2", extra=("--hardware", "another-board"))
         self.fleet.publish(package)
+
+    def test_rejected(self):
+        self.for_another_board()
         self.fleet.dies("rejected:enter")
-        self.fleet.start()
-        time.sleep(1)
-        self.tell("rejected:enter", "once", self.champion(self.first))
-        self.assertIn(("transferring", "rejected", "wrong_hardware"), self.fleet.steps())
+        self.over("rejected:enter", "every time (1 death)", "idle", "none", self.first, ("transferring", "rejected", "wrong_hardware"))
+
+    def test_rejected_exit(self):
+        self.for_another_board()
+        self.fleet.start({"DIPPER_TEST_KILL": "rejected:exit"})
+        self.left("rejected")
+
+    def test_failed(self):
+        self.offer()
+        for _ in range(2):
+            self.fleet.dies("verifying:enter")
+        self.fleet.dies("failed:enter")
+        self.over("failed:enter", "every time (1 death)", "idle", "none", self.first, ("verifying", "failed", "unknown"))
+
+    def test_failed_after_a_trial(self):
+        self.offer()
+        for _ in range(TRIES):
+            self.fleet.dies("trial:enter")
+        self.fleet.dies("failed:enter")
+        self.over("failed:enter, of a trial", "every time (1 death)", "idle", "none", self.first, ("trial", "failed", "out_of_tries"))
+
+    def test_failed_exit(self):
+        self.offer()
+        for _ in range(2):
+            self.fleet.dies("verifying:enter")
+        self.fleet.start({"DIPPER_TEST_KILL": "failed:exit"})
+        self.left("failed")
 
     def a_file(self, point):
         package, self.second = self.fleet.package("pump", "2", CONFIRMS)
@@ -250,7 +402,7 @@ def print_table():
         return
     print("\nstate x kill -> outcome")
     for row in sorted(TABLE):
-        print("  {:22} {:28} {}".format(*row))
+        print("  {:24} {:40} {}".format(*row))
 
 
 if __name__ == "__main__":
