@@ -19,13 +19,30 @@ namespace {
 
 using base::Status;
 
+std::string WhyUnusable(int error) {
+  switch (error) {
+    case ELOOP:
+      return "it is a symbolic link; name the file or device itself, or use PARTLABEL=";
+    case EISDIR:
+      return "it is a folder; name a file in it";
+    case ENOTBLK:
+      return "it is a character device (raw flash such as /dev/mtd0 or /dev/ubi0_0) or otherwise neither a "
+             "file "
+             "nor a block device; use a block device, or a file on a file system that lies on the flash";
+    case ENAMETOOLONG:
+      return "its path is too long; use a shorter one";
+    default:
+      return "its size is not a whole number of 4096 bytes; make it one";
+  }
+}
+
 std::string Why(Status status, const hal::PartitionFile& partition) {
   const std::string system = partition.last_error() != 0 ? std::strerror(partition.last_error()) : "";
   switch (status) {
     case Status::kNotFound:
       return "there is no such file or device; make it, or set storage.create = true";
     case Status::kInvalidArgument:
-      return "it is a link, not a file or block device, or not a whole number of 4096 bytes";
+      return WhyUnusable(partition.last_error());
     case Status::kResourceExhausted:
       return "it is too small, or the disk is full; give it more room";
     case Status::kFailedPrecondition:

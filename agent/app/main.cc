@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: dipper-agent --config FILE [--check-config|--print-config]\n"
-    "       dipper-agent status|slots|log|install|confirm|fall-back|undo [--help]\n"
+    "       dipper-agent status|slots|log|install|confirm|fall-back|undo|factory-reset|recording [--help]\n"
     "\n"
     "Learns on this device from its own streams, reports over MQTT, and takes signed model packages.\n"
     "\n"
@@ -36,6 +36,7 @@ constexpr const char* kUsage =
     "  confirm          make the model on trial the champion now\n"
     "  fall-back        drop the model on trial\n"
     "  undo             go back to the previous confirmed model\n"
+    "  factory-reset    with --yes: back to the factory model or none; erases what is installed and learned\n"
     "  recording        the flight recorder; export FILE writes what it holds, for dipper replay\n"
     "\n"
     "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the "

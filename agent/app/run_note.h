@@ -44,7 +44,7 @@ class RunNote final : public runtime::RunMarker {
 
   /// @param boot  The machine's boot id now.
   LastEnd PreviousEnd(const std::string& boot) const;
-  /// Forgets the previous run and begins this one; call once the store has acted on it.
+  /// Forgets the previous run, of which PreviousEnd has told before, and begins this one.
   /// @param models  Their ids, in the order of their numbers; at most kMaxModels.
   void Begin(const std::string& boot, const std::vector<std::string>& models);
   /// This run ends as planned.

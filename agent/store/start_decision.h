@@ -24,8 +24,9 @@ struct ModelStoreConfig {
 
 /// How the previous run ended, from the runtime's own note of what it was running (a note that survives a
 /// crash of the process: a mapped file, or retained memory plus the reset reason). Without such a note: the
-/// default. The note is cleared only after Start has returned; planned stops need none, PlannedStop records
-/// them.
+/// default. It is read before this run's note begins, and that begins before Start, so that whose code Start
+/// runs has a name: a crash within Start is told to the next one. Planned stops need none, PlannedStop
+/// records them.
 struct LastRun {
   bool own_failure = false;                      ///< The note names a model that crashed or hung.
   base::Digest digest;                           ///< Which one.

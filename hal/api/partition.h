@@ -1,5 +1,5 @@
-// Partition: a fixed range of durable bytes, by GPT name, raw device, MTD or plain file.
-// Not thread-safe: one thread at a time per partition.
+// Partition: a fixed range of durable bytes, written in place: a block device by GPT name or path, or a file.
+// Raw flash (MTD, UBI) wants erases first and is none. Not thread-safe: one thread at a time for each.
 #pragma once
 
 #include "agent/base/bytes.h"

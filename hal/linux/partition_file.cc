@@ -73,6 +73,7 @@ Status PartitionFile::Fail(int error) {
       return Status::kFailedPrecondition;
     case ELOOP:
     case EISDIR:
+    case ENOTBLK:
     case ENAMETOOLONG:
     case EINVAL:
       return Status::kInvalidArgument;
@@ -85,7 +86,8 @@ Status PartitionFile::OpenNode(const char* path, bool read_only) {
   struct stat about;
   if (::lstat(path, &about) != 0) return Fail(errno);
   if (S_ISLNK(about.st_mode)) return Fail(ELOOP);
-  if (!S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode)) return Fail(EINVAL);
+  if (S_ISDIR(about.st_mode)) return Fail(EISDIR);
+  if (!S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode)) return Fail(ENOTBLK);
   // On a block device O_EXCL refuses what is mounted or open elsewhere; the lock does it for files.
   const int exclusive = S_ISBLK(about.st_mode) && !read_only ? O_EXCL : 0;
   fd_ = ::open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | exclusive);
@@ -127,7 +129,7 @@ Status PartitionFile::Measure(const PartitionFileOptions& options) {
   } else if (S_ISBLK(about.st_mode)) {
     if (::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) return Fail(errno);
   } else {
-    return Fail(EINVAL);
+    return Fail(ENOTBLK);
   }
   if (bytes == 0 || bytes < options.min_bytes) {
     last_error_ = 0;

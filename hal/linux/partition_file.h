@@ -31,7 +31,8 @@ class PartitionFile final : public Partition {
   base::Status Open(const PartitionFileOptions& options);
   void Close();
 
-  /// errno of the last failed call, for messages.
+  /// errno of the last failed call, for messages. Of kInvalidArgument: ELOOP a link, EISDIR a folder, ENOTBLK
+  /// what is neither file nor block device, EINVAL a wrong size.
   int last_error() const { return last_error_; }
 
   Geometry geometry() const override { return geometry_; }

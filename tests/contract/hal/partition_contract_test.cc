@@ -198,7 +198,9 @@ TEST(PartitionFile, RefusesWhatIsNotAPartition) {
   EXPECT_EQ(file.Open({.path = dir.File("link").c_str()}), base::Status::kInvalidArgument);
   fs::create_directory(dir.File("folder"));
   EXPECT_EQ(file.Open({.path = dir.File("folder").c_str()}), base::Status::kInvalidArgument);
+  EXPECT_EQ(file.last_error(), EISDIR);
   EXPECT_EQ(file.Open({.path = "/dev/null"}), base::Status::kInvalidArgument);
+  EXPECT_EQ(file.last_error(), ENOTBLK) << "as a character device of raw flash would be";
   EXPECT_EQ(file.Open({.path = path.c_str(), .min_bytes = kBytes + 1}), base::Status::kResourceExhausted);
   EXPECT_EQ(file.Open({.path = path.c_str(), .erase_unit_bytes = 3000}), base::Status::kInvalidArgument);
   fs::resize_file(path, 0);

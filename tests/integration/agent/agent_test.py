@@ -106,7 +106,19 @@ class Agent(unittest.TestCase):
     def test_usage(self):
         self.assertEqual(subprocess.run([AGENT], capture_output=True).returncode, 2)
         self.assertEqual(subprocess.run([AGENT, "--nonsense"], capture_output=True).returncode, 2)
-        self.assertEqual(subprocess.run([AGENT, "--help"], capture_output=True).returncode, 0)
+        told = subprocess.run([AGENT, "--help"], capture_output=True, text=True)
+        self.assertEqual(told.returncode, 0)
+        for command in ("status", "slots", "log", "install", "confirm", "fall-back", "undo", "factory-reset", "recording"):
+            self.assertIn(f"\n  {command} ", told.stdout)
+
+    def test_what_is_no_partition_is_named(self):
+        (self.home / "link").symlink_to("/dev/null")
+        for boot, why in (("/dev/null", "character device"), (str(self.home), "it is a folder"), (str(self.home / "link"), "symbolic link")):
+            self.write(CONFIG.replace("state/boot.img", boot))
+            result = self.run_agent()
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(f"cannot open boot partition {boot}: ", result.stderr)
+            self.assertIn(why, result.stderr)
 
     def test_starts_without_broker_and_stops_cleanly(self):
         process = self.start()
