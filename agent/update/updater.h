@@ -51,7 +51,8 @@ class Updater {
   /// Installs a package that lies at hand (a file, a USB stick), with no offer: the same path from verifying
   /// on. Its head is verified here; Poll copies a few blocks a call, each hash checked before it is written,
   /// then verifies. None: begun. Otherwise the refusal, which is an event and changes nothing: Busy,
-  /// TrialPending, TooSoon (no healthy mark yet), SourceLost, StorageError, or what is wrong with it.
+  /// TrialPending, TooSoon (no healthy mark yet), Expired (the root in force), SourceLost, StorageError, or
+  /// what is wrong with it.
   /// @param source  Read until installing() is false; it must live as long.
   schema::Reason BeginInstall(package::ByteSource& source);
   bool installing() const { return install_.source != nullptr; }

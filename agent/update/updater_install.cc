@@ -104,6 +104,8 @@ Reason Updater::ReadHead(package::ByteSource& source, base::ByteView* head, pack
 /// What an offer is asked, and what a manifest is: all of it before the slot is touched.
 Reason Updater::JudgeInstall(const package::Manifest& manifest) {
   if (manifest.package_digest() == champion_.package) return Reason::AlreadyInstalled;
+  // Who signed it may have been revoked since: only a newer root says so. What runs goes on all the same.
+  if (deps_.trust->root().ExpiredAt(deps_.trust->Now())) return Reason::Expired;
   if (store_.IsDenied(manifest.package_digest())) return Reason::Denied;
   if (manifest.header().package_bytes() > store_.PackageCapacity()) return Reason::TooLarge;
   return CheckFit(manifest, Fit(config_));

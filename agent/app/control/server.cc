@@ -231,8 +231,9 @@ void ControlServer::Outcome(ControlClient* client, const ControlRequest& request
                             bool good, Reason reason, const std::string& message) {
   std::string text = message;
   if (reason != Reason::None && !good) {
-    const Advice advice =
-        request.verb == ControlVerb::kFactoryReset ? AdviceOnReset(reason) : AdviceOn(reason);
+    const Advice advice = request.verb == ControlVerb::kFactoryReset ? AdviceOnReset(reason)
+                          : request.verb == ControlVerb::kInstall    ? AdviceOnInstall(reason)
+                                                                     : AdviceOn(reason);
     text = std::string(VerbText(request.verb)) + " of model " + std::string(model) + ": " +
            std::string(telemetry::WordOf(reason).view()) + ": " + std::string(advice.meaning);
     if (!advice.to_do.empty()) text += "; " + std::string(advice.to_do);

@@ -188,6 +188,14 @@ Advice AdviceOnReset(Reason reason) {
   }
 }
 
+Advice AdviceOnInstall(Reason reason) {
+  if (reason != Reason::Expired) return AdviceOn(reason);
+  return {
+      "this device's trust root has expired, and until it has a newer one it takes no package",
+      "bring it the next root (dipper root next, then publish it); if the root should still hold, see that "
+      "the device's clock is right"};
+}
+
 std::string_view ResetText(bool serves) {
   return serves ? "reset: the factory model serves, as it was made"
                 : "reset: nothing serves, for there is no factory model; install or offer one";

@@ -17,6 +17,8 @@ struct Advice {
 Advice AdviceOn(schema::Reason reason);
 /// The same for a factory reset that was refused or failed.
 Advice AdviceOnReset(schema::Reason reason);
+/// The same for an install: a package has no time of its own, so that what expired is the trust root.
+Advice AdviceOnInstall(schema::Reason reason);
 /// What a factory reset has done. @param serves  The factory model does.
 std::string_view ResetText(bool serves);
 /// What happens next by itself in that state.

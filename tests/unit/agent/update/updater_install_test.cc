@@ -147,6 +147,33 @@ TEST_F(InstallTest, WhatIsRefusedAtTheHeadMovesNoState) {
   ExpectServing(*v1_);
 }
 
+// Revocation needs a root that is in force: nothing new is taken under one that has expired.
+TEST_F(InstallTest, AnExpiredRootTakesNoFileAndEndsNothing) {
+  const Release v2 = MakeRelease("2", 3), v3 = MakeRelease("3", 4);
+  FakeFile file(v2.package), other(v3.package), same(v1_->package);
+  const auto slots = [&] { return std::vector<Bytes>{media_.Copy()[1], media_.Copy()[2]}; };
+  const std::vector<Bytes> before = slots();
+  const UpdateState state = updater().state();
+  device_->SetWall(4'000'000'001, true);
+  EXPECT_EQ(updater().BeginInstall(file), Reason::Expired);
+  EXPECT_EQ(device_->events().back().to, UpdateState::Rejected);
+  EXPECT_EQ(device_->events().back().reason, Reason::Expired);
+  EXPECT_EQ(device_->events().back().package, v2.digest);
+  EXPECT_FALSE(updater().installing());
+  EXPECT_EQ(updater().state(), state);
+  EXPECT_EQ(slots(), before);
+  EXPECT_FALSE(updater().store().IsDenied(v2.digest));
+  EXPECT_EQ(updater().BeginInstall(same), Reason::AlreadyInstalled);
+  ExpectServing(*v1_);
+  // Only a synchronized clock expires anything; what was begun in time goes on to its end.
+  device_->SetWall(4'000'000'001, false);
+  ASSERT_EQ(updater().BeginInstall(file), Reason::None);
+  device_->SetWall(4'000'000'001, true);
+  ASSERT_TRUE(TurnUntil(UpdateState::Confirmed, kBetter));
+  EXPECT_EQ(updater().Status().champion, v2.digest);
+  EXPECT_EQ(updater().BeginInstall(other), Reason::Expired);
+}
+
 TEST_F(InstallTest, WhileSomethingElseIsUnderWay) {
   const Release v2 = MakeRelease("2", 3), v3 = MakeRelease("3", 4);
   FakeFile file(v3.package), other(v2.package);

@@ -88,5 +88,14 @@ TEST(ControlWords, EveryReasonIsExplained) {
   }
 }
 
+// A package has no time of its own: of an install it is the root that has expired.
+TEST(ControlWords, AnExpiredRootIsToldToWhoInstalls) {
+  const Advice advice = AdviceOnInstall(schema::Reason::Expired);
+  EXPECT_NE(advice.meaning.find("trust root has expired"), std::string_view::npos);
+  EXPECT_NE(advice.to_do.find("dipper root next"), std::string_view::npos);
+  EXPECT_NE(advice.meaning, AdviceOn(schema::Reason::Expired).meaning);
+  EXPECT_EQ(AdviceOnInstall(schema::Reason::Busy).meaning, AdviceOn(schema::Reason::Busy).meaning);
+}
+
 }  // namespace
 }  // namespace dipper::app
