@@ -4,8 +4,6 @@
 // mbedTLS's and zstd's while a package is verified. Calls that write wait for the medium.
 #pragma once
 
-#include <memory>
-
 #include "agent/store/model_store.h"
 #include "agent/update/gate.h"
 #include "agent/update/latency_guard.h"
@@ -100,18 +98,6 @@ class Updater {
   store::ModelStore& store() { return store_; }
 
  private:
-  struct alignas(16) Block {
-    uint8_t bytes[16];
-  };
-  /// 16-aligned memory, taken once at construction.
-  struct Memory {
-    explicit Memory(uint64_t bytes)
-        : blocks(new Block[base::AlignUp(bytes, 16) / 16]()), size(base::AlignUp(bytes, 16)) {}
-    base::MutableBytes bytes() const { return {blocks[0].bytes, static_cast<size_t>(size)}; }
-    std::unique_ptr<Block[]> blocks;
-    uint64_t size;
-  };
-
   // start, models, checkpoints and events: updater.cc
   schema::Reason LoadFrom(const store::StartDecision& decision, bool* of_another_agent);
   schema::Reason LoadImage(const store::StartDecision& decision, package::ByteSource& source,
@@ -160,19 +146,14 @@ class Updater {
 
   UpdaterConfig config_;
   UpdaterDeps deps_;
-  Memory head_memory_{package::kHeadMemoryBytes};
-  Memory whole_memory_{package::kWholeMemoryBytes};
-  Memory scratch_{package::kMaxStoredBlockBytes};
+  AlignedMemory head_memory_{package::kHeadMemoryBytes};
+  AlignedMemory whole_memory_{package::kWholeMemoryBytes};
+  AlignedMemory scratch_{package::kMaxStoredBlockBytes};
   std::array<uint8_t, kGateStateBytes> gate_bytes_{};
   PackageVerifier verifier_;
   store::ModelStore store_;
   Transfer transfer_;
-  /// The package at hand: read until `source` is null, named until the next offer or file.
-  struct Install {
-    package::ByteSource* source = nullptr;
-    package::Manifest manifest;  ///< In head_memory_, like the transfer's.
-    uint32_t have = 0, total = 0;
-  } install_;
+  Install install_;  ///< Its manifest is in head_memory_, like the transfer's.
   StageWriter writer_;
   LoadedModel champion_, challenger_;
   Gate gate_;

@@ -1,6 +1,8 @@
 // What an Updater is made of and what it shows. Plain values.
 #pragma once
 
+#include <memory>
+
 #include "agent/base/fixed.h"
 #include "agent/store/model_store.h"
 #include "agent/update/transfer.h"
@@ -34,6 +36,28 @@ struct UpdaterDeps {
   Trust* trust = nullptr;
   BlockTransport* transport = nullptr;
   UpdateObserver* observer = nullptr;
+};
+
+/// 16-aligned memory, taken once at construction.
+class AlignedMemory {
+ public:
+  explicit AlignedMemory(uint64_t bytes)
+      : blocks_(new Block[base::AlignUp(bytes, 16) / 16]()), size_(base::AlignUp(bytes, 16)) {}
+  base::MutableBytes bytes() const { return {blocks_[0].bytes, static_cast<size_t>(size_)}; }
+
+ private:
+  struct alignas(16) Block {
+    uint8_t bytes[16];
+  };
+  std::unique_ptr<Block[]> blocks_;
+  uint64_t size_;
+};
+
+/// The package at hand: read until `source` is null, named until the next offer or file.
+struct Install {
+  package::ByteSource* source = nullptr;
+  package::Manifest manifest;
+  uint32_t have = 0, total = 0;
 };
 
 /// What tables, births and the update topic show.
