@@ -372,6 +372,8 @@ Status Updater::PlannedStop() {
 }
 
 void Updater::OnChampionFailed() {
+  // The record already names its successor, who must not be charged for it; the next Poll unloads it.
+  if (confirm_unfinished_ && !store_.record().HasTrial()) return;
   const base::Digest failed = champion_.package;
   const auto decision = store_.ChampionFailed(Reason::NotFinite);
   if (!decision.ok()) return;
@@ -387,6 +389,8 @@ Reason Updater::FallBack() {
 }
 
 Reason Updater::Undo() {
+  // The record may name the challenger already: going back now would leave a confirm that never ends.
+  if (confirm_unfinished_) return Reason::Busy;
   // A further undo comes back to the model that is left here, with all that it knows by now.
   if (store_.UndoTarget() != store::SlotId::kNone) static_cast<void>(Save(&champion_, {}));
   store::StartDecision decision;

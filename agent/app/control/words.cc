@@ -151,7 +151,8 @@ Advice AdviceOn(Reason reason) {
     case Reason::NotDenied:
       return {"that package is not denied", ""};
     case Reason::Busy:
-      return {"another update is under way", "wait for its end; status shows it"};
+      return {"another update is under way, or a confirm is being written",
+              "wait for its end; status shows it"};
     case Reason::NotAllowed:
       return {"this device's configuration does not allow it",
               "see the keys below privacy and snapshot in agent.toml"};

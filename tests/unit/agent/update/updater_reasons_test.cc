@@ -145,6 +145,28 @@ TEST_F(UpdaterTest, NoUndoDuringATrial) {
   EXPECT_EQ(updater().Status().champion, release.digest);
 }
 
+// A confirm whose record is written and whose duplicate is not: only that confirm may go on.
+TEST_F(UpdaterTest, NothingGoesBackWhileAConfirmIsUnfinished) {
+  const Release release = MakeRelease("2", 2);
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+  media_.boot.SetFault({.call = hal::SimCall::kWrite,
+                        .first = media_.boot.calls(hal::SimCall::kWrite) + 1,
+                        .count = 1000});
+  EXPECT_EQ(updater().Confirm(), Reason::StorageError);
+  ASSERT_EQ(updater().store().record().lkg_digest, release.digest);
+  media_.boot.SetFault({});
+  EXPECT_EQ(updater().Undo(), Reason::Busy);
+  EXPECT_EQ(updater().FactoryReset(), Reason::Busy);
+  updater().OnChampionFailed();
+  EXPECT_EQ(updater().store().record().own_failures, 0);
+  EXPECT_EQ(updater().store().record().lkg_digest, release.digest);
+  device_->PlayTurn(release, 2, kSame);
+  EXPECT_EQ(updater().state(), UpdateState::Confirmed);
+  EXPECT_EQ(updater().Status().champion, release.digest);
+  EXPECT_EQ(updater().Undo(), Reason::None);
+  ExpectServing(*v1_);
+}
+
 TEST_F(UpdaterTest, ADeniedModelIsNoUndoTargetUntilTheDenialIsOverridden) {
   const Release v2 = MakeRelease("2", 2);
   ASSERT_TRUE(device_->Play(v2, 2, kBetter));
