@@ -33,7 +33,6 @@ class ModelStore {
   base::Result<StartDecision> Start(const LastRun& last);
 
   // Stage (rule 2)
-  // ---------------------------------------------------------------------------------------------
   /// Where the next package would go.
   SlotId StageTarget();
   uint64_t PackageCapacity() const;  ///< Of the smaller slot.
@@ -61,11 +60,14 @@ class ModelStore {
   bool stage_open() const { return stage_open_; }
 
   // Trial (rules 3, 4, 8)
-  // ---------------------------------------------------------------------------------------
   /// Takes a try of the pending trial and makes that durable; the challenger may run when it returns kOk.
   /// kNotFound: none pending. kFailedPrecondition: running already. kDataLoss or kResourceExhausted: bytes
   /// bad or no tries left; the trial has been ended. kUnavailable: I/O; do not run it.
   base::Status BeginTrial();
+  /// This agent cannot run the challenger at all, and none of its code ran: gives this start's try back,
+  /// uncounted, and counts the start as the champion's own instead. The trial stays pending. kUnavailable:
+  /// not given back; the healthy mark or a planned stop does it. kFailedPrecondition: no try was taken.
+  base::Status PostponeTrial();
   /// Ends a pending or running trial; an own failure (rule 8) denies its digest. Durable in both copies on
   /// kOk.
   base::Status EndTrial(schema::Reason reason);
@@ -82,7 +84,6 @@ class ModelStore {
   bool IsDenied(const base::Digest& digest) const { return record_.IsDenied(digest); }
 
   // Champion (rules 6, 7)
-  // ---------------------------------------------------------------------------------------
   /// Back to the previous confirmed model. kOk with Reason::None: done, load it as `decision` says. Otherwise
   /// the refusal: TrialPending, NoPrevious, RefusedDenied, RefusedFloor. A failed status: I/O, not to be
   /// reported as done.
@@ -107,7 +108,6 @@ class ModelStore {
   base::Result<StartDecision> ChampionUnloadable(schema::Reason reason);
 
   // Checkpoints
-  // -------------------------------------------------------------------------------------------------
   /// Saves an image (and, for a challenger, the gate's state) that has passed the finite-and-loss check, in
   /// one area behind one barrier; on a lower rung it replaces the failed newest one and then returns to rung
   /// 0. kFailedPrecondition: no healthy period since the newest (rule 7), or the slot takes none.
@@ -121,7 +121,6 @@ class ModelStore {
                                               base::MutableBytes gate_state = {});
 
   // Reading
-  // -----------------------------------------------------------------------------------------------------
   /// kNotFound: the slot holds no package.
   base::Result<uint64_t> PackageBytes(SlotId slot);
   base::Status ReadPackage(SlotId slot, uint64_t offset, base::MutableBytes to);

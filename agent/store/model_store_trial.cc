@@ -131,6 +131,20 @@ Status ModelStore::BeginTrial() {
   return Status::kOk;
 }
 
+Status ModelStore::PostponeTrial() {
+  if (!started_ || !trial_running_) return Status::kFailedPrecondition;
+  BootRecord next = record_;
+  if (!try_returned_ && next.tries_left < kTriesPerTrial) ++next.tries_left;
+  // Otherwise a champion that never becomes healthy would keep its rung as long as the trial waits.
+  const bool count = next.lkg_slot != SlotId::kNone && !healthy_ && !start_counted_ &&
+                     next.unexplained_starts <= kMaxUnexplainedStarts;
+  if (count) ++next.unexplained_starts;
+  if (next != record_) DIPPER_RETURN_IF_ERROR(WriteRecord(next));
+  start_counted_ = start_counted_ || count;
+  trial_running_ = false;
+  return Status::kOk;
+}
+
 void ModelStore::GiveBack(BootRecord* next) {
   if (Mutated(Mutation::kNeverGiveBack)) return;
   if (next->tries_given_back >= kMaxTriesGivenBack || next->tries_left >= kTriesPerTrial) return;

@@ -50,6 +50,13 @@ schema::Reason CheckFit(const package::Manifest& manifest, const DeviceFit& fit)
 /// Only whether this agent knows what the image is made of: None, UnknownLayout, UnknownNumerics.
 schema::Reason CheckVersions(const package::Manifest& manifest);
 
+/// Another agent, or a key that is missing, could run the model: nothing is written about it, so that it is
+/// there again when they are.
+constexpr bool IsOfAnotherAgent(schema::Reason reason) {
+  return reason == schema::Reason::UnknownLayout || reason == schema::Reason::UnknownNumerics ||
+         reason == schema::Reason::NoGroupKey;
+}
+
 /// Takes names, spec and content key of a manifest; the image memory stays untouched.
 /// None, BadSpec, FaultStage, UnknownLayout (a part that this agent does not know), TooLarge (spec or image),
 /// WrongTarget (spec of another model), NoGroupKey.

@@ -83,7 +83,7 @@ Status Updater::Start(const store::LastRun& last) {
     if (reason == Reason::None) {
       Emit(UpdateState::Staged, Reason::None, true, false, challenger_.package);
     } else if (decision.trial) {
-      static_cast<void>(EndTrial(Event::kFallBack, reason));  // Poll tries again
+      OnChallengerUnloadable(reason);
     } else {
       state_ =
           UpdateState::Staged;  // the try could not be counted: begun by Poll when the medium works again
@@ -150,9 +150,7 @@ Reason Updater::LoadFrom(const store::StartDecision& decision, bool* of_another_
   }
   Reason reason = CheckVersions(facts.manifest);
   if (reason == Reason::None) reason = TakeSpec(facts.manifest, &champion_);
-  // A key that is missing may come back, as a newer agent may.
-  *of_another_agent =
-      reason == Reason::UnknownLayout || reason == Reason::UnknownNumerics || reason == Reason::NoGroupKey;
+  *of_another_agent = IsOfAnotherAgent(reason);
   if (reason != Reason::None) return reason;
   champion_.slot = decision.serve;
   deps_.observer->OnModelCode(champion_.package);

@@ -133,6 +133,7 @@ class Updater {
   // trial: updater_trial.cc
   schema::Reason LoadChallenger(store::SlotId slot);
   void StartTrial();
+  void OnChallengerUnloadable(schema::Reason reason);
   void Decide();
   bool Testing() const {
     return state_ == schema::UpdateState::Trial && challenger_.model && !end_unfinished_;
@@ -162,6 +163,7 @@ class Updater {
   schema::Reason reason_ = schema::Reason::None;
   package::OfferFacts offer_, queued_;
   bool has_queued_ = false, link_reached_ = false, link_required_ = false, confirm_unfinished_ = false;
+  bool trial_waits_ = false;  ///< For another agent or a key: not in this run.
   schema::Reason confirm_reason_ = schema::Reason::None;
   /// The trial is over, and the medium has not taken it yet: the challenger does not run, Poll tries again.
   bool end_unfinished_ = false;

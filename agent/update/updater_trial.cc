@@ -19,9 +19,12 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   if (!bytes.ok()) return Reason::StorageError;
   SlotSource source(store_, slot, *bytes);
   package::PackageFacts facts;
-  Reason reason = package::VerifyWhole(source, nullptr, whole_memory_.bytes(), &facts);
-  if (reason != Reason::None) return reason;
-  reason = TakeSpec(facts.manifest, &challenger_);
+  // The store has just verified it: what is wrong now is the medium's.
+  if (package::VerifyWhole(source, nullptr, whole_memory_.bytes(), &facts) != Reason::None) {
+    return Reason::StorageError;
+  }
+  Reason reason = CheckVersions(facts.manifest);
+  if (reason == Reason::None) reason = TakeSpec(facts.manifest, &challenger_);
   if (reason != Reason::None) return reason;
   challenger_.slot = slot;
   reason = CheckChallenger(source, facts.manifest);
@@ -53,6 +56,22 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   return reason;
 }
 
+/// A newer agent's trial under an older one, or one whose key is missing, stays pending for them; the
+/// champion serves. Any other ends.
+void Updater::OnChallengerUnloadable(Reason reason) {
+  if (!IsOfAnotherAgent(reason)) {
+    // What the medium does not take now, Poll tries again.
+    static_cast<void>(EndTrial(reason == Reason::StorageError ? Event::kFail : Event::kFallBack, reason));
+    return;
+  }
+  static_cast<void>(store_.PostponeTrial());  // a try that stays taken is given back by the healthy mark
+  trial_waits_ = true;
+  state_ = UpdateState::Staged;
+  reason_ = reason;
+  Emit(state_, reason, false, false, store_.record().trial_digest);
+  Forget(&challenger_);
+}
+
 /// Payload and self-test, under the model's name: a crash here is its own failure.
 Reason Updater::CheckChallenger(package::ByteSource& source, const package::Manifest& manifest) {
   deps_.observer->OnModelCode(challenger_.package);
@@ -67,6 +86,7 @@ void Updater::StartTrial() {
     static_cast<void>(EndTrial(end_event_, end_reason_));
     return;
   }
+  if (trial_waits_) return;
   // So that a fall back after a crash finds what the champion knows now; rule 7 may say that it is too early.
   static_cast<void>(Save(&champion_, {}));
   // The try is counted before any of the challenger's code runs.
@@ -85,7 +105,7 @@ void Updater::StartTrial() {
   }
   const Reason reason = LoadChallenger(store_.record().trial_slot);
   if (reason != Reason::None) {
-    static_cast<void>(EndTrial(reason == Reason::StorageError ? Event::kFail : Event::kFallBack, reason));
+    OnChallengerUnloadable(reason);
     return;
   }
   next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * base::kSecondNs;
@@ -192,7 +212,7 @@ base::Status Updater::EndTrial(Event event, Reason reason) {
   const UpdateState from = state_;
   SetState(Next(state_, end_event_).next);
   undo_known_ = false;
-  confirm_unfinished_ = end_unfinished_ = false;
+  confirm_unfinished_ = end_unfinished_ = trial_waits_ = false;
   StoreOffer(end_reason_);
   Emit(from, end_reason_, from == UpdateState::Trial, denied, end_package_);
   Forget(&challenger_);

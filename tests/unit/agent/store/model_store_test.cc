@@ -217,6 +217,36 @@ TEST_F(ModelStoreTest, HealthyMarkGivesTheTryBackOnceAStart) {
   EXPECT_EQ(store_->record().tries_given_back, 1);
 }
 
+// The agent cannot run the challenger, none of whose code ran: no number of such starts costs it the trial,
+// and the champion's ladder counts them instead.
+TEST_F(ModelStoreTest, APostponedTrialCostsNoTryAndItsStartsAreTheChampions) {
+  StartWithChampion(p1_);
+  ASSERT_EQ(store_->WriteCheckpoint(SlotId::kA, 10, MakeImage(10)), Status::kOk);
+  ASSERT_EQ(Stage(*store_, p2_), Status::kOk);
+  EXPECT_EQ(store_->PostponeTrial(), Status::kFailedPrecondition) << "no try is taken";
+  for (int i = 0; i < 2 * kMaxTriesGivenBack; ++i) {
+    ASSERT_TRUE(Start().trial) << i;
+    ASSERT_EQ(store_->PostponeTrial(), Status::kOk);
+    EXPECT_EQ(store_->Confirm(), Status::kFailedPrecondition);
+    if (i % 2 == 0) {
+      ASSERT_EQ(store_->HealthyMark(), Status::kOk);
+    }
+    ASSERT_EQ(store_->PlannedStop(), Status::kOk);
+    EXPECT_EQ(store_->record().tries_left, kTriesPerTrial);
+    EXPECT_EQ(store_->record().tries_given_back, 0);
+    EXPECT_EQ(store_->record().unexplained_starts, 0);
+  }
+  for (int i = 0; i < kMaxUnexplainedStarts; ++i) {
+    EXPECT_FALSE(Start().stepped_down) << i;
+    ASSERT_EQ(store_->PostponeTrial(), Status::kOk);
+  }
+  EXPECT_TRUE(Start().stepped_down);
+  EXPECT_EQ(store_->record().trial_digest, DigestOf(p2_));
+  EXPECT_FALSE(store_->IsDenied(DigestOf(p2_)));
+  ASSERT_EQ(store_->HealthyMark(), Status::kOk) << "this time it runs";
+  EXPECT_EQ(store_->Confirm(), Status::kOk);
+}
+
 TEST_F(ModelStoreTest, BadBytesEndATrialWithoutDenying) {
   StartWithChampion(p1_);
   ASSERT_EQ(Stage(*store_, p2_), Status::kOk);

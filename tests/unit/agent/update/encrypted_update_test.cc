@@ -138,6 +138,58 @@ TEST_F(EncryptedUpdateTest, ATrialGoesOnFromItsSealedCheckpoint) {
   EXPECT_EQ(updater().Status().champion, v2.digest);
 }
 
+// A key file that is away for a while, whatever the starts meanwhile, costs the challenger neither its trial
+// nor what it has learned.
+TEST_F(EncryptedUpdateTest, ATrialWaitsForItsKey) {
+  // The champion must serve without the key.
+  const Release plain = MakeRelease("2", 3), v3 = EncryptedRelease("3", 4);
+  ASSERT_TRUE(device_->Play(plain, 2, kBetter));
+  ASSERT_EQ(updater().Status().champion, plain.digest);
+  ASSERT_TRUE(device_->PlayUntil(v3, 3, kSame, UpdateState::Trial));
+  for (int turn = 0; turn < 3; ++turn) device_->PlayTurn(v3, 3, kSame);
+  const uint64_t samples = updater().challenger()->samples();
+  ASSERT_EQ(updater().PlannedStop(), base::Status::kOk);
+  const store::OfferState offer = device_->trust().counters().offer(0);
+  for (int start = 0; start < 2 * store::kTriesPerTrial; ++start) {
+    SCOPED_TRACE(start);
+    Restart(nullptr);
+    EXPECT_EQ(updater().state(), UpdateState::Staged);
+    EXPECT_EQ(updater().challenger(), nullptr);
+    EXPECT_EQ(updater().Status().champion, plain.digest);
+    EXPECT_EQ(updater().Status().reason, Reason::NoGroupKey);
+    EXPECT_EQ(device_->events().back().to, UpdateState::Staged);
+    EXPECT_EQ(device_->events().back().reason, Reason::NoGroupKey);
+    EXPECT_EQ(device_->events().back().package, v3.digest);
+    EXPECT_EQ(updater().store().record().trial_digest, v3.digest);
+    EXPECT_EQ(updater().store().record().tries_left, store::kTriesPerTrial);
+    EXPECT_EQ(device_->trust().counters().offer(0), offer);
+    const uint64_t learned = updater().champion()->samples();
+    for (int turn = 0; turn < 12; ++turn) device_->PlayTurn(v3, 3, kBetter);
+    EXPECT_GT(updater().champion()->samples(), learned);
+    EXPECT_EQ(updater().state(), UpdateState::Staged);
+    EXPECT_EQ(device_->trust().counters().offer(0), offer);
+  }
+  Restart(&DeviceKeys());
+  ASSERT_EQ(updater().state(), UpdateState::Trial);
+  EXPECT_GE(updater().challenger()->samples(), samples);
+  ASSERT_TRUE(device_->Play(v3, 3, kBetter));
+  EXPECT_EQ(updater().Status().champion, v3.digest);
+}
+
+TEST_F(EncryptedUpdateTest, ATrialThatWaitsForItsKeyMayBeDropped) {
+  const Release plain = MakeRelease("2", 3), v3 = EncryptedRelease("3", 4), v4 = MakeRelease("4", 5);
+  ASSERT_TRUE(device_->Play(plain, 2, kBetter));
+  ASSERT_TRUE(device_->PlayUntil(v3, 3, kSame, UpdateState::Trial));
+  Restart(nullptr);
+  ASSERT_EQ(updater().state(), UpdateState::Staged);
+  EXPECT_EQ(updater().Confirm(), Reason::NoTrial);
+  EXPECT_EQ(updater().FallBack(), Reason::None);
+  EXPECT_EQ(updater().state(), UpdateState::FellBack);
+  EXPECT_FALSE(updater().store().IsDenied(v3.digest));
+  ASSERT_TRUE(device_->Play(v4, 4, kBetter));
+  EXPECT_EQ(updater().Status().champion, v4.digest);
+}
+
 TEST_F(EncryptedUpdateTest, ASealedCheckpointThatIsDamagedIsNotServed) {
   ASSERT_EQ(updater().PlannedStop(), base::Status::kOk);
   const store::SlotId slot = updater().Status().champion_slot;

@@ -50,6 +50,13 @@ class UpdaterTest : public testing::Test {
     ASSERT_EQ(device_->Start(last), base::Status::kOk);
   }
 
+  /// `boot` takes so many writes more, until SetFault({}).
+  void FailBootAfter(uint64_t good_writes) {
+    media_.boot.SetFault({.call = hal::SimCall::kWrite,
+                          .first = media_.boot.calls(hal::SimCall::kWrite) + good_writes,
+                          .count = 1000});
+  }
+
   /// Both copies of the boot record, as they lie on the medium.
   std::vector<store::BootRecord> Records() {
     std::vector<store::BootRecord> records;

@@ -149,9 +149,7 @@ TEST_F(UpdaterTest, NoUndoDuringATrial) {
 TEST_F(UpdaterTest, NothingGoesBackWhileAConfirmIsUnfinished) {
   const Release release = MakeRelease("2", 2);
   ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
-  media_.boot.SetFault({.call = hal::SimCall::kWrite,
-                        .first = media_.boot.calls(hal::SimCall::kWrite) + 1,
-                        .count = 1000});
+  FailBootAfter(1);  // the record
   EXPECT_EQ(updater().Confirm(), Reason::StorageError);
   ASSERT_EQ(updater().store().record().lkg_digest, release.digest);
   media_.boot.SetFault({});

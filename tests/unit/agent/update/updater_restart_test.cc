@@ -1,6 +1,7 @@
 // Runs that end without warning: crashes, hangs, power cuts and kills in each state of an update, and what
 // the next start makes of them.
 #include "tests/unit/agent/update/updater_fixture.h"
+#include "tools/lab/spec_text.h"
 
 namespace dipper::update::test {
 namespace {
@@ -230,6 +231,49 @@ TEST_F(UpdaterTest, AModelOfANewerAgentIsNeitherServedNorDenied) {
   // The operator may go back to what this agent can run.
   EXPECT_EQ(updater().Undo(), Reason::None);
   ExpectServing(*v1_);
+}
+
+/// On trial past all checks of the updater, as a newer agent would have begun it.
+void StageAsNewerAgent(store::ModelStore& store, const Release& release, base::SecurityVersion version) {
+  ASSERT_EQ(store.BeginStage(release.digest, version, release.package.size()), base::Status::kOk);
+  ASSERT_EQ(store.WriteStage(0, release.package), base::Status::kOk);
+  ASSERT_EQ(store.CommitStage(), base::Status::kOk);
+}
+
+TEST_F(UpdaterTest, ATrialOfANewerAgentWaitsForIt) {
+  const auto layouts = [](Manifest& m) {
+    m.layouts.push_back(std::make_unique<schema::LayoutVersionT>());
+    m.layouts.back()->kind = "Rls";
+    m.layouts.back()->version = 99;
+  };
+  const auto part = [](Manifest& m) {
+    schema::SpecT spec;
+    schema::GetSpec(m.spec.data())->UnPackTo(&spec);
+    spec.task = static_cast<schema::Task>(200);  // of a later version
+    m.spec = lab::CompileSpec(spec);
+  };
+  const struct {
+    ReleaseChange change;
+    Reason reason;
+  } newer[] = {{Edit([](Manifest& m) { m.numerics_version = 99; }), Reason::UnknownNumerics},
+               {Edit(layouts), Reason::UnknownLayout},
+               {Edit(part), Reason::UnknownLayout}};
+  for (const auto& [change, reason] : newer) {
+    SCOPED_TRACE(schema::EnumNameReason(reason));
+    const Release release = MakeRelease("2", 3, change);
+    ASSERT_EQ(updater().HealthyMark(), base::Status::kOk);
+    StageAsNewerAgent(updater().store(), release, {0, 3});
+    for (int start = 0; start < 2 * store::kTriesPerTrial; ++start) {
+      Restart();
+      EXPECT_EQ(updater().state(), UpdateState::Staged);
+      EXPECT_EQ(device_->events().back().reason, reason);
+      EXPECT_EQ(updater().store().record().trial_digest, release.digest);
+      EXPECT_EQ(updater().store().record().tries_left, store::kTriesPerTrial);
+      EXPECT_FALSE(updater().store().IsDenied(release.digest));
+      ExpectServing(*v1_);
+    }
+    EXPECT_EQ(updater().FallBack(), Reason::None);
+  }
 }
 
 // Whatever the wall clock says, time does not go behind what was signed, and a trial counts powered-on time.
