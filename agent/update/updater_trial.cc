@@ -232,20 +232,28 @@ bool Updater::BlameLastRun(const store::LastRun& last) {
   return true;
 }
 
-/// A cut between the record of a trial's end and the offer's leaves the end untold: the record knows it.
+/// A cut between the record of a trial's end and the offer's leaves the end untold. The record knows it, but
+/// for why an undenied trial ended: `staged` is stored behind the trial's record, so that without one it is
+/// over.
 bool Updater::TellLostEnd(const store::OfferState& offer) {
   if (offer.digest.IsZero() || IsResting(offer.state)) return false;
-  const auto denied = std::ranges::find(store_.record().denied, offer.digest, &store::DeniedEntry::digest);
-  if (champion_.package == offer.digest) {
+  const store::BootRecord& record = store_.record();
+  const auto denied = std::ranges::find(record.denied, offer.digest, &store::DeniedEntry::digest);
+  const bool is_denied = denied != record.denied.end();
+  const bool had_trial = offer.state == UpdateState::Staged || offer.state == UpdateState::Trial;
+  if (record.lkg_digest == offer.digest) {
     state_ = UpdateState::Confirmed;
     StoreOffer(Reason::None);
-  } else if (denied != store_.record().denied.end()) {
+  } else if (is_denied) {
     state_ = offer.state == UpdateState::Trial ? UpdateState::FellBack : UpdateState::Rejected;
     StoreOffer(denied->reason);
+  } else if (had_trial) {
+    state_ = UpdateState::Failed;
+    StoreOffer(Reason::Unknown);
   } else {
     return false;
   }
-  Emit(offer.state, reason_, false, state_ != UpdateState::Confirmed, offer.digest);
+  Emit(offer.state, reason_, false, is_denied && state_ != UpdateState::Confirmed, offer.digest);
   return true;
 }
 

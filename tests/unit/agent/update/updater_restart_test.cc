@@ -276,6 +276,43 @@ TEST_F(UpdaterTest, ATrialOfANewerAgentWaitsForIt) {
   }
 }
 
+// ---- a cut between the record of a trial's end and the offer's ----
+
+class LostEnds : public UpdaterTest, public testing::WithParamInterface<UpdateState> {};
+INSTANTIATE_TEST_SUITE_P(Of, LostEnds, testing::Values(UpdateState::Staged, UpdateState::Trial),
+                         [](const auto& state) { return schema::EnumNameUpdateState(state.param); });
+
+TEST_P(LostEnds, AreToldByTheNextStartAndNotTriedAgain) {
+  const Release release = MakeRelease("2", 3);
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, GetParam()));
+  FailBootAfter(2);  // the record and its duplicate
+  EXPECT_EQ(updater().FallBack(), Reason::None);
+  ASSERT_EQ(device_->trust().counters().offer(0).state, GetParam());
+  media_.boot.SetFault({});
+  Restart();
+  ExpectEnded(release, 2, GetParam(), UpdateState::Failed, Reason::Unknown);
+  for (int turn = 0; turn < 30; ++turn) device_->PlayTurn(release, 2, kBetter);
+  EXPECT_EQ(updater().state(), UpdateState::Failed);
+  EXPECT_EQ(updater().Status().champion, v1_->digest);
+  Restart();
+  EXPECT_EQ(updater().state(), UpdateState::Idle) << "told once";
+  ASSERT_TRUE(device_->Play(release, 3, kBetter));
+  EXPECT_EQ(updater().Status().champion, release.digest);
+}
+
+TEST_F(UpdaterTest, ATrialWhoseOfferIsBehindItsRecordIsNoLostEnd) {
+  const Release release = MakeRelease("2", 3);
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Verifying));
+  FailBootAfter(1);  // the record
+  device_->PlayTurn(release, 2, kSame);
+  media_.boot.SetFault({});
+  ASSERT_EQ(device_->trust().counters().offer(0).state, UpdateState::Verifying);
+  Restart();
+  EXPECT_EQ(updater().state(), UpdateState::Trial);
+  ASSERT_TRUE(device_->Play(release, 2, kBetter));
+  EXPECT_EQ(updater().Status().champion, release.digest);
+}
+
 // Whatever the wall clock says, time does not go behind what was signed, and a trial counts powered-on time.
 TEST_F(UpdaterTest, ClockJumpsEndNoTrial) {
   constexpr int64_t kYear = 31'557'600;
