@@ -226,6 +226,10 @@ void Updater::Poll(int64_t now_ns) {
   switch (state_) {
     case UpdateState::Offered:
       if (now_ns >= begin_at_ns_ && store_.healthy()) {
+        if (const Reason reason = JudgeAgain(offer_, offer_signers_); reason != Reason::None) {
+          DropOffer(reason);
+          break;
+        }
         Move(Event::kStart, Reason::None);
         transfer_.Begin(offer_, now_ns);
       }
@@ -248,10 +252,7 @@ void Updater::Poll(int64_t now_ns) {
       Decide();
       break;
     default:
-      if (has_queued_) {
-        has_queued_ = false;
-        static_cast<void>(queued_.cancel ? Cancel(queued_) : Accept(queued_));  // reported by its event
-      }
+      if (has_queued_) TakeQueued();
       break;
   }
   SaveWhenDue();

@@ -121,6 +121,9 @@ class Updater {
   schema::Reason JudgeOffer(const package::OfferFacts& offer);
   schema::Reason Cancel(const package::OfferFacts& offer);
   void Queue(const package::OfferFacts& offer);
+  void TakeQueued();
+  void DropOffer(schema::Reason reason);
+  schema::Reason JudgeAgain(const package::OfferFacts& offer, const base::Digest& signers);
   void OnTransfer(const TransferResult& result);
   static DeviceFit Fit(const UpdaterConfig& config);
   void Verify();
@@ -162,6 +165,7 @@ class Updater {
   schema::UpdateState state_ = schema::UpdateState::Idle;
   schema::Reason reason_ = schema::Reason::None;
   package::OfferFacts offer_, queued_;
+  base::Digest offer_signers_, queued_signers_;  ///< Who could sign offers when they were verified.
   bool has_queued_ = false, link_reached_ = false, link_required_ = false, confirm_unfinished_ = false;
   bool trial_waits_ = false;  ///< For another agent or a key: not in this run.
   schema::Reason confirm_reason_ = schema::Reason::None;

@@ -10,6 +10,20 @@ namespace dipper::update {
 using schema::Reason;
 using schema::UpdateState;
 
+namespace {
+
+/// Changes with who may sign offers: keys, threshold and epoch of the role.
+base::Digest OfferSigners(const package::TrustRoot& root) {
+  const package::RoleKeys& role = root.role(schema::RoleName::Rollout);
+  base::Sha256 hash;
+  for (const uint8_t key : role.keys) hash.Update(root.key_id(key).bytes);
+  const std::array<uint32_t, 2> rest = {role.threshold, role.epoch};
+  hash.Update({reinterpret_cast<const uint8_t*>(rest.data()), sizeof rest});
+  return hash.Finish();
+}
+
+}  // namespace
+
 DeviceFit Updater::Fit(const UpdaterConfig& config) {
   return {.model_id = config.model_id.view(),
           .hardware = config.hardware.view(),
@@ -52,6 +66,7 @@ Reason Updater::OnOffer(base::ByteView document) {
       // Known: it has ended, or it is being worked on now, or a restart interrupted it and it goes on here.
       if (IsResting(stored.state) && stored.state != UpdateState::Idle) return Reason::None;
       if ((!IsResting(state_) || store_.record().HasTrial()) && offer_.number == offer.number) {
+        offer_signers_ = OfferSigners(deps_.trust->root());  // it has just been verified again
         return Reason::None;
       }
       break;  // it waits for what is under way from a file
@@ -79,6 +94,41 @@ Reason Updater::OnOffer(base::ByteView document) {
 void Updater::Queue(const package::OfferFacts& offer) {
   if (!has_queued_ || offer.number > queued_.number) queued_ = offer;
   has_queued_ = true;
+  if (queued_.digest == offer.digest) queued_signers_ = OfferSigners(deps_.trust->root());
+}
+
+void Updater::TakeQueued() {
+  has_queued_ = false;
+  if (const Reason reason = JudgeAgain(queued_, queued_signers_); reason != Reason::None) {
+    EmitRefusal(queued_, reason);
+    return;
+  }
+  static_cast<void>(queued_.cancel ? Cancel(queued_) : Accept(queued_));  // reported by its event
+}
+
+/// What may have changed since an offer was verified, while it waited: the time, the root, the highest
+/// number.
+Reason Updater::JudgeAgain(const package::OfferFacts& offer, const base::Digest& signers) {
+  const package::TrustRoot& root = deps_.trust->root();
+  const package::TrustedTime now = deps_.trust->Now();
+  const bool late = root.ExpiredAt(now) || (now.synchronized && now.unix_seconds >= offer.not_after);
+  // A cancel came in time, and it is the device that let it wait.
+  if (late && !offer.cancel) return Reason::Expired;
+  if (package::EpochOfNumber(offer.number) < root.epoch(schema::RoleName::Rollout)) return Reason::OldNumber;
+  // Its document is gone, so nobody can ask whether its keys still count; a retained one comes again.
+  if (OfferSigners(root) != signers) return Reason::UnknownKey;
+  const store::Counters& counters = deps_.trust->counters();
+  const base::Status number = counters.CheckOffer(config_.model_index, offer.number, offer.package);
+  return number == base::Status::kPermissionDenied ? Reason::OldNumber : Reason::None;
+}
+
+/// The offer that waits for its turn is not to be trusted any more. Where it stands stays stored: when it
+/// comes again and verifies, it is taken again.
+void Updater::DropOffer(Reason reason) {
+  const UpdateState from = state_;
+  SetState(Next(state_, Event::kRefuse).next);
+  reason_ = reason;
+  Emit(from, reason, false, false, offer_.package);
 }
 
 /// The fleet takes the package back: whatever is under way with it ends, and it will not be retried.
@@ -120,6 +170,7 @@ Reason Updater::JudgeOffer(const package::OfferFacts& offer) {
 
 Reason Updater::Accept(const package::OfferFacts& offer) {
   offer_ = offer;
+  offer_signers_ = OfferSigners(deps_.trust->root());
   install_ = {};
   const Reason reason = JudgeOffer(offer);
   Move(Event::kOffer, Reason::None);

@@ -74,19 +74,34 @@ void Media::Load(const std::vector<Bytes>& bytes) {
 
 namespace {
 
-Bytes BuildRootDocument(uint32_t version, const package::PrivateKey& release, uint32_t release_epoch) {
+/// What differs from the first root.
+struct RootChange {
+  uint32_t version = 2;
+  const package::PrivateKey* release = &TestKeys().release;
+  uint32_t release_epoch = 0;
+  const package::PrivateKey* rollout = &TestKeys().rollout;
+  uint32_t rollout_epoch = 0;
+  bool second_rollout_key = false;  ///< The stranger's.
+};
+
+Bytes BuildRootDocument(const RootChange& change) {
   const Keys& keys = TestKeys();
   schema::RootT root;
-  root.version = version;
+  root.version = change.version;
   root.created = 1'000;
   root.expires = 4'000'000'000;
-  for (const package::PrivateKey* key : {&keys.root, &release, &keys.rollout, &keys.command}) {
+  for (const package::PrivateKey* key : {&keys.root, change.release, change.rollout, &keys.command}) {
     root.keys.push_back(package::ToSchema(key->public_key()));
   }
+  if (change.second_rollout_key) root.keys.push_back(package::ToSchema(keys.stranger.public_key()));
   for (uint8_t role = 0; role < 4; ++role) {
     const auto name = static_cast<schema::RoleName>(role);
-    root.roles.push_back(
-        package::MakeRole(name, 1, {role}, name == schema::RoleName::Release ? release_epoch : 0));
+    const bool rollout = name == schema::RoleName::Rollout;
+    const bool release = name == schema::RoleName::Release;
+    const uint32_t epoch = release ? change.release_epoch : rollout ? change.rollout_epoch : 0;
+    std::vector<uint8_t> indices = {role};
+    if (rollout && change.second_rollout_key) indices.push_back(4);
+    root.roles.push_back(package::MakeRole(name, 1, indices, epoch));
   }
   const auto built = package::BuildRoot(root, {&keys.root, 1});
   DIPPER_CHECK(built.ok());
@@ -96,13 +111,19 @@ Bytes BuildRootDocument(uint32_t version, const package::PrivateKey& release, ui
 }  // namespace
 
 Bytes RootDocument() {
-  static const Bytes* document = new Bytes(BuildRootDocument(1, TestKeys().release, 0));
+  static const Bytes* document = new Bytes(BuildRootDocument({.version = 1}));
   return *document;
 }
 
 Bytes NextRootDocument(uint32_t release_epoch) {
-  return BuildRootDocument(2, TestKeys().stranger, release_epoch);
+  return BuildRootDocument({.release = &TestKeys().stranger, .release_epoch = release_epoch});
 }
+
+Bytes NextRolloutRootDocument(uint32_t rollout_epoch) {
+  return BuildRootDocument({.rollout = &TestKeys().stranger, .rollout_epoch = rollout_epoch});
+}
+
+Bytes BothRolloutKeysRootDocument() { return BuildRootDocument({.second_rollout_key = true}); }
 
 Release MakeRelease(const std::string& version, uint32_t security_version, const ReleaseChange& change) {
   const schema::SpecT spec = lab::ParseSpecText(kSpec, "test.toml");
@@ -299,6 +320,11 @@ void Device::Feed(double challenger_loss) {
   tried.outcome.loss = challenger_loss;
   tried.outcome.trivial_loss = kSame;
   updater_->OnOutcomes(served.outcome, tried.outcome);
+}
+
+void Device::Poll(int64_t seconds) {
+  now_ns_ += seconds * 1'000'000'000;
+  updater_->Poll(now_ns_);
 }
 
 void Device::PlayTurn(const Release& release, uint64_t number, double challenger_loss) {

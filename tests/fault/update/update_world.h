@@ -51,6 +51,10 @@ Release MakeRelease(const std::string& version, uint32_t security_version, const
 Bytes RootDocument();
 /// Its successor, in which the stranger's key is the release role's only one, in that epoch.
 Bytes NextRootDocument(uint32_t release_epoch);
+/// Another successor, in which the stranger's key is the rollout role's only one, in that epoch.
+Bytes NextRolloutRootDocument(uint32_t rollout_epoch);
+/// Another one, in which the stranger's key is a rollout key beside the former one.
+Bytes BothRolloutKeysRootDocument();
 /// A signed command to this device, without arguments.
 Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after = 4'000'000'000,
                       const std::string& model = "main");
@@ -85,6 +89,8 @@ class Device final : public BlockTransport, public UpdateObserver {
   bool Play(const Release& release, uint64_t number, double challenger_loss);
   /// One second of it: poll, health, offer, blocks, four samples.
   void PlayTurn(const Release& release, uint64_t number, double challenger_loss);
+  /// That much later, with nothing coming from anywhere.
+  void Poll(int64_t seconds = 1);
   /// Turns until that state, at most 60. @returns false: not reached.
   bool PlayUntil(const Release& release, uint64_t number, double challenger_loss, schema::UpdateState state);
   Updater& updater() { return *updater_; }

@@ -57,6 +57,13 @@ class UpdaterTest : public testing::Test {
                           .count = 1000});
   }
 
+  /// Healthy, and past the turn of an offer that is spread over an hour.
+  void PollPastSpread() {
+    ASSERT_EQ(updater().HealthyMark(), base::Status::kOk);
+    device_->Poll();
+    device_->Poll(3600);
+  }
+
   /// Both copies of the boot record, as they lie on the medium.
   std::vector<store::BootRecord> Records() {
     std::vector<store::BootRecord> records;

@@ -45,6 +45,123 @@ TEST_F(UpdaterTest, AKeyRevokedDuringTheTransferIsNoticed) {
   ExpectEnd(by_old_key, UpdateState::Rejected, Reason::UnknownKey);
 }
 
+// ---- offers that wait are judged again when their turn comes ----
+
+/// Over an hour, so that it waits for its turn.
+void Spread(schema::OfferT& offer) { offer.spread_seconds = 3600; }
+
+TEST_F(UpdaterTest, AnOfferThatExpiresBeforeItsTurnIsNotBegun) {
+  const Release release = MakeRelease("2", 3);
+  const Bytes offer = release.Offer(2, [](auto& o) {
+    Spread(o);
+    o.not_after = 1'750'000'000;
+  });
+  ASSERT_EQ(Offer(offer), Reason::None);
+  ASSERT_EQ(updater().state(), UpdateState::Offered);
+  device_->SetWall(1'750'000'000, true);
+  PollPastSpread();
+  EXPECT_EQ(updater().state(), UpdateState::Rejected);
+  EXPECT_EQ(device_->events().back().from, UpdateState::Offered);
+  EXPECT_EQ(device_->events().back().reason, Reason::Expired);
+  EXPECT_EQ(device_->events().back().offer_number, 2U);
+  EXPECT_FALSE(updater().store().IsDenied(release.digest));
+  // With the clock put right the retained one counts again.
+  device_->SetWall(1'749'999'999, true);
+  EXPECT_EQ(Offer(offer), Reason::None);
+  EXPECT_EQ(updater().state(), UpdateState::Offered);
+  PollPastSpread();
+  EXPECT_EQ(updater().state(), UpdateState::Transferring);
+}
+
+TEST_F(UpdaterTest, AnOfferWhoseSignerIsRevokedBeforeItsTurnIsNotBegun) {
+  const Release release = MakeRelease("2", 3);
+  const struct {
+    Bytes root;
+    Reason reason;
+  } roots[] = {{NextRolloutRootDocument(0), Reason::UnknownKey},
+               {NextRolloutRootDocument(1), Reason::OldNumber},
+               {NextRootDocument(0), Reason::None}};  // another role's keys: nothing about offers
+  for (const auto& [root, reason] : roots) {
+    SCOPED_TRACE(schema::EnumNameReason(reason));
+    media_.Load(*before_);
+    device_ = std::make_unique<Device>(media_);
+    ASSERT_EQ(device_->Start(), base::Status::kOk);
+    ASSERT_EQ(Offer(release.Offer(2, Spread)), Reason::None);
+    ASSERT_EQ(device_->trust().OnRoot(root), Reason::None);
+    PollPastSpread();
+    const bool dropped = reason != Reason::None;
+    EXPECT_EQ(updater().state(), dropped ? UpdateState::Rejected : UpdateState::Transferring);
+    EXPECT_EQ(device_->events().back().reason, reason);
+    if (dropped) {
+      EXPECT_EQ(Offer(release.Offer(2, Spread)), reason);
+    }
+    EXPECT_EQ(updater().Status().champion, v1_->digest);
+  }
+}
+
+TEST_F(UpdaterTest, AnOfferQueuedBehindATrialIsJudgedAgainAtItsEnd) {
+  const Release release = MakeRelease("2", 3), other = MakeRelease("3", 3);
+  const auto until_2025 = [](schema::OfferT& o) { o.not_after = 1'750'000'000; };
+  const auto nothing = [] {};
+  const struct {
+    Reason reason;
+    std::function<void()> meanwhile;
+  } cases[] = {
+      {Reason::Expired, [&] { device_->SetWall(1'750'000'000, true); }},
+      {Reason::UnknownKey,
+       [&] { EXPECT_EQ(device_->trust().OnRoot(NextRolloutRootDocument(0)), Reason::None); }},
+      {Reason::OldNumber,  // the trial's own package is cancelled with a higher number
+       [&] { EXPECT_EQ(Offer(release.Offer(9, [](auto& o) { o.cancel = true; })), Reason::None); }},
+      {Reason::None, nothing},
+  };
+  for (const auto& [reason, meanwhile] : cases) {
+    SCOPED_TRACE(schema::EnumNameReason(reason));
+    media_.Load(*before_);
+    device_ = std::make_unique<Device>(media_);
+    ASSERT_EQ(device_->Start(), base::Status::kOk);
+    ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+    ASSERT_EQ(Offer(other.Offer(7, until_2025)), Reason::None);
+    meanwhile();
+    if (updater().state() == UpdateState::Trial) {
+      ASSERT_EQ(updater().FallBack(), Reason::None);
+    }
+    const UpdateState ended = updater().state();
+    device_->Poll();
+    const UpdateEvent& event = device_->events().back();
+    EXPECT_EQ(event.package, other.digest);
+    EXPECT_EQ(event.offer_number, 7U);
+    EXPECT_EQ(event.reason, reason);
+    EXPECT_EQ(event.to, reason == Reason::None ? UpdateState::Offered : UpdateState::Rejected);
+    EXPECT_EQ(updater().state(), reason == Reason::None ? UpdateState::Offered : ended);
+    EXPECT_EQ(updater().Status().champion, v1_->digest);
+  }
+}
+
+// What is verified again under the new root is not dropped for the old one.
+TEST_F(UpdaterTest, AnOfferThatComesAgainUnderTheNewRootKeepsItsTurn) {
+  const Release release = MakeRelease("2", 3), other = MakeRelease("3", 3);
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+  ASSERT_EQ(Offer(other.Offer(7)), Reason::None);
+  ASSERT_EQ(device_->trust().OnRoot(BothRolloutKeysRootDocument()), Reason::None);
+  ASSERT_EQ(Offer(other.Offer(7)), Reason::None);
+  ASSERT_EQ(updater().FallBack(), Reason::None);
+  device_->Poll();
+  EXPECT_EQ(updater().state(), UpdateState::Offered);
+  EXPECT_EQ(updater().Status().offered, other.digest);
+}
+
+TEST_F(UpdaterTest, ACancelThatHadToWaitCountsEvenWhenItsTimeIsOver) {
+  const Release release = MakeRelease("2", 3), other = MakeRelease("3", 3);
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+  ASSERT_EQ(Offer(other.Offer(7, [](auto& o) { o.cancel = true, o.not_after = 1'750'000'000; })),
+            Reason::None);
+  device_->SetWall(1'750'000'000, true);
+  ASSERT_EQ(updater().FallBack(), Reason::None);
+  device_->Poll();
+  EXPECT_EQ(device_->trust().counters().offer(0),
+            (store::OfferState{7, other.digest, UpdateState::Failed, Reason::Cancelled}));
+}
+
 TEST_F(UpdaterTest, ARaisedEpochRecoversFromAStolenKeysHighestNumber) {
   const Release stolen = MakeRelease("evil", UINT32_MAX);
   ASSERT_TRUE(device_->Play(stolen, 2, kBetter));
