@@ -12,6 +12,14 @@ using schema::UpdateState;
 
 namespace {
 
+/// Number and package are those of the stored offer. Its document is not kept, but how it ended tells some
+/// apart: only a cancel is `cancelled`, and only an offer without the override is refused as `denied`.
+bool IsOtherDocument(const store::OfferState& stored, const package::OfferFacts& offer) {
+  const bool was_cancel = stored.state == UpdateState::Failed && stored.reason == Reason::Cancelled;
+  const bool was_denied = stored.state == UpdateState::Rejected && stored.reason == Reason::Denied;
+  return offer.cancel != was_cancel || (offer.override_denied && was_denied);
+}
+
 /// Changes with who may sign offers: keys, threshold and epoch of the role.
 base::Digest OfferSigners(const package::TrustRoot& root) {
   const package::RoleKeys& role = root.role(schema::RoleName::Rollout);
@@ -63,6 +71,7 @@ Reason Updater::OnOffer(base::ByteView document) {
       break;
     case base::Status::kAlreadyExists: {
       const store::OfferState& stored = counters.offer(config_.model_index);
+      if (IsOtherDocument(stored, offer)) return Reason::OldNumber;
       // Known: it has ended, or it is being worked on now, or a restart interrupted it and it goes on here.
       if (IsResting(stored.state) && stored.state != UpdateState::Idle) return Reason::None;
       if ((!IsResting(state_) || store_.record().HasTrial()) && offer_.number == offer.number) {

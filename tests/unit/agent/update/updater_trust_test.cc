@@ -226,6 +226,28 @@ TEST_F(UpdaterTest, OldOffersStayOldAfterARestart) {
   EXPECT_EQ(Offer(other.Offer(6)), Reason::None);
 }
 
+// The same number and package do not make a repeat of what can only be another document.
+TEST_F(UpdaterTest, ANumberThatWasAnOffersIsOldForACancelAndTheOtherWayRound) {
+  const Release release = MakeRelease("2", 3), other = MakeRelease("3", 3);
+  const auto cancel = [](schema::OfferT& o) { o.cancel = true; };
+  const auto override = [](schema::OfferT& o) { o.override_denied = true; };
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+  EXPECT_EQ(Offer(release.Offer(2)), Reason::None) << "a repeat";
+  EXPECT_EQ(Offer(release.Offer(2, cancel)), Reason::OldNumber);
+  EXPECT_EQ(updater().state(), UpdateState::Trial);
+  EXPECT_EQ(Offer(release.Offer(3, cancel)), Reason::None);
+  EXPECT_EQ(updater().Status().reason, Reason::Cancelled);
+  EXPECT_EQ(Offer(release.Offer(3, cancel)), Reason::None) << "a repeat";
+  EXPECT_EQ(Offer(release.Offer(3)), Reason::OldNumber);
+  ASSERT_TRUE(device_->Play(other, 4, kWorse));
+  EXPECT_EQ(Offer(other.Offer(5)), Reason::Denied);
+  EXPECT_EQ(Offer(other.Offer(5)), Reason::None) << "a repeat, told already";
+  EXPECT_EQ(Offer(other.Offer(5, override)), Reason::OldNumber);
+  EXPECT_TRUE(updater().store().IsDenied(other.digest));
+  EXPECT_EQ(Offer(other.Offer(6, override)), Reason::None);
+  EXPECT_FALSE(updater().store().IsDenied(other.digest));
+}
+
 // Whatever byte changes at rest between the checks and the trial, it is not run.
 TEST_F(UpdaterTest, EveryChangedByteOfAStagedPackageIsNoticed) {
   const Release release = MakeRelease("2", 3);
