@@ -55,7 +55,7 @@ struct Assembly {
   /// In the order of the configuration; only those that run.
   std::vector<std::unique_ptr<ModelUnit>> models;
   runtime::Agent agent;
-  AgentControl operated{{config, devices, models, mqtt, counters, log, reporter}};
+  AgentControl operated{{config, devices, models, mqtt, trust, log, reporter}};
   ControlServer control{operated, devices.clock};
 
   Assembly(const Config& c, Devices& d, uint64_t session_id, const link::MqttConfig& mqtt_config)

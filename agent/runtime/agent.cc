@@ -17,6 +17,9 @@ constexpr int64_t kSilenceNs = 30 * base::kSecondNs;  // after that a component 
 constexpr int64_t kSyncIntervalNs =
     2 * base::kSecondNs;  // event log and backlog reach the medium at least that often
 constexpr uint32_t kEventsPerTurn = 128;
+// Checked in one turn; the rest waits in the link's queue. A signature takes 11 ms on a slow processor, and
+// whoever may publish can send as many as the wire carries: models get their turns in between.
+constexpr uint32_t kDocumentsPerTurn = 4;
 constexpr int64_t kReminderNs = 10 * base::kSecondNs;  // of storage that cannot be written
 
 }  // namespace
@@ -78,12 +81,14 @@ void Agent::Stop() {
 
 void Agent::DrainTransport() {
   telemetry::TransportEvent event;
-  for (uint32_t i = 0; i < kEventsPerTurn && Ok(at_.transport.Poll(&event)); ++i) {
+  uint32_t documents = 0;
+  for (uint32_t i = 0; i < kEventsPerTurn && documents < kDocumentsPerTurn; ++i) {
+    if (!Ok(at_.transport.Poll(&event))) return;
     at_.outbox.OnEvent(event);
     at_.turns.OnEvent(event);
     for (ModelRunner* model : models_) model->OnTransportEvent(event);
     if (event.kind == telemetry::TransportEvent::Kind::kConnected) OnConnected();
-    if (event.kind == telemetry::TransportEvent::Kind::kMessage) OnMessage(event);
+    if (event.kind == telemetry::TransportEvent::Kind::kMessage && OnMessage(event)) ++documents;
   }
 }
 
@@ -142,40 +147,41 @@ ModelRunner* Agent::WhoWants(const base::Digest& package) {
   return found == models_.end() ? nullptr : *found;
 }
 
-void Agent::OnMessage(const telemetry::TransportEvent& message) {
+/// Whether it was a signed document that had to be checked.
+bool Agent::OnMessage(const telemetry::TransportEvent& message) {
   const auto topic = telemetry::ParseTopic(message.topic);
   if (!topic.ok() || topic->fleet != config_.fleet) {
     TakeMessage(message);
-    return;
+    return false;
   }
   switch (topic->kind) {
     case telemetry::TopicKind::kOffer:
       // An empty one is a cleared offer. Its document says which model it is for; the topic only keeps offers
       // for different models apart.
-      if (message.payload.empty()) return;
+      if (message.payload.empty()) return false;
       for (ModelRunner* model : models_) model->OnOffer(message.payload);
-      return;
+      return true;
     case telemetry::TopicKind::kPkgManifest:
       if (ModelRunner* model = WhoWants(topic->digest); model != nullptr)
         model->OnManifest(topic->digest, message.payload);
-      return;
+      return false;
     case telemetry::TopicKind::kPkgBlock:
       if (ModelRunner* model = WhoWants(topic->digest); model != nullptr)
         model->OnBlock(topic->digest, topic->block, message.payload);
-      return;
+      return false;
     case telemetry::TopicKind::kRoot:
       if (at_.trust.OnRoot(message.payload) == schema::Reason::None) {
         at_.reporter.Send(
             telemetry::Event{.kind = schema::EventKind::RootChanged, .count = at_.trust.root().version()},
             {});
       }
-      return;
+      return true;
     case telemetry::TopicKind::kCommand:
       OnCommand(message.payload);
-      return;
+      return true;
     default:
       TakeMessage(message);
-      return;
+      return false;
   }
 }
 

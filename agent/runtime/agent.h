@@ -83,9 +83,10 @@ class Agent {
  private:
   void DrainTransport();
   void OnConnected();
-  void OnMessage(const telemetry::TransportEvent& message);
+  bool OnMessage(const telemetry::TransportEvent& message);
   void OnCommand(base::ByteView document);
   void Answer(telemetry::CommandResponse response, ModelRunner* about);
+  void Refuse(const update::Trust::Ticket& ticket);
   void BeginWipe(const package::CommandFacts& facts, telemetry::CommandResponse* response);
   void PollWipe(int64_t now_ns);
   ModelRunner* Find(std::string_view model);
@@ -104,6 +105,7 @@ class Agent {
   void AddLinkMetrics(MetricBatch* batch);
   void ReportDrops(int64_t now_ns);
   void ReportCap();
+  void ReportRoot();
   void TickBudget(int64_t now_ns);
   void SyncStorage(int64_t now_ns);
   void ReportStorage(int64_t now_ns);
@@ -118,6 +120,9 @@ class Agent {
   Health health_;
   EventLimit drop_limit_, source_limit_, trouble_limit_;
   base::FixedString<telemetry::kMaxTextBytes> source_trouble_;  ///< As it was told.
+  EventLimit repeat_limit_, junk_limit_;  ///< Of commands not carried out: signed ones, and all others.
+  uint64_t commands_refused_ = 0;
+  uint32_t root_told_ = 0;  ///< Version of the root whose expiry was told.
   hal::SourceTotals sources_told_;
   int64_t started_ns_ = 0;
   int64_t next_metrics_ns_ = 0;

@@ -20,6 +20,35 @@ constexpr std::string_view kWipe = "wipe";
 constexpr std::string_view kWipeBegins = "it erases now; the event wiped tells the end";
 constexpr std::string_view kWipeOfModel = "wipe is of the whole device; name no model";
 constexpr std::string_view kNoSuchModel = "no such model runs here; the birth message lists those that do";
+constexpr std::string_view kRootExpired =
+    "offers and commands are refused until a newer root comes (dipper root publish); models go on";
+constexpr std::string_view kCarriedOut = "carried out before: answered again";
+
+/// Of a command that was not carried out.
+std::string_view WhyRefused(schema::Reason reason) {
+  switch (reason) {
+    case schema::Reason::BadFormat:
+      return "it is no signed command";
+    case schema::Reason::TooLarge:
+      return "it is larger than a command may be";
+    case schema::Reason::UnknownKey:
+      return "no key of the command role in this device's root has signed it";
+    case schema::Reason::BadSignature:
+      return "a signature is wrong, or too few keys of the command role have signed it";
+    case schema::Reason::Expired:
+      return "its time, or that of the device's root, is over";
+    case schema::Reason::OldNumber:
+      return "its number is not above the last one; use a higher one";
+    case schema::Reason::RootInvalid:
+      return "it is of a later epoch than the device's root; publish the newer root";
+    case schema::Reason::StorageError:
+      return "its number could not be stored; send it again";
+    case schema::Reason::OutcomeUnknown:
+      return "its run was cut; look at status, then use a new number";
+    default:
+      return "it cannot be carried out";
+  }
+}
 
 }  // namespace
 
@@ -28,17 +57,18 @@ void Agent::OnCommand(base::ByteView document) {
       .fleet = config_.fleet, .device = config_.device, .groups = config_.groups};
   const update::Trust::Ticket ticket = at_.trust.OnCommand(document, names);
   if (ticket.reason == schema::Reason::WrongTarget) return;  // somebody else's
+  if (ticket.reason != schema::Reason::None || ticket.lookup != store::CommandLookup::kNew) {
+    Refuse(ticket);
+    return;
+  }
   // A command that names no model is for the only one.
   ModelRunner* about =
       ticket.facts.model.empty() && models_.size() == 1 ? models_[0] : Find(ticket.facts.model.view());
-  telemetry::CommandResponse response{
-      .number = ticket.facts.number, .name = ticket.facts.name.view(), .reason = ticket.reason};
-  if (ticket.reason != schema::Reason::None) {
-    response.status = schema::CommandStatus::Refused;
-  } else if (ticket.lookup == store::CommandLookup::kNew && ticket.facts.name.view() == kWipe) {
+  telemetry::CommandResponse response{.number = ticket.facts.number, .name = ticket.facts.name.view()};
+  if (response.name == kWipe) {
     about = nullptr;
     BeginWipe(ticket.facts, &response);
-  } else if (ticket.lookup == store::CommandLookup::kNew) {
+  } else {
     response.reason = about != nullptr ? about->Run(ticket.facts) : schema::Reason::WrongTarget;
     if (about == nullptr) response.detail = kNoSuchModel;
     if (response.reason == schema::Reason::NotAllowed)
@@ -47,21 +77,54 @@ void Agent::OnCommand(base::ByteView document) {
       response.status = schema::CommandStatus::Failed;
       response.reason = schema::Reason::StorageError;
     }
-  } else {
-    response.repeated = true;
-    response.reason = static_cast<schema::Reason>(ticket.stored_result);
-    if (ticket.lookup == store::CommandLookup::kOutcomeUnknown) {
-      response.status = schema::CommandStatus::OutcomeUnknown;
-      response.reason = schema::Reason::OutcomeUnknown;
-    } else if (ticket.lookup != store::CommandLookup::kDone) {
-      response.status = schema::CommandStatus::Refused;
-      response.reason = schema::Reason::OldNumber;
-    }
   }
   if (response.status == schema::CommandStatus::Done && response.reason != schema::Reason::None) {
     response.status = schema::CommandStatus::Refused;
   }
   Answer(response, about);
+}
+
+/// Whoever may publish can send these for ever, signed once or not at all: beyond a limit each costs its
+/// check and is counted, no more. What nobody has signed does not use up what signed ones may be told by.
+void Agent::Refuse(const update::Trust::Ticket& ticket) {
+  ++commands_refused_;
+  const package::CommandFacts& command = ticket.facts;
+  const bool is_signed = command.number != 0;
+  uint64_t left_out = 0;
+  if (!(is_signed ? repeat_limit_ : junk_limit_).Spend(at_.clock.MonotonicNs(), &left_out)) return;
+  telemetry::CommandResponse response{.number = command.number,
+                                      .name = command.name.view(),
+                                      .status = schema::CommandStatus::Refused,
+                                      .reason = ticket.reason};
+  schema::Reason why = ticket.reason;
+  if (why == schema::Reason::None) {
+    response.repeated = true;
+    why = response.reason = schema::Reason::OldNumber;
+    if (ticket.lookup == store::CommandLookup::kOutcomeUnknown) {
+      response.status = schema::CommandStatus::OutcomeUnknown;
+      why = response.reason = schema::Reason::OutcomeUnknown;
+    } else if (ticket.lookup == store::CommandLookup::kDone) {
+      response.reason = static_cast<schema::Reason>(ticket.stored_result);
+      if (response.reason == schema::Reason::None) response.status = schema::CommandStatus::Done;
+    }
+  }
+  const bool done = ticket.lookup == store::CommandLookup::kDone;
+  std::string_view text = done ? kCarriedOut : WhyRefused(why);
+  if (!done) response.detail = text;
+  std::array<char, 192> detail{};
+  if (is_signed) {
+    const int length = std::snprintf(detail.data(), detail.size(), "%.*s, number %llu: %.*s",
+                                     static_cast<int>(response.name.size()), response.name.data(),
+                                     static_cast<unsigned long long>(response.number),
+                                     static_cast<int>(text.size()), text.data());
+    text = {detail.data(), static_cast<size_t>(length)};
+  }
+  at_.reporter.Send(
+      telemetry::Event{
+          .kind = schema::EventKind::CommandRefused, .reason = why, .count = left_out, .detail = text},
+      {});
+  // A lost answer is asked for again with the same number: the stored result is the answer then.
+  if (!at_.reporter.SendNow(response, {})) return;
 }
 
 void Agent::Answer(telemetry::CommandResponse response, ModelRunner* about) {
@@ -74,7 +137,6 @@ void Agent::Answer(telemetry::CommandResponse response, ModelRunner* about) {
                                        .detail = response.name},
                       {});
   }
-  // A lost answer is asked for again with the same number: the stored result is the answer then.
   const bool sent = at_.reporter.SendNow(response, {});
   if (wipe_ != 0 && response.number == wipe_) wipe_told_ = sent;
 }
@@ -151,6 +213,9 @@ void Agent::AddDeviceMetrics(MetricBatch* batch) {
   batch->Add(MetricId::kSystemClockOffsetSeconds, clock.offset_seconds);
   batch->Add(MetricId::kSystemClockErrorSeconds, clock.error_seconds);
   batch->Add(MetricId::kSystemResetReason, last_end_);
+  const package::TrustRoot& root = at_.trust.root();
+  if (root.version() != 0) batch->Add(MetricId::kTrustRootExpires, static_cast<double>(root.expires()));
+  batch->Count(MetricId::kCommandsRefusedTotal, commands_refused_);
   batch->Add(MetricId::kProcessUptimeSeconds,
              static_cast<double>(at_.clock.MonotonicNs() - started_ns_) * 1e-9);
   batch->Count(MetricId::kStorageFailuresTotal, at_.reporter.log_failures() + sync_failures_);
@@ -229,6 +294,16 @@ void Agent::ReportCap() {
   capped_told_ = capped;
 }
 
+/// Under a freeze no document comes that would be refused for it: the device itself has to say so.
+void Agent::ReportRoot() {
+  const package::TrustRoot& root = at_.trust.root();
+  if (root.version() == root_told_ || !root.ExpiredAt(at_.trust.Now())) return;
+  root_told_ = root.version();
+  at_.reporter.Send(
+      telemetry::Event{.kind = schema::EventKind::RootExpired, .count = root_told_, .detail = kRootExpired},
+      {});
+}
+
 /// A restart goes on with the day's count; it may lose as much as came since.
 void Agent::TickBudget(int64_t now_ns) {
   if (now_ns < next_tick_ns_) return;
@@ -244,6 +319,7 @@ void Agent::SendMetrics(int64_t now_ns) {
   const int64_t wall_ns = at_.clock.WallNs();
   ReportDrops(now_ns);
   ReportSources(now_ns);
+  ReportRoot();
   MetricBatch batch(wall_ns);
   AddDeviceMetrics(&batch);
   at_.reporter.Send(batch, {});

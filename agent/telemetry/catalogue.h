@@ -26,6 +26,9 @@ enum class MetricId : uint16_t {
   kProcessCpuSecondsTotal = 16,
   kProcessRssBytes = 17,
   kProcessUptimeSeconds = 18,
+  // trust
+  kTrustRootExpires = 24,
+  kCommandsRefusedTotal = 25,
   // link
   kLinkConnectsTotal = 32,
   kLinkFailedConnectsTotal = 33,

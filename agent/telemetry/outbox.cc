@@ -31,9 +31,9 @@ base::Result<Described> DescribeAs(base::ByteView message, TopicKind topic, bool
 bool AlwaysTold(schema::EventKind kind) {
   using K = schema::EventKind;
   constexpr std::array kAlways = {
-      K::UpdateStep,  K::Rung,         K::SafeMode,       K::Reset,       K::CommandDone,
-      K::AgentTooOld, K::Restored,     K::RootChanged,    K::RawDataSent, K::TelemetryCapped,
-      K::Wiped,       K::SourceFailed, K::SourceRecovered};
+      K::UpdateStep,  K::Rung,         K::SafeMode,        K::Reset,       K::CommandDone,
+      K::AgentTooOld, K::Restored,     K::RootChanged,     K::RawDataSent, K::TelemetryCapped,
+      K::Wiped,       K::SourceFailed, K::SourceRecovered, K::RootExpired};
   return std::find(kAlways.begin(), kAlways.end(), kind) != kAlways.end();
 }
 

@@ -42,6 +42,7 @@ class Trust {
     store::CommandLookup lookup = store::CommandLookup::kOld;
     /// kDone, kOutcomeUnknown: answer it (again); a schema::Reason.
     uint16_t stored_result = 0;
+    /// Number 0: nothing vouches for it, and nothing else here is filled; otherwise its signatures hold.
     package::CommandFacts facts;
   };
   /// Verifies a command and, when it is new, stores its number. Act only when reason is None and lookup is

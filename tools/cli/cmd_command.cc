@@ -108,6 +108,7 @@ uint64_t CheckCommand(const CommandOptions& options, const std::optional<package
 // The device's answer, kept beyond the event.
 struct Answer {
   bool came = false;
+  std::string distrust;  ///< Why it refused some command meanwhile that it could not verify; empty: none.
   schema::CommandStatus status = schema::CommandStatus::Done;
   std::string reason;
   std::string detail;
@@ -116,8 +117,12 @@ struct Answer {
 
 void ReadAnswer(base::ByteView payload, uint64_t number, Answer* answer) {
   const auto decoded = telemetry::Decode<schema::CommandResponse>(payload);
-  if (!decoded.ok() || decoded.value()->number() != number) return;
+  if (!decoded.ok()) return;
   const schema::CommandResponse& response = *decoded.value();
+  // Nothing of a document that cannot be verified is looked at, so such an answer names none.
+  if (response.number() == 0 && response.status() == schema::CommandStatus::Refused)
+    answer->distrust = telemetry::WordOf(response.reason()).view();
+  if (response.number() != number) return;
   answer->came = true;
   answer->status = response.status();
   answer->reason = telemetry::WordOf(response.reason()).view();
@@ -173,6 +178,12 @@ void SendCommand(const CommandOptions& options, int& exit_code) {
   client.WaitForPublications();
   client.Run(std::chrono::milliseconds(static_cast<int64_t>(options.wait_s * 1000)),
              [&] { return answer.came; });
+  if (!answer.came && !answer.distrust.empty()) {
+    throw Error(ExitCode::kUnreachable,
+                fmt::format("{} did not answer command {} within {} s, but refused one that it could not "
+                            "verify ({}): is it signed by enough keys of the command role of its root?",
+                            options.device, number, options.wait_s, answer.distrust));
+  }
   if (!answer.came) {
     throw Error(
         ExitCode::kUnreachable,

@@ -20,6 +20,7 @@ ControlReadings AgentControl::ReadForControl() {
     if (!sources.empty()) sources += ", ";
     sources += source.kind + (source.path.empty() ? "" : " " + source.path);
   }
+  const package::TrustRoot& root = at_.trust.root();
   return {.device = at_.config.device.id,
           .fleet = at_.config.device.fleet,
           .broker = at_.config.mqtt.url,
@@ -29,7 +30,10 @@ ControlReadings AgentControl::ReadForControl() {
           .source_trouble = std::string(at_.devices.source->trouble()),
           .clock_synchronized = at_.devices.clock.WallSynchronized(),
           .wall_ns = at_.devices.clock.WallNs(),
-          .trusted_time_s = at_.counters.trusted_time_s(),
+          .trusted_time_s = at_.trust.counters().trusted_time_s(),
+          .root_version = root.version(),
+          .root_expires_s = root.expires(),
+          .root_expired = root.version() != 0 && root.ExpiredAt(at_.trust.Now()),
           .uptime_ns = at_.devices.clock.MonotonicNs() - started_ns_,
           .healthy_after_s = at_.config.health.healthy_after_s};
 }

@@ -11,6 +11,7 @@
 #include "agent/app/model_unit.h"
 #include "agent/link/mqtt_session.h"
 #include "agent/runtime/reporter.h"
+#include "agent/update/trust.h"
 
 namespace dipper::app {
 
@@ -22,7 +23,7 @@ class AgentControl final : public ControlTarget {
     Devices& devices;
     std::vector<std::unique_ptr<ModelUnit>>& models;
     link::MqttSession& mqtt;
-    store::Counters& counters;
+    update::Trust& trust;
     store::EventLog& log;
     runtime::Reporter& reporter;
   };

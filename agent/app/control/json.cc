@@ -192,6 +192,10 @@ std::string StatusJson(const ControlView& view) {
       PutBool(json, "clock_synchronized", at.clock_synchronized);
       json.Key("time_ns");
       json.Int(at.wall_ns);
+      PutUint(json, "root_version", at.root_version);
+      json.Key("root_expires_s");
+      json.Int(at.root_expires_s);
+      PutBool(json, "root_expired", at.root_expired);
     }
     PutUint(json, "trusted_time_s", at.trusted_time_s);
     json.Key("models");

@@ -34,6 +34,9 @@ struct ControlReadings {
   bool clock_synchronized = false;
   int64_t wall_ns = 0;          ///< Now, as the system tells it.
   uint64_t trusted_time_s = 0;  ///< Signed documents say that it is at least that late; 0: none yet.
+  uint32_t root_version = 0;    ///< Of the trust root in force; 0: there is none, or it is not known.
+  int64_t root_expires_s = 0;   ///< Seconds since 1970.
+  bool root_expired = false;    ///< By a synchronized clock: no offer or command is taken.
   int64_t uptime_ns = 0;        ///< Of this run of the agent.
   int64_t healthy_after_s = 0;  ///< From health.healthy_after_s.
 };

@@ -151,6 +151,20 @@ void AddModel(const ControlView& view, const ModelView& model, Lines* lines) {
   Append(lines, NextText(view, model));
 }
 
+/// Nothing is said of an expired one by a clock that nobody vouches for: nothing expires by it.
+Lines RootText(const ControlReadings& at) {
+  if (at.root_version == 0) return {};
+  const std::string text = "version " + std::to_string(at.root_version) + ", " +
+                           (at.root_expired ? "expired " : "until ") +
+                           TimeText(at.root_expires_s * base::kSecondNs);
+  Lines lines{Row("root", text)};
+  if (at.root_expired)
+    lines.push_back(Row("to do",
+                        "publish a newer root (dipper root next, dipper root publish): until then "
+                        "no offer and no command is taken"));
+  return lines;
+}
+
 std::string EventWords(const schema::Event& event) {
   std::string text(telemetry::WordOf(event.kind()).view());
   if (event.kind() == schema::EventKind::UpdateStep) {
@@ -222,6 +236,7 @@ Lines StatusText(const ControlView& view) {
       clock += "; at least " + TimeText(static_cast<int64_t>(at.trusted_time_s) * base::kSecondNs);
     }
     lines.push_back(Row("clock", clock));
+    Append(&lines, RootText(at));
   } else {
     lines.push_back(Row("agent", "not running: what follows is read from its partitions"));
     if (at.trusted_time_s != 0) {

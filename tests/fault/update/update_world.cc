@@ -173,7 +173,8 @@ Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>
   return *built;
 }
 
-Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after, const std::string& model) {
+Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after, const std::string& model,
+                      const package::PrivateKey& key) {
   schema::CommandT command;
   command.fleet = "plant";
   command.target = std::make_unique<schema::DeviceTargetT>();
@@ -182,7 +183,7 @@ Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_afte
   command.issued = 1'700'000'000;
   command.not_after = not_after;
   command.name = name;
-  const auto built = package::BuildCommand(command, {&TestKeys().command, 1});
+  const auto built = package::BuildCommand(command, {&key, 1});
   DIPPER_CHECK(built.ok());
   return *built;
 }

@@ -57,7 +57,7 @@ Bytes NextRolloutRootDocument(uint32_t rollout_epoch);
 Bytes BothRolloutKeysRootDocument();
 /// A signed command to this device, without arguments.
 Bytes CommandDocument(const std::string& name, uint64_t number, int64_t not_after = 4'000'000'000,
-                      const std::string& model = "main");
+                      const std::string& model = "main", const package::PrivateKey& key = TestKeys().command);
 
 /// What a run of the agent reported, and what it must not contradict later.
 struct Reports {

@@ -56,7 +56,7 @@ class Reading(WithDevice):
     def test_a_device_without_a_model(self):
         self.device.start()
         text = self.ask("status").stdout
-        for part in ("device gw-1 of fleet plant", "not connected", "csv_replay", "model main", "no model", "install FILE"):
+        for part in ("device gw-1 of fleet plant", "not connected", "csv_replay", "model main", "no model", "install FILE", "root       version 1, until "):
             self.assertIn(part, text)
         status = json.loads(self.ask("status", "--json").stdout)
         self.assertEqual((status["dipper"], status["type"], status["running"]), (1, "status", True))

@@ -125,8 +125,10 @@ class WipeTest(TelemetryCase):
         held = self.holds()
         self.assertIn("say so with --yes", self.command(code=4).stderr)
         self.assertIn("leave --model away", self.command("--yes", "--model", "main", code=2).stderr)
-        self.assertIn("did not answer", self.command("--yes", key="stranger", wait=3, code=6).stderr)
-        self.until(lambda: [e for e in self.broker_.said("json/m/main/event") if e.get("reason") in ("unknown_key", "bad_signature")], "the stranger is told")
+        self.assertIn("refused one that it could not verify (unknown_key)", self.command("--yes", key="stranger", wait=3, code=6).stderr)
+        told = lambda: [e for e in self.broker_.said("json/event") if e.get("kind") == "command_refused"]
+        self.until(told, "the stranger is told")
+        self.assertEqual(told()[0]["reason"], "unknown_key")
         draft = self.device.home / "freeze.draft"
         self.device.dipper("command", "freeze", "--device", "gw-1", "--fleet", "plant", "--out", draft)
         signed = self.device.home / "freeze.signed"

@@ -164,10 +164,13 @@ void World::Publish(const Release& release, uint64_t number, const std::string& 
          }));
 }
 
-void World::Command(const std::string& name, uint64_t number, const std::string& model) {
-  const package::Bytes document = update::test::CommandDocument(name, number, 4'000'000'000, model);
-  DIPPER_CHECK(Ok(watcher_.Publish(telemetry::CommandTopic("plant", "d1").view(), document,
+void World::Send(base::ByteView command) {
+  DIPPER_CHECK(Ok(watcher_.Publish(telemetry::CommandTopic("plant", "d1").view(), command,
                                    telemetry::Qos::kAtLeastOnce, false, nullptr)));
+}
+
+void World::Command(const std::string& name, uint64_t number, const std::string& model) {
+  Send(update::test::CommandDocument(name, number, 4'000'000'000, model));
   Turn(0);
 }
 

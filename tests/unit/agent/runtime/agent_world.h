@@ -24,10 +24,12 @@ using update::test::Release;
 class TestClock final : public hal::Clock {
  public:
   int64_t MonotonicNs() override { return now_ns += step_ns; }
-  int64_t WallNs() override { return 1'700'000'000'000'000'000 + now_ns; }
-  bool WallSynchronized() override { return false; }
+  int64_t WallNs() override { return wall_ns + now_ns; }
+  bool WallSynchronized() override { return synchronized; }
 
   int64_t now_ns = 1'000'000'000;
+  int64_t wall_ns = 1'700'000'000'000'000'000;  ///< When `now_ns` was 0.
+  bool synchronized = false;
   int64_t step_ns = 0;  ///< What every reading takes: so long a sample seems to take where it is timed.
 };
 
@@ -124,6 +126,8 @@ class World {
     Publish(release, number, model);
     Reconnect();
   }
+  /// Puts it on the device's command topic, whatever it is.
+  void Send(base::ByteView command);
   void Command(const std::string& name, uint64_t number, const std::string& model = "main");
   /// A hundredth of a second of it, with so many new lines.
   void Turn(uint64_t lines = 1);
@@ -150,6 +154,8 @@ class World {
   update::Updater& updater(size_t model = 0) { return *boxes_[model]->updater; }
   ModelBox& box(size_t model) { return *boxes_[model]; }
   hal::PartitionSim& data() { return data_; }
+  hal::PartitionSim& boot() { return media_.boot; }
+  store::EventLog& log() { return log_; }
   testing::MemoryBroker& broker() { return broker_; }
   Agent& agent() { return *agent_; }
 

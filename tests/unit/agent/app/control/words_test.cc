@@ -97,5 +97,31 @@ TEST(ControlWords, AnExpiredRootIsToldToWhoInstalls) {
   EXPECT_EQ(AdviceOnInstall(schema::Reason::Busy).meaning, AdviceOn(schema::Reason::Busy).meaning);
 }
 
+TEST(ControlText, StatusSaysUntilWhenTheRootCounts) {
+  const auto text = [](const ControlReadings& readings) {
+    std::string all;
+    for (const std::string& line : StatusText({.running = true, .readings = readings, .models = {}})) {
+      all += line + "\n";
+    }
+    return all;
+  };
+  ControlReadings at;
+  EXPECT_EQ(text(at).find("  root"), std::string::npos) << "there is none";
+  at.root_version = 3;
+  at.root_expires_s = 1'800'000'000;
+  EXPECT_NE(text(at).find("  root       version 3, until 2027-01-15T08:00:00Z\n"), std::string::npos)
+      << text(at);
+  EXPECT_EQ(text(at).find("dipper root publish"), std::string::npos);
+  at.root_expired = true;
+  EXPECT_NE(text(at).find("  root       version 3, expired 2027-01-15T08:00:00Z\n"), std::string::npos)
+      << text(at);
+  EXPECT_NE(text(at).find("dipper root publish"), std::string::npos);
+  const std::string json = StatusJson({.running = true, .readings = at, .models = {}});
+  for (const char* member :
+       {"\"root_version\":3", "\"root_expires_s\":1800000000", "\"root_expired\":true"}) {
+    EXPECT_NE(json.find(member), std::string::npos) << member << " is not in " << json;
+  }
+}
+
 }  // namespace
 }  // namespace dipper::app
