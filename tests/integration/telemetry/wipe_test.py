@@ -50,9 +50,10 @@ class WipeTest(TelemetryCase):
         """Partition files in which something of the model or its samples can be read."""
         return [path.name for path in self.images() if SECRET.encode() in path.read_bytes()]
 
-    def command(self, *more, name="wipe", key="command", wait=20, code=0):
+    def command(self, *more, name="wipe", key="command", wait=20, code=0, document=None):
+        signed = ("--document", document) if document else ("--command-key", self.device.home / f"{key}.key")
         words = ["command", name, "--device", "gw-1", "--fleet", "plant", "--broker", f"mqtt://127.0.0.1:{self.broker_.port}",
-                 "--command-key", self.device.home / f"{key}.key", "--wait", str(wait), *more]
+                 *signed, "--wait", str(wait), *more]
         done = subprocess.run([self.dipper, *map(str, words)], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done
@@ -138,6 +139,35 @@ class WipeTest(TelemetryCase):
         self.assertEqual(self.champion(), "1")
         self.assertEqual(self.wiped(), [])
         self.assertEqual(self.holds(), held)
+        self.device.stop()
+
+    def test_a_wipe_takes_two_keys_where_the_root_says_so(self):
+        home, dipper = self.device.home, self.device.dipper
+        self.device.start()
+        self.learn()
+        held = self.holds()
+        dipper("key", "new", "--out", home / "second.key")
+        access = ("--fleet", "plant", "--broker", f"mqtt://127.0.0.1:{self.broker_.port}")
+        two = ("--command-key", home / "command.key", "--command-key", home / "second.key", "--command-threshold", "2")
+        dipper("root", "next", "--from", home / "root.dproot", *two, "--sign-key", home / "root.key", "--out", home / "two.dproot")
+        dipper("root", "publish", home / "two.dproot", *access)
+        self.until(lambda: "root       version 2, until " in self.device.ask("status").stdout, "the root is in force")
+        # Who has stolen one of them: the desk says so beforehand where it knows the root, the device in any case.
+        self.assertIn("fewer signatures", self.command("--yes", "--root", home / "two.dproot", code=5).stderr)
+        self.assertIn("refused one that it could not verify (bad_signature)", self.command("--yes", wait=3, code=6).stderr)
+        self.assertEqual((self.champion(), self.wiped(), self.holds()), ("1", [], held))
+        # Two people in turn.
+        order, whole = home / "wipe.command", home / "two.dproot"
+        dipper("command", "wipe", "--yes", "--device", "gw-1", "--fleet", "plant", "--command-key", home / "command.key", "--root", whole, "--out", order)
+        self.assertIn("fewer signatures", self.command("--yes", "--root", whole, document=order, code=5).stderr)
+        dipper("document", "sign", order, "--key", home / "second.key", "--root", whole)
+        self.assertTrue(json.loads(dipper("document", "show", order, "--root", whole, "--json"))["complete"])
+        self.assertIn("done", self.command("--yes", "--root", whole, document=order).stdout)
+        self.erased()
+        # Both in one place, at once.
+        self.learn("2")
+        self.assertIn("done", self.command("--yes", "--command-key", home / "second.key", "--root", whole).stdout)
+        self.until(lambda: len(self.wiped()) == 2, "the second end is told")
         self.device.stop()
 
     def has_kill_points(self):

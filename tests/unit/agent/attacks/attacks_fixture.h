@@ -73,7 +73,15 @@ class AttackTest : public UpdaterTest {
   uint64_t StoredNumber() { return trust().counters().offer(0).number; }
   /// Sends a command; the outcome as it would be answered.
   Reason Command(uint64_t number, const PrivateKey& key = TestKeys().command) {
-    const Trust::Ticket ticket = trust().OnCommand(SignedBy(CommandDocument("undo", number), key), kDevice);
+    return CommandSignedBy("undo", number, {&key});
+  }
+  Reason CommandSignedBy(const std::string& name, uint64_t number,
+                         const std::vector<const PrivateKey*>& keys) {
+    Bytes document = SignedBy(CommandDocument(name, number), *keys[0]);
+    for (const PrivateKey* key : std::span(keys).subspan(1)) {
+      document = package::MergeSignatures(document, SignedBy(CommandDocument(name, number), *key)).value();
+    }
+    const Trust::Ticket ticket = trust().OnCommand(document, kDevice);
     if (ticket.reason != Reason::None || ticket.lookup != store::CommandLookup::kNew) return ticket.reason;
     EXPECT_EQ(trust().FinishCommand(number, Reason::NoPrevious), base::Status::kOk);
     return Reason::None;

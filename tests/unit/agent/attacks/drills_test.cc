@@ -52,8 +52,46 @@ TEST_F(AttackTest, drill_stolen_command_key) {
   ASSERT_EQ(trust().OnRoot(next.Document()), Reason::None);
   EXPECT_EQ(Command(NumberInEpoch(1, 1)), Reason::UnknownKey);
   EXPECT_EQ(Command(NumberInEpoch(1, 1), Spare(0)), Reason::None);
+  // Nor does the worst of them go through any more, whatever its number: nothing would undo it.
+  for (const uint64_t number : {NumberInEpoch(0, kHighestNumber), NumberInEpoch(1, 2), NumberInEpoch(2, 1)}) {
+    EXPECT_EQ(CommandSignedBy("wipe", number, {&TestKeys().command}), Reason::UnknownKey);
+  }
+  EXPECT_EQ(trust().counters().wipe(), 0U);
   Restart();
   EXPECT_EQ(Command(NumberInEpoch(1, 2), Spare(0)), Reason::None);
+  ExpectServing(*v1_);
+}
+
+// With one key a thief erases a fleet, and nothing brings back what it had learned: so two.
+TEST_F(AttackTest, drill_stolen_command_key_below_the_threshold) {
+  RootPlan two;
+  two.keys[3] = {&TestKeys().command, &Spare(0)};
+  two.thresholds[3] = 2;
+  ASSERT_EQ(trust().OnRoot(two.Document()), Reason::None);
+  const uint64_t before = trust().counters().command().number;
+  EXPECT_EQ(CommandSignedBy("wipe", 7, {&TestKeys().command}), Reason::BadSignature);
+  EXPECT_EQ(CommandSignedBy("wipe", 7, {&Spare(0)}), Reason::BadSignature);
+  // A key that is not of the role makes no second one, and neither does the same one twice.
+  EXPECT_EQ(CommandSignedBy("wipe", 7, {&TestKeys().command, &Spare(1)}), Reason::BadSignature);
+  EXPECT_EQ(CommandSignedBy("wipe", 7, {&TestKeys().command, &TestKeys().rollout}), Reason::BadSignature);
+  const package::Draft wipe = package::ReadDraft(CommandDocument("wipe", 7)).value();
+  const auto twice = package::test::SignatureBy(TestKeys().command, wipe.domain, wipe.payload);
+  EXPECT_EQ(trust().OnCommand(package::test::Envelope(wipe.payload, {twice, twice}), kDevice).reason,
+            Reason::BadSignature);
+  EXPECT_EQ(trust().counters().command().number, before) << "a number was used up by what was refused";
+  EXPECT_EQ(CommandSignedBy("undo", 7, {&TestKeys().command, &Spare(0)}), Reason::None);
+  // The two others' hour: another key in its place, and the thief's is worth nothing, together with one
+  // either.
+  RootPlan next = two;
+  next.version = 3;
+  next.keys[3] = {&Spare(1), &Spare(0)};
+  next.epochs[3] = 1;
+  ASSERT_EQ(trust().OnRoot(next.Document()), Reason::None);
+  EXPECT_EQ(CommandSignedBy("wipe", NumberInEpoch(1, 1), {&TestKeys().command}), Reason::UnknownKey);
+  EXPECT_EQ(CommandSignedBy("wipe", NumberInEpoch(1, 1), {&TestKeys().command, &Spare(0)}),
+            Reason::BadSignature);
+  EXPECT_EQ(CommandSignedBy("undo", NumberInEpoch(1, 1), {&Spare(1), &Spare(0)}), Reason::None);
+  Restart();
   ExpectServing(*v1_);
 }
 
