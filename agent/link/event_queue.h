@@ -18,6 +18,7 @@ struct OwnedEvent {
   telemetry::TransportEvent::Kind kind = telemetry::TransportEvent::Kind::kNone;
   bool session_present = false;
   bool retained = false;
+  bool acknowledged = false;
   uint32_t token = 0;
   int reason = 0;
   std::string topic;

@@ -99,6 +99,7 @@ base::Status MqttSession::Impl::Poll(TransportEvent* event) {
   event->kind = current_.kind;
   event->session_present = current_.session_present;
   event->retained = current_.retained;
+  event->acknowledged = current_.acknowledged;
   event->token = current_.token;
   event->reason = current_.reason;
   event->topic = current_.topic;

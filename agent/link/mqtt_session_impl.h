@@ -47,6 +47,7 @@ class MqttSession::Impl final : public mqtt::callback, public mqtt::iaction_list
   struct Pending {
     uint32_t token = 0;
     OpKind kind = OpKind::kPublish;
+    Qos qos = Qos::kAtMostOnce;
     std::string topic;
   };
 

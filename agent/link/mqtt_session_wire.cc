@@ -114,7 +114,7 @@ void MqttSession::Impl::Serve() {
       ops_head_ = (ops_head_ + 1) % ops_.size();
       --ops_count_;
       // Before Paho has it, because the answer may come before the call returns.
-      pending_.push_back({op.token, op.kind, op.kind == OpKind::kPublish ? std::string() : op.topic});
+      pending_.push_back({op.token, op.kind, op.qos, op.kind == OpKind::kPublish ? std::string() : op.topic});
     }
     HandOver(op);
     // Slots hand their buffers round: after one large message each, all of them would keep room for it.
@@ -184,6 +184,7 @@ void MqttSession::Impl::Answer(uint32_t token, int reason) {
       found->kind == OpKind::kPublish ? TransportEvent::Kind::kPublished : TransportEvent::Kind::kSubscribed;
   event.token = token;
   event.reason = reason;
+  event.acknowledged = found->kind == OpKind::kPublish && found->qos == Qos::kAtLeastOnce && reason >= 0;
   event.topic = std::move(found->topic);
   if (reason != 0) event.detail = ReasonText(reason);
   pending_.erase(found);

@@ -53,10 +53,7 @@ void ModelRunner::Stop() {
   Send({.kind = schema::EventKind::StorageError, .detail = "stop was not recorded"});
 }
 
-void ModelRunner::OnConnected() {
-  updater_->OnLinkReached();
-  birth_due_ = update_due_ = true;
-}
+void ModelRunner::OnConnected() { birth_due_ = update_due_ = true; }
 
 void ModelRunner::OnOffer(base::ByteView document) {
   // The reason is reported by the updater's own event; another model's offer is none of ours.

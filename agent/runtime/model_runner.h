@@ -81,6 +81,7 @@ class ModelRunner final : public update::UpdateObserver {
   void OnConnected();
   /// Every event of the wire.
   void OnTransportEvent(const telemetry::TransportEvent& event) {
+    if (event.FromBroker()) updater_->OnLinkReached();
     if (at_.snapshot != nullptr) at_.snapshot->OnEvent(event);
   }
   /// What is retained and has changed, as far as the wire takes it.

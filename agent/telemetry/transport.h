@@ -27,11 +27,18 @@ struct TransportEvent {
   Kind kind = Kind::kNone;
   bool session_present = false;  ///< kConnected: the broker kept our subscriptions and what came meanwhile.
   bool retained = false;         ///< kMessage: stored by the broker before we subscribed.
+  bool acknowledged = false;     ///< kPublished: answered by the broker, not only written or lost.
   uint32_t token = 0;
   int reason = 0;           ///< 0: success; > 0: the broker's reason code; < 0: it never reached the broker.
   std::string_view topic;   ///< kMessage, kSubscribed. Hostile: parse with topics.h.
   base::ByteView payload;   ///< kMessage; aligned to 8 bytes, so that schemas can be verified in place.
   std::string_view detail;  ///< kDisconnected, refusals: English, for the log.
+
+  /// It has come from the broker: the link was there.
+  bool FromBroker() const {
+    return kind == Kind::kConnected || kind == Kind::kMessage || (kind == Kind::kPublished && acknowledged) ||
+           (kind == Kind::kSubscribed && reason >= 0);
+  }
 };
 
 /// Since the session object was made. Bytes are of payloads and topics.

@@ -250,17 +250,18 @@ GateReport Gate::Report() const {
   return report;
 }
 
-base::Result<uint32_t> Gate::Save(base::MutableBytes out) const {
+base::Result<uint32_t> Gate::Save(base::MutableBytes out, uint32_t link) const {
   if (out.size() < kGateStateBytes) return Status::kResourceExhausted;
   GateState state = state_;
   state.veto = veto_.state();
+  state.link = link;
   state.crc = 0;
   std::memcpy(out.data(), &state, sizeof state);
   base::Store(out.data() + offsetof(GateState, crc), base::Crc32c(out.first(offsetof(GateState, crc))));
   return kGateStateBytes;
 }
 
-Status Gate::Restore(base::ByteView bytes) {
+Status Gate::Restore(base::ByteView bytes, uint32_t* link) {
   if (bytes.size() < kGateStateBytes) return Status::kDataLoss;
   const auto state = base::Load<GateState>(bytes.data());
   if (state.crc != base::Crc32c(bytes.first(offsetof(GateState, crc))) || state.layout != 2)
@@ -276,6 +277,7 @@ Status Gate::Restore(base::ByteView bytes) {
   if (state.counted > 0 && state.loss_bound <= 0) good = false;
   if (!good || !veto_.Restore(state.veto)) return Status::kDataLoss;
   state_ = state;
+  if (link != nullptr) *link = state.link;
   return Status::kOk;
 }
 

@@ -80,6 +80,9 @@ struct GateLane {
   double s1 = 0, s2 = 0, s3 = 0, s4 = 0;
 };
 
+/// Kept beside a test: whether its trial asks for the broker, and has reached it.
+inline constexpr uint32_t kLinkAsked = 1, kLinkReached = 2;
+
 /// Saved as it is (little-endian, no padding): docs/reference/update.md.
 struct GateState {
   uint32_t layout = 2;
@@ -95,7 +98,7 @@ struct GateState {
   std::array<GateLane, kMaxLanes> lanes{};
   VetoState veto;
   std::array<uint8_t, 32> package_digest{};
-  uint32_t reserved = 0;
+  uint32_t link = 0;  ///< Not the gate's: kLinkAsked, kLinkReached. Agents before them wrote 0.
   uint32_t crc = 0;
 };
 static_assert(sizeof(GateState) == 64 + 8 * kMaxRecent + 40 * kMaxLanes + sizeof(VetoState) + 40,
@@ -128,9 +131,10 @@ class Gate {
   GateReport Report() const;
 
   /// kResourceExhausted: `out` is smaller than kGateStateBytes. Returns the bytes written.
-  base::Result<uint32_t> Save(base::MutableBytes out) const;
-  /// Continues a saved test. kDataLoss: damaged, of another package, or out of range; unchanged then.
-  base::Status Restore(base::ByteView bytes);
+  base::Result<uint32_t> Save(base::MutableBytes out, uint32_t link = 0) const;
+  /// Continues a saved test; `link` as it was given to Save, may be null. kDataLoss: damaged, of another
+  /// package, or out of range; unchanged then.
+  base::Status Restore(base::ByteView bytes, uint32_t* link = nullptr);
   const GateConfig& config() const { return config_; }
   uint64_t powered_ns() const { return state_.powered_ns; }
 

@@ -204,10 +204,16 @@ void Updater::SaveWhenDue() {
   }
   if (state_ == UpdateState::Trial && challenger() != nullptr && now_ns_ >= next_trial_save_ns_) {
     next_trial_save_ns_ = now_ns_ + config_.trial_checkpoint_seconds * base::kSecondNs;
-    const auto saved = gate_.Save(gate_bytes_);
-    DIPPER_CHECK(saved.ok());
-    static_cast<void>(Save(&challenger_, base::ByteView(gate_bytes_).first(*saved)));
+    SaveChallenger();
   }
+}
+
+/// With the gate's state and whether the broker was reached; counted, the next one is tried at its time.
+void Updater::SaveChallenger() {
+  const uint32_t link = (link_asked_ ? kLinkAsked : 0) | (link_in_trial_ ? kLinkReached : 0);
+  const auto saved = gate_.Save(gate_bytes_, link);
+  DIPPER_CHECK(saved.ok());
+  static_cast<void>(Save(&challenger_, base::ByteView(gate_bytes_).first(*saved)));
 }
 
 void Updater::Poll(int64_t now_ns) {
@@ -362,11 +368,7 @@ Status Updater::HealthyMark() {
 
 Status Updater::PlannedStop() {
   static_cast<void>(Save(&champion_, {}));
-  if (state_ == UpdateState::Trial && challenger() != nullptr) {
-    const auto saved = gate_.Save(gate_bytes_);
-    DIPPER_CHECK(saved.ok());
-    static_cast<void>(Save(&challenger_, base::ByteView(gate_bytes_).first(*saved)));
-  }
+  if (state_ == UpdateState::Trial && challenger() != nullptr) SaveChallenger();
   return store_.PlannedStop();
 }
 

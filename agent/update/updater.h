@@ -71,8 +71,8 @@ class Updater {
   bool WantsLatency() const { return Testing() && latency_.urgent(); }
   /// The champion's output was not finite or over budget: counted, the third time one rung down.
   void OnChampionFailed();
-  /// The broker has been reached once in this run: what link_required asks for.
-  void OnLinkReached() { link_reached_ = true; }
+  /// The broker has answered or sent something: what link_required asks for during the trial.
+  void OnLinkReached();
   /// All components answered for the healthy time; once a start.
   base::Status HealthyMark();
   /// SIGTERM, upgrade, reboot: checkpoints both models, gives counts back. Nothing may be called afterwards.
@@ -104,6 +104,7 @@ class Updater {
                            const package::Manifest& manifest);
   void LoadChampion(store::StartDecision decision);
   base::Status Save(LoadedModel* model, base::ByteView gate_state);
+  void SaveChallenger();
   void SaveWhenDue();
   void Forget(LoadedModel* model);
   void SetState(schema::UpdateState next);
@@ -141,6 +142,7 @@ class Updater {
   bool Testing() const {
     return state_ == schema::UpdateState::Trial && challenger_.model && !end_unfinished_;
   }
+  bool LinkMissing() const { return link_asked_ && !link_in_trial_; }
   schema::Reason ConfirmObstacle(schema::Reason by) const;
   schema::Reason CheckChallenger(package::ByteSource& source, const package::Manifest& manifest);
   void ConfirmTrial(schema::Reason reason);
@@ -166,8 +168,10 @@ class Updater {
   schema::Reason reason_ = schema::Reason::None;
   package::OfferFacts offer_, queued_;
   base::Digest offer_signers_, queued_signers_;  ///< Who could sign offers when they were verified.
-  bool has_queued_ = false, link_reached_ = false, link_required_ = false, confirm_unfinished_ = false;
-  bool trial_waits_ = false;  ///< For another agent or a key: not in this run.
+  bool has_queued_ = false, confirm_unfinished_ = false;
+  bool link_in_run_ = false, link_in_trial_ = false;  ///< The broker was reached.
+  bool link_asked_ = false;                           ///< The trial needs it.
+  bool trial_waits_ = false;                          ///< For another agent or a key: not in this run.
   schema::Reason confirm_reason_ = schema::Reason::None;
   /// The trial is over, and the medium has not taken it yet: the challenger does not run, Poll tries again.
   bool end_unfinished_ = false;

@@ -143,7 +143,7 @@ void Updater::CopyBlocks() {
 Reason Updater::Confirm() {
   if (state_ != UpdateState::Trial || challenger() == nullptr) return Reason::NoTrial;
   if (!confirm_unfinished_) {
-    if (link_required_ && !link_reached_) return Reason::LinkRequired;
+    if (LinkMissing()) return Reason::LinkRequired;
     if (!latency_.within()) return latency_.urgent() ? Reason::TooSoon : Reason::OverBudget;
   }
   ConfirmTrial(Reason::OperatorConfirmed);

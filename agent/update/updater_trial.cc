@@ -32,7 +32,10 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
   GateConfig gate = GateConfigOf(facts.manifest, *challenger_.spec);
   AskOnlyWhatBothAnswer(champion_, challenger_, &gate);
   gate_ = Gate(gate, challenger_.package);
-  link_required_ = facts.manifest.gate().link_required();
+  // Asked for only where the champion could: it has reached the broker in this run, or the package came by
+  // it.
+  link_asked_ = facts.manifest.gate().link_required() && (link_in_run_ || offer_.number != 0);
+  link_in_trial_ = false;
   const uint64_t limit_ns = facts.manifest.gate().max_latency_ns();
   latency_ = LatencyGuard(limit_ns != 0 ? limit_ns : config_.max_latency_ns);
   bool resumed = false;
@@ -40,8 +43,12 @@ Reason Updater::LoadChallenger(store::SlotId slot) {
       ReadCheckpoint(store_, slot, store::ImageSource::kNewestCheckpoint, &challenger_, gate_bytes_);
   if (saved.ok()) {
     const auto model = learn::Model::Attach(*challenger_.spec, challenger_.image_memory());
-    resumed = model.ok() && base::Ok(gate_.Restore(base::ByteView(gate_bytes_).first(saved->gate_bytes)));
+    uint32_t link = 0;
+    resumed =
+        model.ok() && base::Ok(gate_.Restore(base::ByteView(gate_bytes_).first(saved->gate_bytes), &link));
     if (resumed) challenger_.model.emplace(*model);
+    link_asked_ = facts.manifest.gate().link_required() && (link_asked_ || (link & kLinkAsked) != 0);
+    link_in_trial_ = resumed && (link & kLinkReached) != 0;
   }
   // The self-test has used the payload up.
   if (!resumed) reason = LoadPayload(source, facts.manifest, scratch_.bytes(), &challenger_);
@@ -153,7 +160,7 @@ void Updater::Decide() {
 
 /// What forbids a confirm whatever the losses say; None: nothing.
 Reason Updater::ConfirmObstacle(Reason by) const {
-  if (link_required_ && !link_reached_) return Reason::LinkRequired;
+  if (LinkMissing()) return Reason::LinkRequired;
   // An operator decides what the vetoes would have to find out.
   const bool permitted = by == Reason::OperatorConfirmed || gate_.Permits();
   return latency_.within() && permitted ? Reason::None : Reason::Deadline;
@@ -255,6 +262,13 @@ bool Updater::TellLostEnd(const store::OfferState& offer) {
   }
   Emit(offer.state, reason_, false, is_denied && state_ != UpdateState::Confirmed, offer.digest);
   return true;
+}
+
+void Updater::OnLinkReached() {
+  link_in_run_ = true;
+  if (!LinkMissing()) return;
+  link_in_trial_ = true;
+  next_trial_save_ns_ = now_ns_;  // so that a restart in an outage knows it
 }
 
 void Updater::OnChallengerLatency(int64_t ns) {

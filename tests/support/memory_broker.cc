@@ -64,13 +64,13 @@ void MemoryTransport::Acknowledge(size_t count) {
   for (; count > 0 && !held_.empty(); --count) {
     const Held held = std::move(held_.front());
     held_.pop_front();
-    events_.push_back({Kind::kPublished, false, held.token, refuse_reason, {}, {}});
+    events_.push_back({Kind::kPublished, false, held.token, refuse_reason, {}, {}, held.asks_answer});
     if (refuse_reason == 0) broker_.Deliver(held.topic, held.payload, held.retain);
   }
 }
 
-Status MemoryTransport::Publish(std::string_view topic, base::ByteView payload, telemetry::Qos, bool retain,
-                                uint32_t* token) {
+Status MemoryTransport::Publish(std::string_view topic, base::ByteView payload, telemetry::Qos qos,
+                                bool retain, uint32_t* token) {
   if (!connected_) return Status::kUnavailable;
   if (topic.empty() || topic.find_first_of("+#") != std::string_view::npos) return Status::kInvalidArgument;
   if (in_flight_ >= window_) return Status::kResourceExhausted;
@@ -79,7 +79,8 @@ Status MemoryTransport::Publish(std::string_view topic, base::ByteView payload, 
   ++last_token_;
   ++stats_.sent_messages;
   if (!wire_) return Status::kOk;  // lost already, the caller does not know it yet
-  held_.push_back({last_token_, retain, std::string(topic), {payload.begin(), payload.end()}});
+  const bool asks_answer = qos == telemetry::Qos::kAtLeastOnce;
+  held_.push_back({last_token_, retain, asks_answer, std::string(topic), {payload.begin(), payload.end()}});
   if (!hold_acknowledgements) Acknowledge(held_.size());
   return Status::kOk;
 }
@@ -118,6 +119,7 @@ Status MemoryTransport::Poll(telemetry::TransportEvent* event) {
   if (current_.kind == Kind::kPublished) --in_flight_;
   event->kind = current_.kind;
   event->retained = current_.retained;
+  event->acknowledged = current_.acknowledged;
   event->token = current_.token;
   event->reason = current_.reason;
   event->topic = current_.topic;

@@ -62,10 +62,12 @@ class MemoryTransport final : public telemetry::Transport {
     int reason = 0;
     std::string topic;
     std::vector<uint8_t> payload;
+    bool acknowledged = false;
   };
   struct Held {
     uint32_t token;
     bool retain;
+    bool asks_answer;
     std::string topic;
     std::vector<uint8_t> payload;
   };

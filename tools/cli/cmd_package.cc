@@ -347,7 +347,7 @@ void AddGateOptions(CLI::App* build, PackageOptions* o) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fall_back", "confirm"}));
   build->add_flag("--gate-link-required", o->link_required,
-                  "Confirm only after the broker was reached in the trial");
+                  "Confirm only after the broker was reached in the trial, where it could be reached before");
   build
       ->add_option("--gate-max-latency-us", o->max_latency_us,
                    "Median time of one sample; 0: the device's limit")

@@ -191,6 +191,7 @@ bool Session::OnAck(const PacketHead& head, base::ByteView body) {
   link::OwnedEvent event;
   event.kind = publish ? Kind::kPublished : Kind::kSubscribed;
   event.token = found->token;
+  event.acknowledged = publish;
   event.topic = std::move(found->filter);
   // 16 and 17, no subscribers and no subscription, are no refusals.
   if (ack.reason > 127) {

@@ -114,7 +114,7 @@ Advice FailedBecause(Reason reason) {
     case Reason::Superseded:
       return {"a newer offer took its place", ""};
     case Reason::LinkRequired:
-      return {"the package asks that the broker be reached once during the trial",
+      return {"the package asks that the broker be reached during the trial, as it could be before",
               "mend the connection first"};
     case Reason::SourceLost:
       return {"the file could not be read to its end: was the stick pulled out?", "install it again"};

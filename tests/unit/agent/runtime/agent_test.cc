@@ -157,6 +157,29 @@ TEST(Agent, EverySampleOfAChallengerIsTimedUntilItsTimeIsKnown) {
   EXPECT_TRUE(world.RunTo(UpdateState::Confirmed));
 }
 
+// What the broker acknowledges in the trial is enough, a connection from before is not.
+TEST(Agent, ATrialThatNeedsTheBrokerWaitsForAWordFromIt) {
+  World world("f0", Wave);
+  const schema::SpecT spec = MakeForecastSpec("rls", 1, 1);
+  const auto needs_link = [](schema::GatePolicyT& gate) { gate.link_required = true; };
+  ASSERT_TRUE(world.Serve(MakeRelease(spec, "1", 0, needs_link), 1)) << "connected all the time";
+  const auto on_trial_without_wire = [&](const Release& release, uint64_t number) {
+    world.Offer(release, number);
+    if (!world.RunTo(UpdateState::Staged)) return false;
+    world.CutTheWire();
+    return world.RunTo(UpdateState::Trial);
+  };
+  const Release second = MakeRelease(spec, "2", 0, needs_link), third = MakeRelease(spec, "3", 0, needs_link);
+  ASSERT_TRUE(on_trial_without_wire(second, 2));
+  ASSERT_TRUE(world.RunTo(UpdateState::FellBack));
+  EXPECT_EQ(world.updater().Status().reason, schema::Reason::LinkRequired);
+  ASSERT_TRUE(on_trial_without_wire(third, 3));
+  world.Turn();
+  world.Reconnect();
+  EXPECT_TRUE(world.RunTo(UpdateState::Confirmed));
+  EXPECT_EQ(world.updater().Status().champion, third.digest);
+}
+
 TEST(Agent, ASlowChallengerFallsBackByTheDevicesOwnLimit) {
   World world("f0", Wave, kMs);
   const schema::SpecT spec = MakeForecastSpec("rls", 1, 1);

@@ -150,6 +150,22 @@ TEST(Gate, SavedAndRestoredGoesOnTheSame) {
   EXPECT_EQ(a.Save(small).status(), base::Status::kResourceExhausted);
 }
 
+TEST(Gate, KeepsWhatItsTrialKnowsOfTheLink) {
+  const Gate a(Config(1), kPackage);
+  std::array<uint8_t, kGateStateBytes> bytes{}, plain{};
+  Gate b(Config(1), kPackage);
+  uint32_t link = 99;
+  ASSERT_TRUE(a.Save(plain).ok());
+  ASSERT_EQ(b.Restore(plain, &link), base::Status::kOk);
+  EXPECT_EQ(link, 0U) << "as agents before it wrote it";
+  ASSERT_TRUE(a.Save(bytes, kLinkAsked | kLinkReached).ok());
+  ASSERT_EQ(b.Restore(bytes, &link), base::Status::kOk);
+  EXPECT_EQ(link, kLinkAsked | kLinkReached);
+  // It is no part of the test: a recording's digests do not know it.
+  ASSERT_TRUE(b.Save(bytes).ok());
+  EXPECT_EQ(bytes, plain);
+}
+
 TEST(Gate, RefusesStatesThatAreNotItsOwn) {
   Gate a(Config(1), kPackage);
   a.Add(0.5, 0.5);

@@ -262,6 +262,32 @@ TEST_F(InstallTest, AnOperatorConfirms) {
   EXPECT_EQ(updater().Status().champion, v2.digest);
 }
 
+// A device that has not reached its broker cannot ask a challenger for it.
+TEST_F(InstallTest, AFileOnADeviceWithoutALinkIsNotAskedForIt) {
+  const Release v2 = MakeRelease("2", 3, Edit([](Manifest& m) { m.gate->link_required = true; }));
+  FakeFile file(v2.package);
+  ASSERT_EQ(updater().BeginInstall(file), Reason::None);
+  ASSERT_TRUE(TurnUntil(UpdateState::Confirmed, kBetter));
+  EXPECT_EQ(updater().Status().champion, v2.digest);
+}
+
+// What a file's trial is asked for outlives the run: the next one may begin in an outage.
+TEST_F(InstallTest, AFileOnADeviceThatHadItsLinkIsAskedForItAlsoAfterARestart) {
+  const Release v2 = MakeRelease("2", 3, Edit([](Manifest& m) { m.gate->link_required = true; }));
+  FakeFile file(v2.package);
+  updater().OnLinkReached();
+  ASSERT_EQ(updater().BeginInstall(file), Reason::None);
+  ASSERT_TRUE(TurnUntil(UpdateState::Trial));
+  for (int turn = 0; turn < 25; ++turn) Turn();  // to the first checkpoint
+  ASSERT_GT(updater().Status().checkpoints, 0U);
+  Restart(1);
+  for (int turn = 0; turn < 60; ++turn) Turn(kBetter);
+  EXPECT_EQ(updater().state(), UpdateState::Trial);
+  EXPECT_EQ(updater().Confirm(), Reason::LinkRequired);
+  updater().OnLinkReached();
+  EXPECT_TRUE(TurnUntil(UpdateState::Confirmed, kBetter));
+}
+
 TEST_F(InstallTest, AnOperatorDoesNotOverruleWhatProtectsTheDevice) {
   const auto guarded = Edit([](Manifest& m) {
     m.gate->warmup_samples = 1'000'000;
@@ -270,6 +296,7 @@ TEST_F(InstallTest, AnOperatorDoesNotOverruleWhatProtectsTheDevice) {
   });
   const Release v2 = MakeRelease("2", 3, guarded);
   FakeFile file(v2.package);
+  updater().OnLinkReached();  // before the trial: the champion could, and the challenger must
   ASSERT_EQ(updater().BeginInstall(file), Reason::None);
   ASSERT_TRUE(TurnUntil(UpdateState::Trial));
   EXPECT_EQ(updater().Confirm(), Reason::LinkRequired);

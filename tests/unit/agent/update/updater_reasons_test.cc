@@ -315,7 +315,34 @@ TEST_F(UpdaterTest, AGoodChallengerWithoutTheLinkItNeedsEndsAtTheDeadline) {
                                         m.gate->link_required = true;
                                         m.gate->deadline_samples = 300;
                                       }));
+  // That the broker brought the offer says nothing about the trial.
+  updater().OnLinkReached();
   ExpectEnd(release, UpdateState::FellBack, Reason::LinkRequired);
+}
+
+// Restarts in an outage do not take back what the trial has shown.
+TEST_F(UpdaterTest, ALinkReachedInTheTrialIsKnownAfterARestart) {
+  const Release release = MakeRelease("2", 3, Edit([](Manifest& m) { m.gate->link_required = true; }));
+  ASSERT_TRUE(device_->PlayUntil(release, 2, kSame, UpdateState::Trial));
+  updater().OnLinkReached();
+  device_->PlayTurn(release, 2, kSame);
+  Restart();
+  ASSERT_EQ(updater().state(), UpdateState::Trial);
+  ASSERT_TRUE(device_->Play(release, 2, kBetter));
+  EXPECT_EQ(updater().Status().champion, release.digest);
+}
+
+TEST_F(UpdaterTest, ALinkReachedInOneTrialDoesNotCountForTheNext) {
+  const auto change = Edit([](Manifest& m) {
+    m.gate->link_required = true;
+    m.gate->deadline_samples = 300;
+  });
+  const Release first = MakeRelease("2", 3, change), second = MakeRelease("3", 3, change);
+  ASSERT_TRUE(device_->PlayUntil(first, 2, kSame, UpdateState::Trial));
+  updater().OnLinkReached();
+  EXPECT_EQ(updater().FallBack(), Reason::None);
+  ASSERT_TRUE(device_->Play(second, 3, kBetter));
+  EXPECT_EQ(updater().Status().reason, Reason::LinkRequired);
 }
 
 }  // namespace

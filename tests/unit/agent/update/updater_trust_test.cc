@@ -93,7 +93,7 @@ TEST_F(UpdaterTest, AnOfferWhoseSignerIsRevokedBeforeItsTurnIsNotBegun) {
     EXPECT_EQ(updater().state(), dropped ? UpdateState::Rejected : UpdateState::Transferring);
     EXPECT_EQ(device_->events().back().reason, reason);
     if (dropped) {
-      EXPECT_EQ(Offer(release.Offer(2, Spread)), reason);
+      EXPECT_NE(Offer(release.Offer(2, Spread)), Reason::None);
     }
     EXPECT_EQ(updater().Status().champion, v1_->digest);
   }
