@@ -86,6 +86,11 @@ Reason Updater::OnOffer(base::ByteView document) {
   if (offer.cancel) return Cancel(offer);
   switch (Next(state_, Event::kOffer).action) {
     case Action::kQueue:
+      // A trial that cannot run here would hold up every later package.
+      if (trial_waits_ && offer.package != store_.record().trial_digest &&
+          base::Ok(EndTrial(Event::kFail, Reason::Superseded))) {
+        return Accept(offer);
+      }
       Queue(offer);
       return Reason::None;
     case Action::kSupersede:

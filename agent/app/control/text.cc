@@ -98,7 +98,9 @@ Lines NextText(const ControlView& view, const ModelView& model) {
   Lines lines;
   const Advice advice = AdviceOn(model.reason);
   if (!advice.meaning.empty()) lines.push_back(Row("why", std::string(advice.meaning)));
-  if (!advice.to_do.empty() && update::IsResting(model.state)) {
+  // A trial that waits for its key or its agent.
+  const bool waits = model.state == UpdateState::Staged && model.reason != Reason::None;
+  if (!advice.to_do.empty() && (waits || update::IsResting(model.state))) {
     lines.push_back(Row("to do", std::string(advice.to_do)));
   }
   if (model.record.lkg_slot == store::SlotId::kNone) {
@@ -106,6 +108,8 @@ Lines NextText(const ControlView& view, const ModelView& model) {
   } else if (view.running && !model.healthy) {
     lines.push_back(Row("next", "the healthy mark, " + std::to_string(view.readings.healthy_after_s) +
                                     " s after the start; updates wait for it"));
+  } else if (view.running && waits) {
+    lines.push_back(Row("next", "the trial begins with the restart after that; fall-back drops it"));
   } else if (view.running) {
     lines.push_back(Row("next", std::string(MeaningOf(model.state))));
   }

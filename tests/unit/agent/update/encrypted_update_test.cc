@@ -190,6 +190,24 @@ TEST_F(EncryptedUpdateTest, ATrialThatWaitsForItsKeyMayBeDropped) {
   EXPECT_EQ(updater().Status().champion, v4.digest);
 }
 
+// Or an agent that cannot run what it finds staged would never be updated again.
+TEST_F(EncryptedUpdateTest, ANewerOfferTakesThePlaceOfATrialThatWaits) {
+  const Release plain = MakeRelease("2", 3), v3 = EncryptedRelease("3", 4), v4 = MakeRelease("4", 5);
+  ASSERT_TRUE(device_->Play(plain, 2, kBetter));
+  ASSERT_TRUE(device_->PlayUntil(v3, 3, kSame, UpdateState::Trial));
+  Restart(nullptr);
+  EXPECT_EQ(updater().OnOffer(v3.Offer(4)), Reason::None);
+  EXPECT_EQ(updater().state(), UpdateState::Staged) << "the same package";
+  ASSERT_TRUE(device_->Play(v4, 5, kBetter));
+  EXPECT_EQ(updater().Status().champion, v4.digest);
+  const auto ended = std::ranges::find(device_->events(), UpdateState::Failed, &UpdateEvent::to);
+  ASSERT_NE(ended, device_->events().end());
+  EXPECT_EQ(ended->from, UpdateState::Staged);
+  EXPECT_EQ(ended->reason, Reason::Superseded);
+  EXPECT_EQ(ended->package, v3.digest);
+  EXPECT_FALSE(ended->denied);
+}
+
 TEST_F(EncryptedUpdateTest, ASealedCheckpointThatIsDamagedIsNotServed) {
   ASSERT_EQ(updater().PlannedStop(), base::Status::kOk);
   const store::SlotId slot = updater().Status().champion_slot;

@@ -88,6 +88,27 @@ TEST(ControlWords, EveryReasonIsExplained) {
   }
 }
 
+TEST(ControlText, ATrialThatWaitsForItsKeySaysWhatItNeeds) {
+  ModelView model;
+  model.id = "main";
+  model.has_record = model.healthy = true;
+  model.state = schema::UpdateState::Staged;
+  model.record.lkg_slot = store::SlotId::kA;
+  const auto text = [&] {
+    ControlView view;
+    view.running = true;
+    view.models = {model};
+    std::string all;
+    for (const std::string& line : StatusText(view)) all += line + "\n";
+    return all;
+  };
+  EXPECT_NE(text().find(MeaningOf(model.state)), std::string::npos);
+  model.reason = schema::Reason::NoGroupKey;
+  EXPECT_EQ(text().find(MeaningOf(model.state)), std::string::npos);
+  EXPECT_NE(text().find(AdviceOn(model.reason).to_do), std::string::npos);
+  EXPECT_NE(text().find("fall-back drops it"), std::string::npos);
+}
+
 // A package has no time of its own: of an install it is the root that has expired.
 TEST(ControlWords, AnExpiredRootIsToldToWhoInstalls) {
   const Advice advice = AdviceOnInstall(schema::Reason::Expired);
