@@ -9,7 +9,7 @@
 namespace dipper::update::test {
 namespace {
 
-constexpr uint64_t kUpdates = 200;
+constexpr uint64_t kUpdates = 100;
 /// What docs/reference/storage.md says of so many; each update writes the same.
 constexpr uint64_t kTold = 10'000;
 /// A confirm and a fall back write records four times: stage, trial start, its end and the end's duplicate.
