@@ -172,6 +172,7 @@ bool Assembly::StartModels(const LastEnd& last, std::string* message) {
   const SharedParts shared{.config = config,
                            .devices = devices,
                            .transport = mqtt,
+                           .outbox = outbox,
                            .turns = turns,
                            .reporter = reporter,
                            .marker = heap,

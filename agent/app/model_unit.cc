@@ -111,7 +111,7 @@ std::unique_ptr<runtime::SnapshotSender> MakeSnapshot(const SharedParts& shared,
                               .allow_recording = allowed.upload_recording,
                               .bytes_per_s = static_cast<uint64_t>(allowed.bytes_per_s),
                               .max_image_bytes = base::AlignUp(model.max_image_bytes, 16)},
-      shared.devices.clock, shared.transport, shared.reporter, recorder);
+      shared.devices.clock, shared.outbox, shared.reporter, recorder);
 }
 
 }  // namespace

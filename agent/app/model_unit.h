@@ -11,6 +11,7 @@
 #include "agent/app/kill_point.h"
 #include "agent/runtime/block_turns.h"
 #include "agent/runtime/model_runner.h"
+#include "agent/telemetry/outbox.h"
 #include "agent/update/updater.h"
 
 namespace dipper::app {
@@ -26,6 +27,7 @@ struct SharedParts {
   const Config& config;
   Devices& devices;
   telemetry::Transport& transport;
+  telemetry::Outbox& outbox;
   runtime::BlockTurns& turns;
   runtime::Reporter& reporter;
   runtime::RunMarker& marker;

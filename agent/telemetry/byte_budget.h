@@ -28,7 +28,7 @@ class ByteBudget {
   }
 
   bool MayMeasure() const { return Below(0.1, 0.8); }   ///< Metrics and predictions, live.
-  bool MayCatchUp() const { return Below(0.05, 0.6); }  ///< The backlog, behind live measurements.
+  bool MayCatchUp() const { return Below(0.05, 0.6); }  ///< Backlog and snapshots: behind those.
   bool MayTell() const { return max_bytes_ == 0 || spent_ < max_bytes_; }  ///< Events but those of updates.
 
   uint64_t max_bytes() const { return max_bytes_; }

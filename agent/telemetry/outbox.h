@@ -94,6 +94,13 @@ class Outbox {
     return Publish(topic, base::AsBytes(text), Qos::kAtLeastOnce, true, nullptr);
   }
 
+  /// A block of a file, not retained and without a mirror; `*token` comes back in kPublished. Whether the
+  /// day's bytes allow it is budget().MayCatchUp(). kInvalidArgument: larger than the wire takes; other
+  /// errors as SendNow.
+  base::Status SendBlock(const Topic& topic, base::ByteView block, uint32_t* token) {
+    return Publish(topic, block, Qos::kAtLeastOnce, false, token);
+  }
+
   /// `state` as JSON, retained. Errors as SendNow.
   base::Status SendState(std::string_view json);
 

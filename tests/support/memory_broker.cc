@@ -78,6 +78,7 @@ Status MemoryTransport::Publish(std::string_view topic, base::ByteView payload, 
   if (token != nullptr) *token = last_token_ + 1;
   ++last_token_;
   ++stats_.sent_messages;
+  stats_.sent_bytes += topic.size() + payload.size();
   if (!wire_) return Status::kOk;  // lost already, the caller does not know it yet
   const bool asks_answer = qos == telemetry::Qos::kAtLeastOnce;
   held_.push_back({last_token_, retain, asks_answer, std::string(topic), {payload.begin(), payload.end()}});

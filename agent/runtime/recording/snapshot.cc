@@ -87,9 +87,9 @@ base::Result<SnapshotBlock> DecodeSnapshotBlock(base::ByteView message) {
   return block;
 }
 
-SnapshotSender::SnapshotSender(const SnapshotConfig& config, hal::Clock& clock,
-                               telemetry::Transport& transport, Reporter& reporter, Recorder* recorder)
-    : config_(config), clock_(clock), transport_(transport), reporter_(reporter), recorder_(recorder) {
+SnapshotSender::SnapshotSender(const SnapshotConfig& config, hal::Clock& clock, telemetry::Outbox& outbox,
+                               Reporter& reporter, Recorder* recorder)
+    : config_(config), clock_(clock), outbox_(outbox), reporter_(reporter), recorder_(recorder) {
   if (!config.allow_image) return;
   memory_bytes_ = ImageFileBytes(learn::kMaxSpecBytes, config.max_image_bytes);
   memory_ = std::make_unique<uint8_t[]>(static_cast<size_t>(memory_bytes_));
@@ -190,6 +190,7 @@ Reason SnapshotSender::Begin(std::string_view what, update::Updater& updater) {
   }
   digest_ = hash.Finish();
   sending_ = true;
+  told_waiting_ = false;
   next_ = acknowledged_ = 0;
   waiting_ = {};
   allowance_ = 0;
@@ -231,6 +232,12 @@ void SnapshotSender::OnEvent(const telemetry::TransportEvent& event) {
 bool SnapshotSender::SendBlock() {
   const auto free = std::ranges::find(waiting_, false, &Waiting::used);
   if (free == waiting_.end() || next_ == BlockCount(total_)) return false;
+  if (!outbox_.budget().MayCatchUp()) {
+    // Once a file: the line that it waits for rises all day, so it stops and goes on again and again.
+    if (!told_waiting_) Tell("waits: telemetry.max_bytes_per_day leaves it no bytes now");
+    told_waiting_ = true;
+    return false;
+  }
   const uint64_t begin = uint64_t{next_} * kSnapshotBlockBytes;
   const auto count = static_cast<size_t>(std::min<uint64_t>(kSnapshotBlockBytes, total_ - begin));
   const auto message = base::MutableBytes(message_).first(kSnapshotHeadBytes + count);
@@ -245,15 +252,14 @@ bool SnapshotSender::SendBlock() {
   store::Seal(message, kMagic, kLayout);
   uint32_t token = 0;
   const auto topic = SnapshotTopic(config_.fleet, config_.device, config_.model, digest_, next_);
-  const Status status =
-      transport_.Publish(topic.view(), message, telemetry::Qos::kAtLeastOnce, false, &token);
+  const Status status = outbox_.SendBlock(topic, message, &token);
   if (status == Status::kInvalidArgument) {
     End("was given up: mqtt.max_message_bytes is too small for its blocks");
     return false;
   }
   if (!base::Ok(status)) return false;
   *free = {.used = true, .token = token, .block = next_++};
-  allowance_ -= static_cast<double>(message.size());
+  allowance_ -= static_cast<double>(topic.view().size() + message.size());
   return true;
 }
 
@@ -263,7 +269,7 @@ void SnapshotSender::Poll(int64_t now_ns) {
   if (!sending_) return;
   const double most = static_cast<double>(kWindow * message_.size());
   allowance_ = std::min(most, allowance_ + passed * static_cast<double>(config_.bytes_per_s));
-  while (sending_ && transport_.connected() && allowance_ >= static_cast<double>(message_.size()) &&
+  while (sending_ && outbox_.connected() && allowance_ >= static_cast<double>(message_.size()) &&
          SendBlock()) {
   }
 }

@@ -9,8 +9,7 @@
 
 #include "agent/runtime/recording/recorder.h"
 #include "agent/runtime/reporter.h"
-#include "agent/telemetry/topics.h"
-#include "agent/telemetry/transport.h"
+#include "agent/telemetry/outbox.h"
 
 namespace dipper::runtime {
 
@@ -44,7 +43,7 @@ struct SnapshotConfig {
 class SnapshotSender {
  public:
   /// @param recorder  Null: nothing is recorded. All outlive the sender.
-  SnapshotSender(const SnapshotConfig& config, hal::Clock& clock, telemetry::Transport& transport,
+  SnapshotSender(const SnapshotConfig& config, hal::Clock& clock, telemetry::Outbox& outbox,
                  Reporter& reporter, Recorder* recorder);
 
   /// @param what  "image" (or nothing), "recording".
@@ -70,7 +69,7 @@ class SnapshotSender {
 
   SnapshotConfig config_;
   hal::Clock& clock_;
-  telemetry::Transport& transport_;
+  telemetry::Outbox& outbox_;
   Reporter& reporter_;
   Recorder* recorder_;
   uint64_t memory_bytes_ = 0;
@@ -78,6 +77,7 @@ class SnapshotSender {
   std::array<uint8_t, kSnapshotHeadBytes + kSnapshotBlockBytes> message_{};
   std::array<Waiting, kWindow> waiting_{};
   bool sending_ = false, of_recorder_ = false;
+  bool told_waiting_ = false;  ///< That the day has no bytes for it now.
   uint64_t total_ = 0;
   uint32_t next_ = 0, acknowledged_ = 0;
   base::Digest digest_;

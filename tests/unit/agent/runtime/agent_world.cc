@@ -70,6 +70,9 @@ void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_laten
     box.recorder = std::make_unique<Recorder>(recorder, *box.ring, clock);
     box.recorder->TellTo(*reporter_, id, static_cast<uint8_t>(number));
   }
+  if (snapshot != nullptr)
+    box.snapshot =
+        std::make_unique<SnapshotSender>(*snapshot, clock, outbox_, *reporter_, box.recorder.get());
   box.runner = std::make_unique<ModelRunner>(ModelRunnerConfig{.id = id,
                                                                .number = number,
                                                                .place = static_cast<uint8_t>(number),
@@ -80,7 +83,8 @@ void World::MakeModel(const std::string& id, uint32_t number, uint64_t max_laten
                                                               .transport = wire_,
                                                               .reporter = *reporter_,
                                                               .marker = marker,
-                                                              .recorder = box.recorder.get()});
+                                                              .recorder = box.recorder.get(),
+                                                              .snapshot = box.snapshot.get()});
   update::UpdaterConfig config;
   DIPPER_CHECK(Ok(config.model_id.Assign(id)) && Ok(config.device_id.Assign("d1")) &&
                Ok(config.fleet.Assign("plant")) && Ok(config.hardware.Assign("generic-linux")));

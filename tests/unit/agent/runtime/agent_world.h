@@ -13,6 +13,7 @@
 #include "agent/base/time.h"
 #include "agent/runtime/agent.h"
 #include "agent/runtime/recording/recorder.h"
+#include "agent/runtime/recording/snapshot.h"
 #include "tests/fault/update/update_world.h"
 #include "tests/support/memory_broker.h"
 
@@ -103,6 +104,7 @@ struct ModelBox {
   std::unique_ptr<Image> first = std::make_unique<Image>(), second = std::make_unique<Image>();
   std::unique_ptr<store::RecorderRing> ring;  ///< And its recorder: null without one.
   std::unique_ptr<Recorder> recorder;
+  std::unique_ptr<SnapshotSender> snapshot;  ///< Null: nothing may be fetched.
   std::unique_ptr<update::Updater> updater;
   std::unique_ptr<ModelRunner> runner;
 };
@@ -147,6 +149,9 @@ class World {
 
   /// For encrypted packages, of every device made from now on; outlives them.
   static inline const package::GroupKeys* group_keys = nullptr;
+  /// The same: what may be fetched (null: nothing), and what the outbox is held to.
+  static inline const SnapshotConfig* snapshot = nullptr;
+  static inline telemetry::OutboxConfig outbox_config;
 
   TestClock clock;
   LineSource source;
@@ -158,6 +163,8 @@ class World {
   store::EventLog& log() { return log_; }
   testing::MemoryBroker& broker() { return broker_; }
   Agent& agent() { return *agent_; }
+  telemetry::Outbox& outbox() { return outbox_; }
+  testing::MemoryTransport& wire() { return wire_; }
 
  private:
   void Watch();
@@ -179,7 +186,7 @@ class World {
   NoSystem system_;
   hal::DeviceIdentity identity_;
   telemetry::DeviceTopics topics_{"plant", "d1"};
-  telemetry::Outbox outbox_{{}, topics_, wire_, ring_};
+  telemetry::Outbox outbox_{outbox_config, topics_, wire_, ring_};
   BlockTurns turns_{"plant", wire_};
   std::vector<std::unique_ptr<ModelBox>> boxes_;
   std::unique_ptr<Reporter> reporter_;

@@ -1,0 +1,128 @@
+// What a fetch of an image or a recording costs the device: bytes of the day, and turns of its loop.
+#include "agent/runtime/recording/snapshot.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+
+#include "agent/base/sha256.h"
+#include "tests/unit/agent/runtime/recording/recorder_world.h"
+
+namespace dipper::runtime::test {
+namespace {
+
+using schema::Reason;
+
+constexpr int64_t kDayNs = 86'400'000'000'000;
+
+/// A device whose image and recording may be fetched, and a desk that takes the blocks.
+struct Fetches : ::testing::Test {
+  void Make(uint64_t max_bytes_per_day = 0, const store::RecorderArea& area = kSmallRing) {
+    World::snapshot = &config;
+    World::outbox_config = {.max_bytes_per_day = max_bytes_per_day};
+    world = MakeWorld(area);
+    World::snapshot = nullptr;
+    World::outbox_config = {};
+    desk = std::make_unique<dipper::testing::MemoryTransport>(world->broker());
+    desk->Connect();
+    Blocks();
+    const auto filter = SnapshotFilter("plant", "d1", "main");
+    EXPECT_TRUE(Ok(desk->Subscribe(filter.view(), telemetry::Qos::kAtLeastOnce)));
+  }
+  SnapshotSender& sender() { return *world->box(0).snapshot; }
+  Reason Begin(std::string_view what) { return sender().Begin(what, world->updater()); }
+  /// Takes what has come. @returns blocks so far.
+  size_t Blocks() {
+    telemetry::TransportEvent event;
+    while (Ok(desk->Poll(&event))) {
+      if (event.kind != telemetry::TransportEvent::Kind::kMessage) continue;
+      const auto block = DecodeSnapshotBlock(event.payload);
+      EXPECT_TRUE(block.ok());
+      const auto topic = std::string(event.topic);
+      digest = topic.substr(topic.find("/snapshot/") + 10, 64);
+      total = block->total_bytes;
+      blocks[block->index].assign(block->bytes.begin(), block->bytes.end());
+    }
+    return blocks.size();
+  }
+  /// Whole, and what its topics say that it is.
+  std::vector<uint8_t> File() {
+    std::vector<uint8_t> file;
+    for (const auto& [index, bytes] : blocks) file.insert(file.end(), bytes.begin(), bytes.end());
+    EXPECT_EQ(file.size(), total);
+    EXPECT_EQ(base::ToHex(base::Sha256Of(file)).view(), digest);
+    return file;
+  }
+  /// To the first moments of the next day.
+  void PassMidnight() {
+    world->clock.now_ns += kDayNs - world->clock.WallNs() % kDayNs;
+    world->Turn(0);
+  }
+  size_t Told(const std::string& how) {
+    size_t count = 0;
+    for (const json& event : world->Events("raw_data_sent"))
+      count += event["detail"].get<std::string>().find(how) != std::string::npos ? 1U : 0U;
+    return count;
+  }
+
+  SnapshotConfig config{.fleet = "plant",
+                        .device = "d1",
+                        .model = "main",
+                        .agent_version = "0.1.0-test",
+                        .allow_image = true,
+                        .allow_recording = true,
+                        .bytes_per_s = 10'000'000,
+                        .max_image_bytes = ModelBox::kImageBytes};
+  std::unique_ptr<World> world;
+  std::unique_ptr<dipper::testing::MemoryTransport> desk;
+  std::map<uint32_t, std::vector<uint8_t>> blocks;
+  std::string digest;
+  uint64_t total = 0;
+};
+
+TEST_F(Fetches, EveryByteOfAnImageIsOneOfTheDays) {
+  Make();
+  ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec("hoeffding_tree"), "1"), 1));
+  PassMidnight();
+  const uint64_t sent = world->wire().stats().sent_bytes;
+  const uint64_t spent = world->outbox().budget().spent();
+  ASSERT_EQ(Begin("image"), Reason::None);
+  for (int i = 0; i < 100; ++i) world->Turn(0);
+  EXPECT_GT(Blocks(), 4U);
+  EXPECT_GT(File().size(), 4 * kSnapshotBlockBytes);
+  EXPECT_EQ(world->outbox().budget().spent() - spent, world->wire().stats().sent_bytes - sent);
+}
+
+TEST_F(Fetches, AnImageWaitsForTheDaysLineAndLiveMeasurementsDoNot) {
+  constexpr uint64_t kADay = 600'000;  // 5 % of it at midnight, 4 blocks
+  Make(kADay);
+  ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec("hoeffding_tree"), "1"), 1));
+  PassMidnight();
+  ASSERT_EQ(Begin("image"), Reason::None);
+  for (int i = 0; i < 500; ++i) world->Turn(0);
+  const size_t before = Blocks();
+  EXPECT_GE(before, 2U);
+  EXPECT_LE(before, 5U);
+  EXPECT_TRUE(sender().sending());
+  EXPECT_EQ(Told("waits"), 1U);
+  const uint64_t capped = world->outbox().counters().capped;
+  const size_t metrics = world->MessagesOf(telemetry::TopicKind::kMetrics, "main").size();
+  for (int i = 0; i < 200; ++i) world->Turn(0);
+  EXPECT_EQ(Blocks(), before);
+  EXPECT_GT(world->MessagesOf(telemetry::TopicKind::kMetrics, "main").size(), metrics);
+  EXPECT_EQ(world->outbox().counters().capped, capped);
+  // The line rises with the day; that it goes on and stops again is told no more.
+  for (int hours = 0; hours < 20 && sender().sending(); ++hours) {
+    world->clock.now_ns += kDayNs / 24;
+    for (int i = 0; i < 200; ++i) world->Turn(0);
+  }
+  EXPECT_FALSE(sender().sending());
+  EXPECT_GT(Blocks(), before);
+  EXPECT_GT(File().size(), 4 * kSnapshotBlockBytes);
+  EXPECT_EQ(Told("waits"), 1U);
+  EXPECT_EQ(Told("was sent"), 1U);
+}
+
+}  // namespace
+}  // namespace dipper::runtime::test
