@@ -152,38 +152,69 @@ Status RecorderRing::Sync() {
 
 // ---- as a file
 
-/// Head, bodies and the pages up to the first that is not whole.
-base::Result<uint64_t> RecorderRing::MeasureSegment(uint32_t place) {
-  SegmentHead head;
-  DIPPER_RETURN_IF_ERROR(ReadRetrying(data_, OffsetOf(place), scratch_));
-  DIPPER_RETURN_IF_ERROR(DecodeSegmentHead(scratch_, &head));
-  uint64_t end = head.pages_offset;
-  for (uint32_t index = 0; end + kRecorderPageBytes <= area_.segment_bytes; ++index) {
+Status RecorderRing::BeginMeasure() {
+  file_segments_ = 0;
+  file_bytes_ = 0;
+  measuring_ = {.bytes = kRecordingHeadBytes};
+  if (open_) {
+    measuring_.open_place = place_;
+    measuring_.open_end = static_cast<uint32_t>(next_page_);
+  }
+  measured_to_ = open_ ? newest_ - 1 : newest_;
+  for (uint32_t place = 0; place < area_.segments; ++place) {
+    if (places_[place].sequence != 0) order_[measuring_.segments++] = place;
+  }
+  std::sort(order_.begin(), order_.begin() + measuring_.segments,
+            [this](uint32_t a, uint32_t b) { return places_[a].sequence < places_[b].sequence; });
+  return measuring_.segments == 0 ? Status::kNotFound : Status::kOk;
+}
+
+/// Head, bodies and the pages up to the first that is not whole. False: the segment ends here.
+bool RecorderRing::MeasurePage(uint32_t place) {
+  Measuring& now = measuring_;
+  const Status read = ReadRetrying(data_, OffsetOf(place) + now.end, scratch_);
+  if (now.end == 0) {
+    now.unreadable = now.unreadable || read == Status::kUnavailable;
+    SegmentHead head;
+    if (!base::Ok(read) || !base::Ok(DecodeSegmentHead(scratch_, &head))) return false;
+    if (head.sequence != places_[place].sequence) return false;
+    now.end = head.pages_offset;
+  } else {
     RecorderPage page;
     base::MutableBytes records;
-    DIPPER_RETURN_IF_ERROR(ReadRetrying(data_, OffsetOf(place) + end, scratch_));
-    const bool whole = base::Ok(OpenPage(scratch_, &page, &records));
-    if (!whole || page.segment != head.sequence || page.index != index) break;
-    end += kRecorderPageBytes;
+    if (!base::Ok(read) || !base::Ok(OpenPage(scratch_, &page, &records))) return false;
+    if (page.segment != places_[place].sequence || page.index != now.pages) return false;
+    now.end += kRecorderPageBytes;
+    ++now.pages;
   }
-  return end;
+  const bool was_open = now.open_end != 0 && place == now.open_place;
+  return now.end + kRecorderPageBytes <= (was_open ? now.open_end : area_.segment_bytes);
+}
+
+base::Result<bool> RecorderRing::MeasureSome(uint32_t pages) {
+  Measuring& now = measuring_;
+  for (; pages > 0 && now.at < now.segments; --pages) {
+    const uint32_t place = order_[now.at];
+    if (MeasurePage(place)) continue;
+    if (now.end != 0) {  // a damaged head is no segment
+      places_[place].file_bytes = now.end;
+      now.bytes += kLengthBytes + now.end;
+      order_[file_segments_++] = place;
+    }
+    ++now.at;
+    now.pages = 0;
+    now.end = 0;
+  }
+  if (now.at < now.segments) return false;
+  if (file_segments_ == 0) return now.unreadable ? Status::kUnavailable : Status::kNotFound;
+  file_bytes_ = now.bytes;
+  return true;
 }
 
 base::Result<uint64_t> RecorderRing::MeasureFile() {
-  file_segments_ = 0;
-  file_bytes_ = kRecordingHeadBytes;
-  measured_to_ = open_ ? newest_ - 1 : newest_;
-  for (uint32_t place = 0; place < area_.segments; ++place) {
-    if (places_[place].sequence == 0) continue;
-    const auto bytes = MeasureSegment(place);
-    if (!bytes.ok()) continue;  // a damaged head is no segment
-    places_[place].file_bytes = *bytes;
-    file_bytes_ += kLengthBytes + *bytes;
-    order_[file_segments_++] = place;
-  }
-  std::sort(order_.begin(), order_.begin() + file_segments_,
-            [this](uint32_t a, uint32_t b) { return places_[a].sequence < places_[b].sequence; });
-  if (file_segments_ == 0) return Status::kNotFound;
+  DIPPER_RETURN_IF_ERROR(BeginMeasure());
+  const auto done = MeasureSome(UINT32_MAX);
+  if (!done.ok()) return done.status();
   return file_bytes_;
 }
 

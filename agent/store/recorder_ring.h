@@ -72,8 +72,16 @@ class RecorderRing {
   /// Segments written over that nobody had fetched since Open.
   uint64_t overwritten() const { return overwritten_; }
   bool held() const { return held_; }
-  /// Measures the file of what the ring holds now. kNotFound: no whole segment. Cost: reads every page.
+  /// Begins to measure the file of what the ring holds now: pages and segments that come later are not in it.
+  /// Between this and the last ReadFile the ring is held. kNotFound: no segment.
+  base::Status BeginMeasure();
+  /// Reads on, at most so many pages; true: all is measured. Pages may be appended between two calls.
+  /// kNotFound: no whole segment; kUnavailable: no head could be read.
+  base::Result<bool> MeasureSome(uint32_t pages);
+  /// All at once. Errors as both. Cost: reads every page.
   base::Result<uint64_t> MeasureFile();
+  /// Of the file that was measured; 0 before the end of that.
+  uint64_t file_bytes() const { return file_bytes_; }
   /// Bytes of the file that was measured. kOutOfRange: past its end.
   base::Status ReadFile(uint64_t offset, base::MutableBytes to);
 
@@ -86,7 +94,7 @@ class RecorderRing {
   uint32_t NextPlace() const;
   base::Status WriteBodies(uint32_t place, SegmentHead* head, std::span<const BodyBytes> bodies);
   base::Status WriteAt(uint32_t place, uint64_t offset, base::ByteView bytes);
-  base::Result<uint64_t> MeasureSegment(uint32_t place);
+  bool MeasurePage(uint32_t place);
   uint32_t Unit() const;
 
   hal::Partition& data_;
@@ -103,6 +111,15 @@ class RecorderRing {
   std::array<uint32_t, kMaxRecorderSegments> order_{};
   uint32_t file_segments_ = 0;
   uint64_t file_bytes_ = 0;
+  // While it is measured: `order_` from `at` to `segments` waits; before `file_segments_` it is measured.
+  struct Measuring {
+    uint32_t segments = 0, at = 0;
+    uint32_t pages = 0;                     ///< Whole ones of the segment at `at`.
+    uint64_t end = 0;                       ///< Behind them; 0: its head is to be read.
+    uint64_t bytes = 0;                     ///< Of the file so far.
+    uint32_t open_place = 0, open_end = 0;  ///< Where the open segment ended; 0: none was open.
+    bool unreadable = false;
+  } measuring_;
   alignas(16) std::array<uint8_t, kRecorderPageBytes> scratch_{};
 };
 

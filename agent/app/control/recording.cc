@@ -13,6 +13,11 @@ namespace dipper::app {
 namespace {
 
 constexpr size_t kBytesATurn = 64 * 1024;
+constexpr const char* kUnreadable = "the data partition cannot be read; look at the medium (dmesg)";
+
+std::string NothingRecorded(const runtime::Recorder& recorder) {
+  return "there is nothing recorded yet: " + std::string(runtime::RecorderStateText(recorder.state()));
+}
 
 std::vector<std::string> RecordingText(std::string_view model, const runtime::Recorder& recorder) {
   const runtime::RecorderCounters counters = recorder.counters();
@@ -80,14 +85,11 @@ void ControlServer::StartExport(ControlClient* client, const ControlRequest& req
     End(client, kExitFailed, "the recording is being fetched already; try again when that has ended");
     return;
   }
-  const auto bytes = recorder.Fetch();
-  if (!bytes.ok()) {
-    End(client, kExitNotFound,
-        "there is nothing recorded yet: " + std::string(runtime::RecorderStateText(recorder.state())));
+  if (!Ok(recorder.BeginFetch())) {
+    End(client, kExitNotFound, NothingRecorded(recorder));
     return;
   }
-  export_ = {
-      .client = client->serial, .file = client->file, .request = request, .model = model, .bytes = *bytes};
+  export_ = {.client = client->serial, .file = client->file, .request = request, .model = model};
   client->file = -1;
 }
 
@@ -97,10 +99,21 @@ void ControlServer::ContinueExport() {
     return;
   }
   runtime::Recorder& recorder = *target_.ControlModelAt(export_.model).recorder;
+  if (export_.bytes == 0) {
+    const auto measured = recorder.Measure(kBytesATurn / store::kRecorderPageBytes);
+    if (measured.ok()) {
+      export_.bytes = *measured ? recorder.file_bytes() : 0;
+    } else if (measured.status() == base::Status::kNotFound) {
+      EndExport(kExitNotFound, NothingRecorded(recorder));
+    } else {
+      EndExport(kExitFailed, kUnreadable);
+    }
+    return;
+  }
   std::vector<uint8_t> part(
       static_cast<size_t>(std::min<uint64_t>(kBytesATurn, export_.bytes - export_.done)));
   if (!Ok(recorder.ReadFile(export_.done, part))) {
-    EndExport(kExitFailed, "the data partition cannot be read; look at the medium (dmesg)");
+    EndExport(kExitFailed, kUnreadable);
     return;
   }
   if (const std::string trouble = WriteAll(export_.file, part); !trouble.empty()) {

@@ -56,7 +56,7 @@ class ControlServer {
     int file = -1;
     ControlRequest request;
     size_t model = 0;
-    uint64_t bytes = 0, done = 0;
+    uint64_t bytes = 0, done = 0;  ///< 0 bytes: it is still being measured.
   };
 
   void Serve(ControlClient* client);

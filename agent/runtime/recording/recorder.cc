@@ -374,7 +374,7 @@ void Recorder::Release(bool whole) {
   ring_.Hold(false);
 }
 
-base::Result<uint64_t> Recorder::Fetch() {
+Status Recorder::BeginFetch() {
   if (!usable_) return Status::kFailedPrecondition;
   if (ring_.open()) {
     if (Recording()) PutDigests();
@@ -383,10 +383,9 @@ base::Result<uint64_t> Recorder::Fetch() {
     if (ring_.open() && ring_.full()) ring_.Close();
     if (!base::Ok(ring_.Sync())) ++counters_.failures;
   }
+  DIPPER_RETURN_IF_ERROR(ring_.BeginMeasure());
   ring_.Hold(true);
-  auto bytes = ring_.MeasureFile();
-  if (!bytes.ok()) ring_.Hold(false);
-  return bytes;
+  return Status::kOk;
 }
 
 }  // namespace dipper::runtime

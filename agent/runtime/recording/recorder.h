@@ -81,8 +81,13 @@ class Recorder {
   void Stop();
 
   // ---- as a file
-  /// Writes what waits, and holds the ring until Release. @returns the file's bytes; errors as MeasureFile.
-  base::Result<uint64_t> Fetch();
+  /// Writes what waits, and holds the ring until Release; what is recorded from now on is not in the file.
+  /// kNotFound: no segment; kFailedPrecondition: nothing is recorded in this run. Neither holds it.
+  base::Status BeginFetch();
+  /// Reads on to find the file's end, at most so many pages; true: file_bytes() is known. Errors as
+  /// RecorderRing::MeasureSome; it stays held.
+  base::Result<bool> Measure(uint32_t pages) { return ring_.MeasureSome(pages); }
+  uint64_t file_bytes() const { return ring_.file_bytes(); }
   base::Status ReadFile(uint64_t offset, base::MutableBytes to) { return ring_.ReadFile(offset, to); }
   /// @param whole  All of it has reached whoever asked: writing it over loses nothing.
   void Release(bool whole);

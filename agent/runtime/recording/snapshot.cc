@@ -97,10 +97,14 @@ SnapshotSender::SnapshotSender(const SnapshotConfig& config, hal::Clock& clock, 
 
 void SnapshotSender::Tell(std::string_view how) {
   std::array<char, 160> text{};
+  const char* what = of_recorder_ ? "recording" : "image";
+  const int how_length = static_cast<int>(how.size());
   const int length =
-      std::snprintf(text.data(), text.size(), "snapshot: %s %.12s of %llu bytes %.*s",
-                    of_recorder_ ? "recording" : "image", base::ToHex(digest_).view().data(),
-                    static_cast<unsigned long long>(total_), static_cast<int>(how.size()), how.data());
+      digest_.IsZero()
+          ? std::snprintf(text.data(), text.size(), "snapshot: %s %.*s", what, how_length, how.data())
+          : std::snprintf(text.data(), text.size(), "snapshot: %s %.12s of %llu bytes %.*s", what,
+                          base::ToHex(digest_).view().data(), static_cast<unsigned long long>(total_),
+                          how_length, how.data());
   reporter_.Send(telemetry::Event{.kind = schema::EventKind::RawDataSent,
                                   .count = total_,
                                   .detail = {text.data(), static_cast<size_t>(length)}},
@@ -166,46 +170,68 @@ Reason SnapshotSender::Begin(std::string_view what, update::Updater& updater) {
   const bool recording = what == "recording";
   if (!recording && !what.empty() && what != "image") return Reason::BadFormat;
   if (recording ? !config_.allow_recording : !config_.allow_image) return Reason::NotAllowed;
-  if (sending_ || (recording && recorder_ != nullptr && recorder_->fetched())) return Reason::Busy;
+  if (busy() || (recording && recorder_ != nullptr && recorder_->fetched())) return Reason::Busy;
   if (recording) {
-    if (recorder_ == nullptr) return Reason::NoModel;
-    const auto bytes = recorder_->Fetch();
-    if (!bytes.ok()) return bytes.status() == Status::kNotFound ? Reason::NoModel : Reason::StorageError;
-    total_ = *bytes;
+    const Status status = recorder_ != nullptr ? recorder_->BeginFetch() : Status::kNotFound;
+    if (!base::Ok(status)) return status == Status::kNotFound ? Reason::NoModel : Reason::StorageError;
   } else if (const Reason reason = TakeImage(updater); reason != Reason::None) {
     return reason;
   }
   of_recorder_ = recording;
-  base::Sha256 hash;
-  std::array<uint8_t, kHashPart> part;
-  for (uint64_t at = 0; at < total_;) {
-    const auto bytes =
-        base::MutableBytes(part).first(static_cast<size_t>(std::min<uint64_t>(kHashPart, total_ - at)));
-    if (!base::Ok(Read(at, bytes))) {
-      if (recording) recorder_->Release(false);
-      return Reason::StorageError;
-    }
-    hash.Update(bytes);
-    at += bytes.size();
-  }
-  digest_ = hash.Finish();
-  sending_ = true;
+  stage_ = recording ? Stage::kMeasuring : Stage::kHashing;
+  digest_ = {};
+  hash_ = {};
+  hashed_ = 0;
+  next_slice_ns_ = 0;
   told_waiting_ = false;
   next_ = acknowledged_ = 0;
   waiting_ = {};
   allowance_ = 0;
-  Tell("is being sent");
   return Reason::None;
 }
 
+/// One turn's part of reading a file before it can be sent.
+void SnapshotSender::Prepare() {
+  if (stage_ == Stage::kHashing) {
+    HashSlice();
+    return;
+  }
+  const auto done = recorder_->Measure(kSliceBytes / store::kRecorderPageBytes);
+  if (!done.ok()) {
+    End("was given up: it cannot be read");
+  } else if (*done) {
+    total_ = recorder_->file_bytes();
+    stage_ = Stage::kHashing;
+  }
+}
+
+void SnapshotSender::HashSlice() {
+  std::array<uint8_t, kHashPart> part;
+  const uint64_t end = std::min<uint64_t>(total_, hashed_ + kSliceBytes);
+  while (hashed_ < end) {
+    const auto bytes =
+        base::MutableBytes(part).first(static_cast<size_t>(std::min<uint64_t>(kHashPart, end - hashed_)));
+    if (!base::Ok(Read(hashed_, bytes))) {
+      End("was given up: it cannot be read");
+      return;
+    }
+    hash_.Update(bytes);
+    hashed_ += bytes.size();
+  }
+  if (hashed_ < total_) return;
+  digest_ = hash_.Finish();
+  stage_ = Stage::kSending;
+  Tell("is being sent");
+}
+
 void SnapshotSender::End(std::string_view how, bool whole) {
-  sending_ = false;
+  stage_ = Stage::kIdle;
   if (of_recorder_) recorder_->Release(whole);
   Tell(how);
 }
 
 void SnapshotSender::OnEvent(const telemetry::TransportEvent& event) {
-  if (!sending_) return;
+  if (stage_ != Stage::kSending) return;
   if (event.kind == telemetry::TransportEvent::Kind::kDisconnected) {
     // What was not acknowledged is sent again: goes on where the acknowledged blocks end.
     for (Waiting& waiting : waiting_) {
@@ -266,11 +292,17 @@ bool SnapshotSender::SendBlock() {
 void SnapshotSender::Poll(int64_t now_ns) {
   const auto passed = static_cast<double>(std::max<int64_t>(now_ns - last_poll_ns_, 0)) * 1e-9;
   last_poll_ns_ = now_ns;
-  if (!sending_) return;
+  if (stage_ == Stage::kIdle) return;
+  if (stage_ != Stage::kSending) {
+    if (now_ns < next_slice_ns_) return;
+    next_slice_ns_ = now_ns + kSlicePauseNs;
+    Prepare();
+    return;
+  }
   const double most = static_cast<double>(kWindow * message_.size());
   allowance_ = std::min(most, allowance_ + passed * static_cast<double>(config_.bytes_per_s));
-  while (sending_ && outbox_.connected() && allowance_ >= static_cast<double>(message_.size()) &&
-         SendBlock()) {
+  while (stage_ == Stage::kSending && outbox_.connected() &&
+         allowance_ >= static_cast<double>(message_.size()) && SendBlock()) {
   }
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 
+#include "agent/base/sha256.h"
 #include "agent/runtime/recording/recorder.h"
 #include "agent/runtime/reporter.h"
 #include "agent/telemetry/outbox.h"
@@ -47,22 +48,31 @@ class SnapshotSender {
                  Reporter& reporter, Recorder* recorder);
 
   /// @param what  "image" (or nothing), "recording".
-  /// @returns None: it is being sent from now on. NotAllowed, Busy, NoModel (or nothing is recorded),
-  ///   BadFormat (another word), StorageError.
+  /// @returns None: Poll reads it, for its length and digest, and then sends it. NotAllowed, Busy, NoModel
+  ///   (or nothing is recorded), BadFormat (another word), StorageError.
   schema::Reason Begin(std::string_view what, update::Updater& updater);
   /// Every event of the wire.
   void OnEvent(const telemetry::TransportEvent& event);
+  /// Reads at most kSliceBytes (or sends blocks, as the caps allow), so that learning goes on meanwhile.
   void Poll(int64_t now_ns);
-  bool sending() const { return sending_; }
+  /// One is being read or sent.
+  bool busy() const { return stage_ != Stage::kIdle; }
+
+  static constexpr uint32_t kSliceBytes = 64 * 1024;    ///< Of a file that is not being sent yet, a turn.
+  static constexpr int64_t kSlicePauseNs = 10'000'000;  ///< Between two of them, however often it is polled.
 
  private:
   static constexpr size_t kWindow = 2;  ///< Blocks that wait for their PUBACK.
+  /// A recording is measured, then every file is hashed, since its digest is in its topics.
+  enum class Stage : uint8_t { kIdle, kMeasuring, kHashing, kSending };
   struct Waiting {
     bool used = false;
     uint32_t token = 0, block = 0;
   };
   schema::Reason TakeImage(update::Updater& updater);
   base::Status Read(uint64_t offset, base::MutableBytes to);
+  void Prepare();
+  void HashSlice();
   bool SendBlock();
   void End(std::string_view how, bool whole = false);
   void Tell(std::string_view how);
@@ -76,11 +86,15 @@ class SnapshotSender {
   std::unique_ptr<uint8_t[]> memory_;  ///< Of the file with the image; null: not allowed.
   std::array<uint8_t, kSnapshotHeadBytes + kSnapshotBlockBytes> message_{};
   std::array<Waiting, kWindow> waiting_{};
-  bool sending_ = false, of_recorder_ = false;
+  Stage stage_ = Stage::kIdle;
+  bool of_recorder_ = false;
   bool told_waiting_ = false;  ///< That the day has no bytes for it now.
   uint64_t total_ = 0;
   uint32_t next_ = 0, acknowledged_ = 0;
-  base::Digest digest_;
+  base::Digest digest_;  ///< Zero: not known yet.
+  base::Sha256 hash_;
+  uint64_t hashed_ = 0;
+  int64_t next_slice_ns_ = 0;
   double allowance_ = 0;
   int64_t last_poll_ns_ = 0;
 };

@@ -205,6 +205,65 @@ TEST(RecorderRing, ARingThatIsHeldIsNotWrittenOver) {
   EXPECT_EQ(BeginSegment(ring, 100), Status::kOk);
 }
 
+TEST(RecorderRing, MeasuredInPartsItIsTheFileOfTheBeginning) {
+  Data data;
+  RecorderRing ring(data.partition, kArea, "main");
+  ASSERT_EQ(ring.Open(), Status::kOk);
+  EXPECT_EQ(ring.BeginMeasure(), Status::kNotFound);
+  Record(ring, 1);
+  ASSERT_EQ(BeginSegment(ring, 100), Status::kOk);
+  ASSERT_EQ(WritePage(ring, 100), Status::kOk);
+  const File file = Take(ring);
+  ASSERT_EQ(ring.BeginMeasure(), Status::kOk);
+  ring.Hold(true);
+  // What the recorder goes on with: the rest of its segment, then a place that was free.
+  ASSERT_EQ(WritePage(ring, 110), Status::kOk);
+  uint64_t calls = 0;
+  for (bool done = false; !done; ++calls) {
+    File none(1);
+    ASSERT_EQ(ring.ReadFile(0, none), Status::kOutOfRange) << "its length is not known yet";
+    const uint64_t reads = data.partition.calls(hal::SimCall::kRead);
+    const auto some = ring.MeasureSome(1);
+    ASSERT_TRUE(some.ok());
+    EXPECT_LE(data.partition.calls(hal::SimCall::kRead) - reads, 1U);
+    done = *some;
+    ASSERT_TRUE(calls != 0 || base::Ok(WritePage(ring, 120)));
+    ASSERT_TRUE(calls != 1 || base::Ok(BeginSegment(ring, 130)));
+  }
+  EXPECT_GE(calls, 6U);
+  ASSERT_EQ(ring.file_bytes(), file.size());
+  File again(file.size());
+  ASSERT_EQ(ring.ReadFile(0, again), Status::kOk);
+  EXPECT_EQ(again, file);
+  ring.MarkFetched();
+  ring.Hold(false);
+  EXPECT_EQ(CheckFile(Take(ring)), 6U);
+}
+
+TEST(RecorderRing, APageThatCannotBeReadEndsItsSegmentInTheFile) {
+  Data data;
+  RecorderRing ring(data.partition, kArea, "main");
+  ASSERT_EQ(ring.Open(), Status::kOk);
+  Record(ring, 2);
+  EXPECT_EQ(CheckFile(Take(ring)), 6U);
+  const auto from = [&](uint64_t first, uint64_t count) {
+    data.partition.SetFault({.call = hal::SimCall::kRead,
+                             .first = data.partition.calls(hal::SimCall::kRead) + first,
+                             .count = count});
+  };
+  ASSERT_EQ(ring.BeginMeasure(), Status::kOk);
+  ASSERT_TRUE(ring.MeasureSome(2).ok());  // a head and a page
+  from(0, UINT32_MAX);
+  ASSERT_TRUE(ring.MeasureSome(1).ok());
+  data.partition.SetFault({});
+  ASSERT_TRUE(ring.MeasureSome(UINT32_MAX).ok());
+  File file(ring.file_bytes());
+  ASSERT_EQ(ring.ReadFile(0, file), Status::kOk);
+  EXPECT_EQ(CheckFile(file), 4U);
+  from(0, UINT32_MAX);
+  EXPECT_EQ(ring.MeasureFile().status(), Status::kUnavailable);
+}
+
 TEST(RecorderRing, ModelsShareTheRoomAndDoNotOverlap) {
   const hal::Geometry data{1024 * 1024, 1, 4096};
   const uint64_t room = RecorderRoom(data);

@@ -50,7 +50,7 @@ TEST(RecorderHeap, NothingIsAllocatedAfterTheStart) {
 
   const uint64_t before = dipper::test::HeapAllocations();
   Record(recorder.get(), 20'000);
-  const auto bytes = recorder->Fetch();
+  const auto bytes = BeginFetch(*recorder);
   bool fine = bytes.ok();
   for (uint64_t at = 0; fine && at + part.size() <= *bytes; at += part.size())
     fine = base::Ok(recorder->ReadFile(at, part));

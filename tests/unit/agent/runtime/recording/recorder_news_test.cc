@@ -49,7 +49,7 @@ TEST(RecorderNews, AFetchThatFillsTheRingIsTold) {
   auto world = Serving(kThree);
   for (int i = 0; i < 3000; ++i) world->Turn(5);
   Recorder& recorder = *world->box(0).recorder;
-  ASSERT_TRUE(recorder.Fetch().ok());
+  ASSERT_TRUE(BeginFetch(recorder).ok());
   for (int i = 0; i < 2000; ++i) world->Turn(5);
   const auto paused = world->EventsOf("main", "recorder_paused");
   ASSERT_EQ(paused.size(), 1U);
@@ -110,7 +110,7 @@ TEST(RecorderNews, AMediumThatCannotBeReadAtTheStartIsKnown) {
   EXPECT_NE(RecorderStateText(recorder.state()).find("could not be read at the start"),
             std::string_view::npos);
   EXPECT_EQ(recorder.counters().failures, 1U);
-  EXPECT_FALSE(recorder.Fetch().ok());
+  EXPECT_FALSE(BeginFetch(recorder).ok());
   recorder.BeginRecord();
   recorder.Poll(1);
   recorder.Stop();
@@ -129,11 +129,11 @@ TEST(RecorderNews, SegmentsThatNobodyFetchedAreCountedWhenTheyAreWrittenOver) {
   until(5);
   EXPECT_EQ(recorder.counters().overwritten, 2U);
   // A fetch that was cut off saves nothing; a whole one all but the segment that goes on.
-  ASSERT_TRUE(recorder.Fetch().ok());
+  ASSERT_TRUE(BeginFetch(recorder).ok());
   recorder.Release(false);
   until(6);
   EXPECT_EQ(recorder.counters().overwritten, 3U);
-  ASSERT_TRUE(recorder.Fetch().ok());
+  ASSERT_TRUE(BeginFetch(recorder).ok());
   recorder.Release(true);
   until(8);
   EXPECT_EQ(recorder.counters().overwritten, 3U);

@@ -137,7 +137,7 @@ TEST(Recorder, AFetchHoldsTheRingAndLosesNothingOfTheFile) {
   ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec(), "1"), 1));
   for (int i = 0; i < 3000; ++i) world->Turn(5);
   Recorder& recorder = *world->box(0).recorder;
-  const auto bytes = recorder.Fetch();
+  const auto bytes = BeginFetch(recorder);
   ASSERT_TRUE(bytes.ok());
   for (int i = 0; i < 2000; ++i) world->Turn(5);
   EXPECT_EQ(recorder.state(), RecorderState::kHeld);

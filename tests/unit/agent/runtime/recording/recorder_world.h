@@ -55,10 +55,19 @@ inline std::unique_ptr<World> MakeWorld(const store::RecorderArea& area = kSmall
       RecorderConfig{.agent_version = "0.1.0-test", .session = 7, .bytes_per_day = bytes_per_day}, area);
 }
 
+/// Begins a fetch. @returns the file's bytes.
+inline base::Result<uint64_t> BeginFetch(Recorder& recorder) {
+  DIPPER_RETURN_IF_ERROR(recorder.BeginFetch());
+  for (;;) {
+    DIPPER_ASSIGN_OR_RETURN(const bool done, recorder.Measure(3));
+    if (done) return recorder.file_bytes();
+  }
+}
+
 /// The file of what the recorder holds; empty: it has none.
 inline std::vector<uint8_t> Fetch(World& world) {
   Recorder& recorder = *world.box(0).recorder;
-  const auto bytes = recorder.Fetch();
+  const auto bytes = BeginFetch(recorder);
   if (!bytes.ok()) return {};
   std::vector<uint8_t> file(*bytes);
   // In pieces of no round size, as a transfer takes it.

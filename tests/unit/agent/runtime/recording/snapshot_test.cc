@@ -104,7 +104,7 @@ TEST_F(Fetches, AnImageWaitsForTheDaysLineAndLiveMeasurementsDoNot) {
   const size_t before = Blocks();
   EXPECT_GE(before, 2U);
   EXPECT_LE(before, 5U);
-  EXPECT_TRUE(sender().sending());
+  EXPECT_TRUE(sender().busy());
   EXPECT_EQ(Told("waits"), 1U);
   const uint64_t capped = world->outbox().counters().capped;
   const size_t metrics = world->MessagesOf(telemetry::TopicKind::kMetrics, "main").size();
@@ -113,15 +113,65 @@ TEST_F(Fetches, AnImageWaitsForTheDaysLineAndLiveMeasurementsDoNot) {
   EXPECT_GT(world->MessagesOf(telemetry::TopicKind::kMetrics, "main").size(), metrics);
   EXPECT_EQ(world->outbox().counters().capped, capped);
   // The line rises with the day; that it goes on and stops again is told no more.
-  for (int hours = 0; hours < 20 && sender().sending(); ++hours) {
+  for (int hours = 0; hours < 20 && sender().busy(); ++hours) {
     world->clock.now_ns += kDayNs / 24;
     for (int i = 0; i < 200; ++i) world->Turn(0);
   }
-  EXPECT_FALSE(sender().sending());
+  EXPECT_FALSE(sender().busy());
   EXPECT_GT(Blocks(), before);
   EXPECT_GT(File().size(), 4 * kSnapshotBlockBytes);
   EXPECT_EQ(Told("waits"), 1U);
   EXPECT_EQ(Told("was sent"), 1U);
+}
+
+TEST_F(Fetches, ARecordingIsReadInSlicesWhileLearningGoesOn) {
+  Make();
+  ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec(), "1"), 1));
+  Recorder& recorder = *world->box(0).recorder;
+  for (int i = 0; i < 9000 && recorder.counters().segments < 4; ++i) world->Turn(5);
+  ASSERT_EQ(recorder.counters().segments, 4U);
+  ASSERT_EQ(Begin("recording"), Reason::None);
+  EXPECT_EQ(Begin("image"), Reason::Busy);
+  // A slice, and what log and checkpoints read beside it.
+  constexpr uint64_t kMostReads = 2 * SnapshotSender::kSliceBytes / store::kRecorderPageBytes + 8;
+  uint64_t reads = world->data().calls(hal::SimCall::kRead), turns = 0;
+  const uint64_t records = recorder.counters().records;
+  for (; Blocks() == 0 && turns < 1000; ++turns) {
+    const uint64_t samples = world->updater().champion()->samples();
+    world->Turn(5);
+    EXPECT_EQ(world->updater().champion()->samples(), samples + 5);
+    const uint64_t now = world->data().calls(hal::SimCall::kRead);
+    EXPECT_LE(now - reads, kMostReads);
+    reads = now;
+  }
+  EXPECT_GT(recorder.counters().records, records);
+  for (int i = 0; i < 500 && sender().busy(); ++i) world->Turn(5);
+  ASSERT_GT(Blocks(), 0U);
+  const std::vector<uint8_t> file = File();
+  EXPECT_GT(file.size(), 3 * SnapshotSender::kSliceBytes);
+  EXPECT_GE(turns, 2 * file.size() / SnapshotSender::kSliceBytes) << "it is read twice before it is sent";
+  EXPECT_FALSE(ReplayOf(file).parting.has_value());
+  EXPECT_EQ(Told("is being sent"), 1U);
+  EXPECT_EQ(Told("was sent"), 1U);
+  EXPECT_FALSE(recorder.fetched());
+}
+
+TEST_F(Fetches, ARecordingThatCannotBeReadIsGivenUpAndLetGo) {
+  Make();
+  ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec(), "1"), 1));
+  for (int i = 0; i < 500; ++i) world->Turn(5);
+  hal::PartitionSim& data = world->data();
+  ASSERT_EQ(Begin("recording"), Reason::None);
+  EXPECT_TRUE(world->box(0).recorder->fetched());
+  data.SetFault({.call = hal::SimCall::kRead, .first = data.calls(hal::SimCall::kRead), .count = UINT32_MAX});
+  for (int i = 0; i < 10; ++i) world->Turn(5);
+  data.SetFault({});
+  world->Turn(5);
+  EXPECT_FALSE(sender().busy());
+  EXPECT_FALSE(world->box(0).recorder->fetched());
+  EXPECT_EQ(Told("recording was given up: it cannot be read"), 1U);
+  EXPECT_EQ(Told("is being sent"), 0U);
+  EXPECT_EQ(Begin("recording"), Reason::None);
 }
 
 }  // namespace
