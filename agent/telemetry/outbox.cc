@@ -237,8 +237,8 @@ bool Outbox::SendOldest() {
   uint32_t token = 0;
   const Topic topic = topics_.Of(TopicKind::kBacklog);
   if (!base::Ok(Publish(topic, bytes, Qos::kAtLeastOnce, false, &token))) return false;
-  allowance_bytes_ -= static_cast<double>(bytes.size());
-  Mirror(bytes, TopicKind::kBacklog, {});
+  const uint64_t mirrored = Mirror(bytes, TopicKind::kBacklog, {});
+  allowance_bytes_ -= static_cast<double>(topic.view().size() + bytes.size() + mirrored);
   return Queue(entry.value().position, token, false);
 }
 
@@ -250,15 +250,17 @@ bool Outbox::Queue(uint64_t position, uint32_t token, bool acknowledged) {
   return true;
 }
 
-void Outbox::Mirror(base::ByteView message, TopicKind kind, std::string_view model) {
-  if (!config_.json_mirror) return;
+/// @returns what it cost.
+uint64_t Outbox::Mirror(base::ByteView message, TopicKind kind, std::string_view model) {
+  if (!config_.json_mirror) return 0;
   const auto json = ToJson(message, json_);
-  if (!json.ok()) return;
+  if (!json.ok()) return 0;
+  const Topic topic = topics_.Of(kind, model, true);
+  const base::ByteView text = base::AsBytes(json.value());
+  const bool retain = kind == TopicKind::kBirth || kind == TopicKind::kUpdate;
   // The mirror is a convenience: sent once, at most.
-  const base::Status sent =
-      Publish(topics_.Of(kind, model, true), base::AsBytes(json.value()), Qos::kAtMostOnce,
-              kind == TopicKind::kBirth || kind == TopicKind::kUpdate, nullptr);
-  static_cast<void>(sent);
+  if (!base::Ok(Publish(topic, text, Qos::kAtMostOnce, retain, nullptr))) return 0;
+  return topic.view().size() + text.size();
 }
 
 void Outbox::UpdateOldest(int64_t now_ns) {

@@ -49,7 +49,7 @@ inline constexpr size_t kOutboxBacklogWindow = 4;  ///< Backlog entries waiting 
 inline constexpr size_t kOutboxMessageBytes = 8 * 1024;  ///< Largest message that is stored.
 
 struct OutboxConfig {
-  uint64_t backlog_bytes_per_s = 16 * 1024;
+  uint64_t backlog_bytes_per_s = 16 * 1024;  ///< Topics and payloads, the mirror's among them.
   bool json_mirror = false;
   uint64_t max_bytes_per_day = 0;  ///< 0: no limit.
 };
@@ -144,7 +144,7 @@ class Outbox {
   void OnPublished(uint32_t token, int reason);
   void DropAcknowledged();
   base::Status Publish(const Topic& topic, base::ByteView payload, Qos qos, bool retain, uint32_t* token);
-  void Mirror(base::ByteView message, TopicKind kind, std::string_view model);
+  uint64_t Mirror(base::ByteView message, TopicKind kind, std::string_view model);
   void UpdateOldest(int64_t now_ns);
 
   OutboxConfig config_;
