@@ -63,7 +63,8 @@ AlarmNews AlarmFilter::SetModel(const AlarmRule& rule, std::optional<Restored> t
   on_ = false;
   if (told) {
     Begin(0, told->samples, told->peak, now_ns);
-    told_ = true;
+    // Where nothing is told, no earlier run has told it, and neither its course nor its end is news.
+    told_ = rule.max_per_hour > 0;
     told_severity_ = severity_;
   }
   return news;

@@ -17,7 +17,7 @@ namespace dipper::runtime {
 struct AlarmRule {
   double raise = 0.9999;
   uint32_t min_clear_samples = 10;
-  uint32_t max_per_hour = 60;
+  uint32_t max_per_hour = 60;  ///< 0: none is ever told.
 };
 
 struct AlarmNews {
@@ -47,7 +47,7 @@ class AlarmFilter {
   };
 
   /// The model whose answers come from now on.
-  /// @param told  The alarm that an earlier run told of this model, if one is on.
+  /// @param told  The alarm that its image has on: an earlier run has told it, unless the rule tells none.
   /// @returns kCleared when a told alarm of the model before ends with it.
   AlarmNews SetModel(const AlarmRule& rule, std::optional<Restored> told, int64_t now_ns);
 

@@ -143,6 +143,20 @@ TEST_F(Alarms, WhatGrowsWorseAfterARestartIsToldOnce) {
   EXPECT_EQ(again.Take(0.99999905, true, 10, now + 2).kind, Kind::kNothing);
 }
 
+TEST_F(Alarms, WhereNothingIsToldARestartTellsNothingEither) {
+  const AlarmRule silent{.raise = 0.9999, .min_clear_samples = 10, .max_per_hour = 0};
+  AlarmFilter again;
+  again.SetModel(silent, AlarmFilter::Restored{.peak = 0.99995, .samples = 3}, now);
+  EXPECT_EQ(again.severity(), Severity::Minor) << "the metric still says it";
+  EXPECT_EQ(again.Take(0.99999901, true, 7, now + 1).kind, Kind::kNothing) << "it became critical";
+  EXPECT_EQ(again.severity(), Severity::Critical);
+  EXPECT_EQ(again.Take(0, false, 8, now + 2).kind, Kind::kNothing);
+  EXPECT_EQ(again.severity(), Severity::None);
+  // Nor does the end of its model.
+  again.SetModel(silent, AlarmFilter::Restored{.peak = 0.99995, .samples = 3}, now);
+  EXPECT_EQ(again.SetModel(kRule, std::nullopt, now + 3).kind, Kind::kNothing);
+}
+
 TEST_F(Alarms, AnotherModelEndsTheAlarmAndBringsItsOwn) {
   EXPECT_EQ(filter.SetModel(kRule, std::nullopt, now).kind, Kind::kNothing) << "none was on";
   EXPECT_EQ(Take(0.99995, true).kind, Kind::kRaised) << "nobody has told its alarm";
