@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "agent/base/number.h"
@@ -86,15 +87,23 @@ CpuTicks ParseCpuTicks(std::string_view line) {
 }
 
 double HottestCelsius(std::string_view root) {
+  constexpr int kMostZones = 64;
+  constexpr int kMostMissing = 8;  // in a row: numbers of zones that went away stay free
   double hottest = std::nan("");
-  for (char zone = '0'; zone <= '9'; ++zone) {
-    char name[] = "/sys/class/thermal/thermal_zone0/temp";
-    name[sizeof name - 7] = zone;
+  int missing = 0;
+  for (int zone = 0; zone < kMostZones && missing < kMostMissing; ++zone) {
+    char name[48];
+    std::snprintf(name, sizeof name, "/sys/class/thermal/thermal_zone%d", zone);
+    if (::access(Path(root, name).text, F_OK) != 0) {
+      ++missing;
+      continue;
+    }
+    missing = 0;
     char buffer[64];
-    const std::string_view text = ReadSmallFile(Path(root, name), buffer, sizeof buffer);
-    if (text.empty()) break;
+    const std::string_view text = ReadSmallFile(Path(root, name, "/temp"), buffer, sizeof buffer);
+    // A sensor that is asleep or broken does not hide the others.
     const double celsius = DoubleOrNan(Word(text, 0)) / 1000;
-    if (!(hottest >= celsius)) hottest = celsius;
+    if (celsius > hottest || std::isnan(hottest)) hottest = celsius;
   }
   return hottest;
 }

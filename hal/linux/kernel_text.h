@@ -35,7 +35,8 @@ struct CpuTicks {
 };
 CpuTicks ParseCpuTicks(std::string_view line);
 
-/// Of the thermal zones 0 to 9 below `root`; not-a-number: there is none.
+/// Of the thermal zones 0 to 63 below `root` that can be read, up to a gap of eight numbers; not-a-number:
+/// there is none. Cost: three or four calls of the kernel a zone.
 double HottestCelsius(std::string_view root);
 
 }  // namespace dipper::hal

@@ -155,6 +155,29 @@ TEST(SystemMetrics, ReadsATreeOfFiles) {
   EXPECT_DOUBLE_EQ(reading.cpu_ratio, 0.5);
 }
 
+TEST(SystemMetrics, AZoneThatCannotBeReadHidesNoOther) {
+  TempFolder folder;
+  folder.Write("proc/stat", "cpu  100 0 100 800 0 0 0 0 0 0\n");
+  folder.Write("sys/class/thermal/thermal_zone0/temp", "");
+  folder.Write("sys/class/thermal/thermal_zone1/temp", "41000\n");
+  folder.Write("sys/class/thermal/thermal_zone2/temp/a_folder", "90000\n");
+  folder.Write("sys/class/thermal/thermal_zone3/temp", "none\n");
+  LinuxSystemMetrics metrics(folder.path(), folder.path());
+  SystemReading reading;
+  ASSERT_EQ(metrics.Read(&reading), Status::kOk);
+  EXPECT_EQ(reading.temperature_celsius, 41);
+  // Beyond a gap, and with two digits.
+  folder.Write("sys/class/thermal/thermal_zone11/temp", "-52500\n");
+  folder.Write("sys/class/thermal/thermal_zone12/temp", "63250\n");
+  ASSERT_EQ(metrics.Read(&reading), Status::kOk);
+  EXPECT_EQ(reading.temperature_celsius, 63.25);
+  for (int zone = 13; zone < 70; ++zone)
+    folder.Write("sys/class/thermal/thermal_zone" + std::to_string(zone) + "/temp",
+                 std::to_string(zone) + "000\n");
+  ASSERT_EQ(metrics.Read(&reading), Status::kOk);
+  EXPECT_EQ(reading.temperature_celsius, 63.25) << "of 64 zones at most";
+}
+
 TEST(SystemMetrics, SaysWhenThereIsNothingToRead) {
   TempFolder folder;
   LinuxSystemMetrics metrics(folder.path(), folder.path());
