@@ -96,6 +96,7 @@ SnapshotSender::SnapshotSender(const SnapshotConfig& config, hal::Clock& clock, 
 }
 
 void SnapshotSender::Tell(std::string_view how) {
+  // No count: in this kind of event it is of samples, and nobody has counted a recording's.
   std::array<char, 160> text{};
   const char* what = of_recorder_ ? "recording" : "image";
   const int how_length = static_cast<int>(how.size());
@@ -106,7 +107,8 @@ void SnapshotSender::Tell(std::string_view how) {
                           base::ToHex(digest_).view().data(), static_cast<unsigned long long>(total_),
                           how_length, how.data());
   reporter_.Send(telemetry::Event{.kind = schema::EventKind::RawDataSent,
-                                  .count = total_,
+                                  .package = {.digest = package_},
+                                  .image = image_,
                                   .detail = {text.data(), static_cast<size_t>(length)}},
                  config_.model, config_.place);
 }
@@ -132,10 +134,9 @@ Reason SnapshotSender::TakeImage(update::Updater& updater) {
   about.cause = SegmentCause::kSnapshot;
   about.session = config_.session;
   about.agent_version.AssignTruncated(config_.agent_version);
-  about.lanes[0] = {.package = model->package,
-                    .image = model->model->ImageDigest(),
-                    .name = model->name,
-                    .version = model->version};
+  package_ = model->package;
+  image_ = model->model->ImageDigest();
+  about.lanes[0] = {.package = package_, .image = image_, .name = model->name, .version = model->version};
   store::SegmentHead head;
   head.sequence = head.first_record = 1;
   head.segment_bytes = head.pages_offset = static_cast<uint32_t>(segment.size());
@@ -171,6 +172,7 @@ Reason SnapshotSender::Begin(std::string_view what, update::Updater& updater) {
   if (!recording && !what.empty() && what != "image") return Reason::BadFormat;
   if (recording ? !config_.allow_recording : !config_.allow_image) return Reason::NotAllowed;
   if (busy() || (recording && recorder_ != nullptr && recorder_->fetched())) return Reason::Busy;
+  package_ = image_ = {};
   if (recording) {
     const Status status = recorder_ != nullptr ? recorder_->BeginFetch() : Status::kNotFound;
     if (!base::Ok(status)) return status == Status::kNotFound ? Reason::NoModel : Reason::StorageError;

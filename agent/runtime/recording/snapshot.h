@@ -91,7 +91,8 @@ class SnapshotSender {
   bool told_waiting_ = false;  ///< That the day has no bytes for it now.
   uint64_t total_ = 0;
   uint32_t next_ = 0, acknowledged_ = 0;
-  base::Digest digest_;  ///< Zero: not known yet.
+  base::Digest package_, image_;  ///< Of an image; zero: a recording, which may be of several.
+  base::Digest digest_;           ///< Zero: not known yet.
   base::Sha256 hash_;
   uint64_t hashed_ = 0;
   int64_t next_slice_ns_ = 0;

@@ -94,6 +94,28 @@ TEST_F(Fetches, EveryByteOfAnImageIsOneOfTheDays) {
   EXPECT_EQ(world->outbox().budget().spent() - spent, world->wire().stats().sent_bytes - sent);
 }
 
+TEST_F(Fetches, EventsNameThePackageAndCountNoBytes) {
+  Make();
+  const Release release = MakeRelease(SensorSpec(), "1");
+  ASSERT_TRUE(world->Serve(release, 1));
+  for (int i = 0; i < 300; ++i) world->Turn(5);
+  const std::string image(base::ToHex(world->updater().champion()->ImageDigest()).view());
+  ASSERT_EQ(Begin("image"), Reason::None);
+  for (int i = 0; i < 100; ++i) world->Turn(0);
+  ASSERT_EQ(Begin("recording"), Reason::None);
+  for (int i = 0; i < 100; ++i) world->Turn(0);
+  const std::vector<json> events = world->Events("raw_data_sent");
+  ASSERT_EQ(events.size(), 4U);
+  for (size_t i = 0; i < events.size(); ++i) {
+    EXPECT_FALSE(events[i].contains("count")) << "it is of samples, in this kind of event";
+    EXPECT_NE(events[i].value("detail", "").find(" bytes "), std::string::npos);
+    const bool of_image = i < 2;
+    EXPECT_EQ(events[i].value("package.digest", ""),
+              of_image ? base::ToHex(release.digest).view() : std::string_view());
+    EXPECT_EQ(events[i].value("image", ""), of_image ? image : std::string());
+  }
+}
+
 TEST_F(Fetches, AnImageWaitsForTheDaysLineAndLiveMeasurementsDoNot) {
   constexpr uint64_t kADay = 600'000;  // 5 % of it at midnight, 4 blocks
   Make(kADay);
