@@ -62,6 +62,9 @@ int64_t Agent::Step() {
     for (ModelRunner* model : models_) model->OnHealthyPeriod();
   }
   int64_t due = std::min(now_ns + kLongestSleepNs, next_metrics_ns_);
+  for (const ModelRunner* model : models_) {
+    if (model->NextDueNs() != 0) due = std::min(due, model->NextDueNs());
+  }
   // 0: the source does not know; whoever waits watches its descriptor.
   const int64_t next = source_ended_ || models_.empty() ? 0 : at_.source.NextDueNs();
   if (at_.labels != nullptr && !models_.empty() && at_.labels->NextDueNs() != 0)

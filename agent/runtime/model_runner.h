@@ -79,6 +79,8 @@ class ModelRunner final : public update::UpdateObserver {
   /// All components answered for the healthy time: once a start, again after it could not be stored.
   void OnHealthyPeriod();
   void OnConnected();
+  /// Monotonic time at which Poll has more to do; 0: not known, nothing that waits.
+  int64_t NextDueNs() const { return at_.snapshot != nullptr ? at_.snapshot->NextDueNs() : 0; }
   /// Every event of the wire.
   void OnTransportEvent(const telemetry::TransportEvent& event) {
     if (event.FromBroker()) updater_->OnLinkReached();

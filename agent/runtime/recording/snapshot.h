@@ -57,6 +57,8 @@ class SnapshotSender {
   void Poll(int64_t now_ns);
   /// One is being read or sent.
   bool busy() const { return stage_ != Stage::kIdle; }
+  /// Monotonic time of the next slice to be read; 0: none is.
+  int64_t NextDueNs() const { return busy() && stage_ != Stage::kSending ? next_slice_ns_ : 0; }
 
   static constexpr uint32_t kSliceBytes = 64 * 1024;    ///< Of a file that is not being sent yet, a turn.
   static constexpr int64_t kSlicePauseNs = 10'000'000;  ///< Between two of them, however often it is polled.

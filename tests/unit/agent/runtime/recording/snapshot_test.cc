@@ -156,11 +156,12 @@ TEST_F(Fetches, ARecordingIsReadInSlicesWhileLearningGoesOn) {
   EXPECT_EQ(Begin("image"), Reason::Busy);
   // A slice, and what log and checkpoints read beside it.
   constexpr uint64_t kMostReads = 2 * SnapshotSender::kSliceBytes / store::kRecorderPageBytes + 8;
-  uint64_t reads = world->data().calls(hal::SimCall::kRead), turns = 0;
+  uint64_t reads = world->data().calls(hal::SimCall::kRead), turns = 0, asks = 0;
   const uint64_t records = recorder.counters().records;
   for (; Blocks() == 0 && turns < 1000; ++turns) {
     const uint64_t samples = world->updater().champion()->samples();
     world->Turn(5);
+    asks += sender().NextDueNs() != 0 ? 1 : 0;
     EXPECT_EQ(world->updater().champion()->samples(), samples + 5);
     const uint64_t now = world->data().calls(hal::SimCall::kRead);
     EXPECT_LE(now - reads, kMostReads);
@@ -172,6 +173,7 @@ TEST_F(Fetches, ARecordingIsReadInSlicesWhileLearningGoesOn) {
   const std::vector<uint8_t> file = File();
   EXPECT_GT(file.size(), 3 * SnapshotSender::kSliceBytes);
   EXPECT_GE(turns, 2 * file.size() / SnapshotSender::kSliceBytes) << "it is read twice before it is sent";
+  EXPECT_GE(asks + 2, turns) << "the loop is not left asleep meanwhile";
   EXPECT_FALSE(ReplayOf(file).parting.has_value());
   EXPECT_EQ(Told("is being sent"), 1U);
   EXPECT_EQ(Told("was sent"), 1U);
