@@ -75,6 +75,12 @@ void CheckPlan(fleet::FleetPlan* plan) {
   if (!address->tls) Warn("mqtt:// is not encrypted: passwords and data can be read on the way");
   if (!plan->home_assistant.empty()) CheckHomeAssistant(plan->home_assistant);
   (void)LoadRoot(plan->root);  // what devices would refuse is refused here
+  if (!fleet::CheckPlanFiles(*plan)) {
+    Warn(fmt::format(
+        "of {} only the tables were checked: there is no dipper-agent beside dipper to check its keys; "
+        "run dipper-agent --check-config on the first device before the others",
+        plan->settings));
+  }
 }
 
 void Init(InitOptions* options) {

@@ -3,6 +3,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -248,6 +249,34 @@ std::string MakeRevocationList(const Credential& authority, std::span<const Revo
   const Memory memory = NewMemory();
   Check(PEM_write_bio_X509_CRL(memory.get(), list.get()) == 1, "write the revocation list");
   return Text(memory);
+}
+
+std::string CertificatesProblem(const std::string& pem) {
+  if (pem.find("PRIVATE KEY-----") != std::string::npos)
+    return "it holds a private key, which every device would get; give the certificate alone";
+  const Memory memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  Check(memory != nullptr, "read certificates");
+  int count = 0;
+  ERR_clear_error();
+  for (;; ++count) {
+    char* name = nullptr;
+    char* header = nullptr;
+    unsigned char* data = nullptr;
+    long length = 0;
+    if (PEM_read_bio(memory.get(), &name, &header, &data, &length) != 1) break;
+    const std::string kind(name);
+    const unsigned char* at = data;
+    const Certificate certificate(d2i_X509(nullptr, &at, length));
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(data);
+    if (kind != PEM_STRING_X509) return "it holds a " + kind + "; only certificates belong there";
+    if (certificate == nullptr) return "certificate " + std::to_string(count + 1) + " in it is damaged";
+  }
+  const bool end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  ERR_clear_error();
+  if (!end) return "certificate " + std::to_string(count + 1) + " in it is cut short or damaged";
+  return count > 0 ? "" : "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)";
 }
 
 std::string MakePassword() {

@@ -26,6 +26,10 @@ Credential MakeAuthority(const std::string& name, int64_t days);
 /// hour ago, so that a device with a slow clock is let in, and never longer than the authority's.
 Credential MakeClientCertificate(const Credential& authority, const std::string& name, int64_t days);
 
+/// Why a PEM text does not do as authorities that a device is given; empty: it has certificates and nothing
+/// else, above all no private key.
+std::string CertificatesProblem(const std::string& pem);
+
 struct Revoked {
   std::string serial;
   int64_t time_s = 0;

@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "agent/telemetry/topics.h"
+#include "tools/fleet/settings_check.h"
 #include "tools/fleet/tar_file.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
@@ -153,6 +154,26 @@ std::string DeviceFolder(const FleetFolder& folder, const std::string& id) {
 }
 std::string RoleFolder(const FleetFolder& folder, const std::string& role) {
   return folder / ("roles/" + role);
+}
+
+bool CheckPlanFiles(const FleetPlan& plan) {
+  if (plan.broker_tls) {
+    const std::string problem = CertificatesProblem(lab::ReadTextFile(plan.broker_ca));
+    if (!problem.empty())
+      throw Error(ExitCode::kUsage, fmt::format("--broker-ca {}: {}", plan.broker_ca, problem));
+  }
+  if (plan.settings.empty()) return true;
+  const std::string settings = lab::ReadTextFile(plan.settings);
+  FleetState state;
+  state.fleet = plan.fleet;
+  state.broker = plan.broker;
+  state.broker_tls = plan.broker_tls;
+  state.access = plan.access;
+  state.home_assistant = plan.home_assistant;
+  // A device that has every model which the settings say something about.
+  const DeviceRow row{
+      .id = "device", .groups = {}, .models = ReadSettings(plan.settings, settings), .hardware = {}};
+  return CheckSettings(plan.settings, settings, AgentToml(state, row));
 }
 
 void InitFleet(const std::string& path, const FleetPlan& plan) {

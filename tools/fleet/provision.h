@@ -23,6 +23,10 @@ struct FleetPlan {
   int64_t device_days = 0;
 };
 
+/// Checks the broker's authority and the settings before anything is made. Throws (2).
+/// @returns false: the settings' tables were checked and not their keys (settings_check.h).
+bool CheckPlanFiles(const FleetPlan& plan);
+
 /// Makes the folder with authority, roles and the broker's files.
 void InitFleet(const std::string& path, const FleetPlan& plan);
 

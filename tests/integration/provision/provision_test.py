@@ -55,6 +55,46 @@ class Files(unittest.TestCase):
         self.assertEqual([(one["device"], one["state"], one["groups"]) for one in listed],
                          [("gw-1", "active", ["canary"]), ("gw-2", "active", []), ("gw-3", "active", [])])
 
+    def test_what_every_device_would_get_is_checked_first(self):
+        home, ca, settings = self.desk.home, self.desk.home / "server-ca.pem", self.desk.home / "settings.toml"
+        good, words = ca.read_text(), settings.read_text()
+
+        def refused(*parts):
+            done = self.desk.init(code=2)
+            for part in parts:
+                self.assertIn(part, done.stderr)
+            self.assertFalse(self.desk.fleet.exists())
+
+        key = (home / "server-ca.key").read_text()
+        for text, part in ((key, "private key, which every device would get"), (good + key, "private key"), ("", "no certificate"),
+                           ("hello\n", "no certificate"), (good[:200], "cut short or damaged"),
+                           (good.replace("-----END", "AAAA\n-----END"), "damaged"),
+                           (good + key.replace("PRIVATE", "PUBLIC"), "only certificates belong there")):
+            ca.write_text(text)
+            refused("--broker-ca", part)
+        ca.write_text(good + good)
+        for text, *parts in (("[telemetry]\ninterval_ms = = 5\n", "settings.toml:2: this is no TOML"),
+                             ("[telemtry]\ninterval_ms = 5\n", "settings.toml:1: agent.toml has no table [telemtry]; did you mean 'telemetry'?"),
+                             ("[telemetry]\ninterval = 200\n", "settings.toml:2: unknown key telemetry.interval", "devices would not start"),
+                             ("[telemetry]\n\ninterval_ms = 'fast'\n", "settings.toml:3: telemetry.interval_ms"),
+                             ('[[source]]\nkind = "systm"\n', "settings.toml:2: source.kind"),
+                             ('[[model]]\nid = "hall"\nslot_c = "x"\n', "settings.toml:3: unknown key model.slot_c")):
+            settings.write_text(text)
+            refused(*parts)
+        # What is said of one model is right for the devices that have it.
+        settings.write_text(words + '[[model]]\nid = "hall"\nmax_image_bytes = "64KiB"\n')
+        self.assertNotIn("warning", self.desk.init().stderr)
+        # Without an agent to ask, the tables are checked, and it says so.
+        shutil.rmtree(self.desk.fleet)
+        alone = home / "dipper"
+        shutil.copy(dipper, alone)
+        self.desk.dipper = alone
+        settings.write_text("[telemetry]\ninterval = 200\n")
+        self.assertIn("only the tables were checked", self.desk.init().stderr)
+        shutil.rmtree(self.desk.fleet)
+        settings.write_text("[telemtry]\n")
+        refused("no table [telemtry]")
+
     def test_an_archive_of_each_device_has_the_same_bytes_each_time(self):
         self.desk.init()
         tars = self.desk.home / "tars"
