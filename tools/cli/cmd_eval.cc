@@ -129,12 +129,18 @@ void Eval(const Options& options, bool seed_given) {
   } else {
     PrintResultText(result, options);
   }
-  if (lab::NotBetterThanTrivial(result)) {
-    Warn(result.forecast || result.task != schema::Task::Classification
-             ? "the model is not better than the trivial rival (the last available value): it has learned "
-               "nothing useful"
-             : "the model is not better than the trivial rival (the last available label): it has learned "
-               "nothing useful");
+  const lab::Verdict verdict = lab::VerdictOf(result);
+  const bool label = !result.forecast && result.task == schema::Task::Classification;
+  if (verdict == lab::Verdict::kNotBetter) {
+    Warn(fmt::format(
+        "the model is not better than the trivial rival (the last available {}): it has learned nothing "
+        "useful",
+        label ? "label" : "value"));
+  } else if (verdict == lab::Verdict::kBetterForRare) {
+    Warn(
+        "the model's accuracy is not above the trivial rival's (the last available label), but its kappa or "
+        "AUC is: "
+        "a class is rare, so judge by those");
   }
 }
 
@@ -150,9 +156,9 @@ void RegisterEval(CLI::App& app, int&) {
   eval->add_option("--label-delay", options->eval.label_delay,
                    "Labels of rows <= i - N are available after row i is observed")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   CLI::Option* seed =
-      eval->add_option("--seed", options->seed, "Instead of the spec's seed")->check(CLI::NonNegativeNumber);
+      eval->add_option("--seed", options->seed, "Instead of the spec's seed")->check(NotNegative());
   eval->add_flag("--json", options->json, "Print JSON");
   eval->callback([options, seed] { Eval(*options, seed->count() > 0); });
 }

@@ -28,6 +28,17 @@ struct SpecOptions {
   bool json = false;
 };
 
+/// The spec's text, with a word on the one value that nobody would guess the meaning of.
+std::string WithReason(std::string text) {
+  const size_t line = text.find("\nloss_bound = ");
+  if (line == std::string::npos) return text;
+  text.insert(
+      line + 1,
+      "# Of the health gate, in the target's unit: a loss counts as this at most. Inferred as 4 times the "
+      "mean loss of\n# answering with the last known value, or a twentieth of the target's range.\n");
+  return text;
+}
+
 void Init(SpecOptions options) {
   const base::Result<uint64_t> budget = base::ParseByteCount(options.budget);
   if (!budget.ok()) {
@@ -42,7 +53,8 @@ void Init(SpecOptions options) {
   }
   const lab::SpecInitResult result = lab::InferSpec(lab::CsvTable::Read(options.data), options.init);
   for (const std::string& note : result.notes) Note(note);
-  fmt::print("{}", lab::PrintSpecText(result.spec));
+  for (const std::string& warning : result.warnings) Warn(warning);
+  fmt::print("{}", WithReason(lab::PrintSpecText(result.spec)));
 }
 
 /// Bytes of each part of the image, in its order.

@@ -4,7 +4,25 @@
 
 #include <CLI/CLI.hpp>
 
+#include "agent/base/number.h"
+
 namespace dipper::cli {
+
+/// Checks of numbers; CLI11's own tell the range of a double with all its digits.
+inline CLI::Validator AboveZero() {
+  return {[](const std::string& text) {
+            const auto value = base::ParseDouble(text);
+            return value.ok() && *value > 0 ? std::string() : text + " is not a number above 0";
+          },
+          "ABOVE 0"};
+}
+inline CLI::Validator NotNegative() {
+  return {[](const std::string& text) {
+            const auto value = base::ParseDouble(text);
+            return value.ok() && *value >= 0 ? std::string() : text + " is not 0 or a number above it";
+          },
+          "0 OR ABOVE"};
+}
 
 void RegisterSpec(CLI::App& app, int& exit_code);
 void RegisterTrain(CLI::App& app, int& exit_code);

@@ -60,15 +60,17 @@ std::vector<std::string> ColumnProfile::FrequentTexts(size_t limit) const {
   return sorted;
 }
 
-std::vector<ColumnProfile> ProfileColumns(const CsvTable& table, uint64_t rows, uint64_t* rows_read) {
+std::vector<ColumnProfile> ProfileColumns(const CsvTable& table, uint64_t rows, ProfiledRows* about) {
   std::vector<ColumnProfile> columns(table.columns().size());
   for (size_t c = 0; c < columns.size(); ++c) columns[c].name = table.columns()[c];
-  *rows_read = 0;
+  *about = {};
   const auto take = [&](std::span<const std::string_view> cells, uint64_t) {
     for (size_t c = 0; c < cells.size(); ++c) AddCell(cells[c], &columns[c]);
-    return ++*rows_read < rows;
+    return ++about->read < rows;
   };
-  table.ForEachRow(take, [](uint64_t, uint32_t) {});
+  table.ForEachRow(take, [&](uint64_t line, uint32_t) {
+    if (about->skipped++ == 0) about->first_skipped_line = line;
+  });
   return columns;
 }
 

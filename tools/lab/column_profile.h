@@ -30,7 +30,14 @@ struct ColumnProfile {
   std::vector<std::string> FrequentTexts(size_t limit) const;
 };
 
-/// Profiles of all columns over at most `rows` rows. `*rows_read` is how many there were.
-std::vector<ColumnProfile> ProfileColumns(const CsvTable& table, uint64_t rows, uint64_t* rows_read);
+/// Rows of a file that profiles rest on.
+struct ProfiledRows {
+  uint64_t read = 0;
+  uint64_t skipped = 0;  ///< Another number of cells than the header, or broken quotes.
+  uint64_t first_skipped_line = 0;
+};
+
+/// Profiles of all columns over at most `rows` rows.
+std::vector<ColumnProfile> ProfileColumns(const CsvTable& table, uint64_t rows, ProfiledRows* about);
 
 }  // namespace dipper::lab

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/base/number.h"
 #include "agent/base/sha256.h"
 #include "agent/stream/csv.h"
 #include "tools/lab/error.h"
@@ -14,7 +15,36 @@ namespace {
 
 using base::Status;
 
+bool IsNumber(const std::string& text) { return base::ParseDouble(text).ok(); }
+
+/// For messages about the header: the usual reason why its names look so.
+std::string MissingHeaderText(const std::vector<std::string>& names) {
+  const bool numbers = !names.empty() && std::ranges::all_of(names, IsNumber);
+  return numbers ? "; the first line has only numbers: is the header with the columns' names missing?" : "";
+}
+
 }  // namespace
+
+std::string Printable(std::string_view text) {
+  constexpr size_t kMost = 60;
+  std::string shown;
+  for (const char c : text.substr(0, kMost)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      shown += c;
+      continue;
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    shown += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]};
+  }
+  return text.size() > kMost ? shown + "..." : shown;
+}
+
+std::string SkippedText(uint64_t rows, const std::string& path, uint64_t first_line) {
+  return std::to_string(rows) +
+         " rows were skipped: other number of cells than the header, or broken quotes; the first is " + path +
+         ":" + std::to_string(first_line);
+}
 
 CsvTable CsvTable::Read(const std::string& path) { return CsvTable(path, ReadFile(path)); }
 
@@ -29,6 +59,10 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes)
   if (stream::TrimBlanks(header).empty()) {
     throw Error(ExitCode::kFailure,
                 "'" + path_ + "' is empty; it needs a header line with the names of its columns");
+  }
+  if (header.find('\0') != std::string_view::npos) {
+    throw Error(ExitCode::kFailure,
+                "'" + path_ + "' is no text: it has zero bytes; give a CSV file in UTF-8");
   }
   delimiter_ = stream::DetectDelimiter(header);
   std::vector<char> scratch(header.size());
@@ -45,6 +79,11 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes)
     throw Error(ExitCode::kFailure,
                 where + "the header has a quote that is not closed, or text after a closing quote");
   }
+  if (count == 1 && cells[0].find('\t') != std::string_view::npos) {
+    throw Error(
+        ExitCode::kFailure,
+        where + "columns are separated by TABs here, which is not read; the separator must be ',' or ';'");
+  }
   for (uint32_t i = 0; i < count; ++i) {
     const std::string name(stream::TrimBlanks(cells[i]));
     if (name.empty()) {
@@ -52,7 +91,10 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes)
                   where + "column " + std::to_string(i + 1) + " has no name; name it in the header");
     }
     if (std::find(columns_.begin(), columns_.end(), name) != columns_.end()) {
-      throw Error(ExitCode::kFailure, where + "two columns are called '" + name + "'; rename one of them");
+      throw Error(ExitCode::kFailure,
+                  where + "two columns are called '" + Printable(name) + "'" +
+                      (IsNumber(name) ? "; is the header line with the columns' names missing?"
+                                      : "; rename one of them"));
     }
     columns_.push_back(name);
   }
@@ -64,13 +106,15 @@ uint32_t CsvTable::ColumnIndex(std::string_view name) const {
   for (uint32_t i = 0; i < columns_.size(); ++i) {
     if (columns_[i] == name) return i;
   }
-  constexpr size_t kShown = 40;
+  constexpr size_t kShown = 20;
   std::string list;
-  for (size_t i = 0; i < columns_.size() && i < kShown; ++i) list += (i == 0 ? "" : ", ") + columns_[i];
+  for (size_t i = 0; i < columns_.size() && i < kShown; ++i)
+    list += (i == 0 ? "" : ", ") + Printable(columns_[i]);
   if (columns_.size() > kShown) list += ", ...";
   const std::string suggestion = Suggestion(name, columns_);
-  throw Error(ExitCode::kNotFound, "'" + path_ + "' has no column '" + std::string(name) + "'" +
-                                       (suggestion.empty() ? "." : suggestion) + " It has: " + list);
+  throw Error(ExitCode::kNotFound, "'" + path_ + "' has no column '" + Printable(name) + "'" +
+                                       (suggestion.empty() ? "." : suggestion) + " It has: " + list +
+                                       MissingHeaderText(columns_));
 }
 
 std::string_view CsvTable::NextLine(uint64_t* position, uint64_t line_number) const {

@@ -16,6 +16,13 @@ namespace dipper::lab {
 /// A longer line ends the reading with an error that names its number.
 inline constexpr uint64_t kMaxDeskLineBytes = uint64_t{1} << 20U;
 
+/// A name or cell for a message: control characters, which a terminal would obey, as \xNN, and cut after 60
+/// bytes.
+std::string Printable(std::string_view text);
+
+/// "3 rows were skipped: ...", with where the first is.
+std::string SkippedText(uint64_t rows, const std::string& path, uint64_t first_line);
+
 class CsvTable {
  public:
   /// Reads the file and its header. Throws Error: not found, empty file, a header with broken quotes, unnamed

@@ -1,6 +1,7 @@
 // Whole files over the C library, which tells why an open failed.
 #include "tools/lab/files.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -61,9 +62,11 @@ std::string ReadTextFile(const std::string& path, uint64_t max_bytes) {
   return std::string(base::AsText(bytes));
 }
 
-void WriteFile(const std::string& path, base::ByteView bytes) {
+void WriteFile(const std::string& path, base::ByteView bytes, bool secret) {
   const std::string temporary = path + "." + std::to_string(::getpid()) + ".part";
-  File file(std::fopen(temporary.c_str(), "wb"));
+  const int descriptor =
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, secret ? 0600 : 0666);
+  File file(descriptor < 0 ? nullptr : ::fdopen(descriptor, "wb"));
   if (file == nullptr) FailErrno("cannot write", path);
   const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
                        std::fflush(file.get()) == 0 && ::fsync(::fileno(file.get())) == 0;

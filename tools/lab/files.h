@@ -14,6 +14,7 @@ std::vector<uint8_t> ReadFile(const std::string& path, uint64_t max_bytes = uint
 std::string ReadTextFile(const std::string& path, uint64_t max_bytes = 16U << 20U);
 
 /// Writes beside the file and renames, so that a reader sees the old or the new file and never half of one.
-void WriteFile(const std::string& path, base::ByteView bytes);
+/// @param secret  Only its owner may read it (mode 0600), at no moment anybody else.
+void WriteFile(const std::string& path, base::ByteView bytes, bool secret = false);
 
 }  // namespace dipper::lab

@@ -192,30 +192,13 @@ void FitPending(uint64_t delay, schema::SpecT* spec, EvalResult* result) {
 }
 
 void AddWarnings(const SampleTable& samples, const Pass& pass, const std::string& path, EvalResult* result) {
-  const auto warn = [&](uint64_t count, const std::string& text) {
-    if (count > 0) result->warnings.push_back(text);
-  };
-  warn(
-      samples.skipped_rows,
-      fmt::format(
-          "{} rows were skipped: other number of cells than the header, or broken quotes; the first is {}:{}",
-          samples.skipped_rows, path, samples.first_skipped_line));
-  warn(result->bad_cells, fmt::format("{} cells of numeric features are no numbers and were taken as missing",
-                                      result->bad_cells));
-  warn(result->unknown_labels,
-       fmt::format(
-           "{} labels are of no use to this spec, for example '{}': add the class to target.classes, or set "
-           "target.spare_classes",
-           result->unknown_labels, samples.first_unknown_label));
-  warn(result->other_labels,
-       fmt::format("{} labels are of classes that the spec does not list; they all count as "
-                   "'other'",
-                   result->other_labels));
+  result->warnings = WarningsOf(samples, path);
   // Flags of rows that got no score (the first ones) match nothing; that is no loss.
-  warn(result->anomaly ? 0 : pass.unmatched_labels,
-       fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
-                   "pending.max_age_samples",
-                   pass.unmatched_labels));
+  if (result->anomaly || pass.unmatched_labels == 0) return;
+  result->warnings.push_back(
+      fmt::format("{} labels came when their row was no longer waiting and were not learned; raise "
+                  "pending.max_age_samples",
+                  pass.unmatched_labels));
 }
 
 uint64_t PeakRssBytes() {
@@ -244,10 +227,11 @@ void CheckLabels(const SampleTable& samples, bool own_labels, const std::string&
     return;
   throw Error(
       ExitCode::kFailure,
-      fmt::format(
-          "'{}': no row has a label that this spec can score{}; check --label and target.classes", path,
-          samples.first_unknown_label.empty() ? std::string()
-                                              : ", the first one is '" + samples.first_unknown_label + "'"));
+      fmt::format("'{}': no row has a label that this spec can score{}; check --label and target.classes",
+                  path,
+                  samples.first_unknown_label.empty()
+                      ? std::string()
+                      : ", the first one is '" + Printable(samples.first_unknown_label) + "'"));
 }
 
 /// Runs all passes; the first one's records are the result. Every pass must end in the same bytes.
@@ -304,6 +288,14 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
                            truth.flag,  pass.score,     truth.trivial_flag};
   const uint32_t classes = places > 0 ? places + 1 : 0;
   result.whole = ScoreRange(records, classes, 0, samples.rows);
+  if (forecast && result.whole.model.rows == 0) {
+    throw Error(
+        ExitCode::kFailure,
+        fmt::format(
+            "'{}' has {} usable rows and the forecast is {} ahead, so no row could be scored; add data, "
+            "or forecast less far",
+            table.path(), samples.rows, spec.target->ahead));
+  }
   result.second_half = ScoreRange(records, classes, samples.rows / 2, samples.rows);
   FindWorstBlock(records, classes, &result);
   AddWarnings(samples, pass, table.path(), &result);
@@ -311,11 +303,17 @@ EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions
   return result;
 }
 
-bool NotBetterThanTrivial(const EvalResult& result) {
-  const ScoredRange& whole = result.whole;
-  if (result.task == schema::Task::Anomaly && result.has_flags) return whole.model.auc <= whole.trivial.auc;
-  if (!std::isnan(whole.model.accuracy)) return whole.model.accuracy <= whole.trivial.accuracy;
-  return whole.model.mae >= whole.trivial.mae;
+Verdict VerdictOf(const EvalResult& result) {
+  const Scores& model = result.whole.model;
+  const Scores& trivial = result.whole.trivial;
+  const auto verdict = [](bool better) { return better ? Verdict::kBetter : Verdict::kNotBetter; };
+  // So that a missing score (not a number) is no better one.
+  if (result.task == schema::Task::Anomaly && result.has_flags) return verdict(!(model.auc <= trivial.auc));
+  if (std::isnan(model.accuracy)) return verdict(!(model.mae >= trivial.mae));
+  if (model.accuracy > trivial.accuracy) return Verdict::kBetter;
+  constexpr double kClearly = 0.05;
+  const bool rare = model.kappa > trivial.kappa + kClearly || model.auc > trivial.auc + kClearly;
+  return rare ? Verdict::kBetterForRare : Verdict::kNotBetter;
 }
 
 }  // namespace dipper::lab

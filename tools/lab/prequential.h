@@ -61,7 +61,11 @@ struct EvalResult {
 /// Throws Error: spec and data do not fit (2, 3), nothing to score (1).
 EvalResult Evaluate(schema::SpecT spec, const CsvTable& table, const EvalOptions& options);
 
-/// True when the model is not better than the trivial rival by the task's main score.
-bool NotBetterThanTrivial(const EvalResult& result);
+enum class Verdict : uint8_t {
+  kBetter,         ///< than the trivial rival, by the task's main score
+  kBetterForRare,  ///< not by accuracy, which a rare class hardly moves, but clearly by kappa or AUC
+  kNotBetter,
+};
+Verdict VerdictOf(const EvalResult& result);
 
 }  // namespace dipper::lab

@@ -39,6 +39,29 @@ void CheckColumns(const learn::Spec& spec, const CsvTable& table, const std::str
 
 }  // namespace
 
+std::vector<std::string> WarningsOf(const SampleTable& samples, const std::string& path) {
+  std::vector<std::string> warnings;
+  const stream::DecodeCounters& counters = samples.counters;
+  if (samples.skipped_rows > 0)
+    warnings.push_back(SkippedText(samples.skipped_rows, path, samples.first_skipped_line));
+  if (counters.bad_cells > 0) {
+    warnings.push_back(fmt::format("{} cells of numeric features are no numbers and were taken as missing",
+                                   counters.bad_cells));
+  }
+  if (counters.unknown_labels > 0) {
+    warnings.push_back(fmt::format(
+        "{} labels are of no use to this spec, for example '{}': add the class to target.classes, or "
+        "set target.spare_classes",
+        counters.unknown_labels, Printable(samples.first_unknown_label)));
+  }
+  if (counters.other_labels > 0) {
+    warnings.push_back(
+        fmt::format("{} labels are of classes that the spec does not list; they all count as 'other'",
+                    counters.other_labels));
+  }
+  return warnings;
+}
+
 SampleTable DecodeTable(const learn::Spec& spec, const CsvTable& table, const std::string& label) {
   const std::string label_column = LabelColumn(spec, table, label);
   CheckColumns(spec, table, label_column);

@@ -30,6 +30,9 @@ struct SampleTable {
   std::span<const float> Row(uint64_t row) const { return {values.data() + row * features, features}; }
 };
 
+/// What a reader of results from these rows must know: rows that were skipped, cells and labels of no use.
+std::vector<std::string> WarningsOf(const SampleTable& samples, const std::string& path);
+
 /// Decodes all rows. Throws Error: a feature or the label has no column (3), no rows (1).
 /// @param label  Label column; "" takes the spec's target name. A forecasting spec needs none.
 SampleTable DecodeTable(const learn::Spec& spec, const CsvTable& table, const std::string& label);

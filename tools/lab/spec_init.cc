@@ -12,6 +12,7 @@
 #include "tools/lab/column_profile.h"
 #include "tools/lab/desk_model.h"
 #include "tools/lab/error.h"
+#include "tools/lab/loss_bound.h"
 #include "tools/lab/season.h"
 #include "tools/lab/spec_params.h"
 #include "tools/lab/spec_text.h"
@@ -30,12 +31,18 @@ class Inference {
 
   SpecInitResult Run() {
     CheckOptions();
-    uint64_t rows = 0;
-    columns_ = ProfileColumns(table_, kInferenceRows, &rows);
+    ProfiledRows about;
+    columns_ = ProfileColumns(table_, kInferenceRows, &about);
+    const uint64_t rows = about.read;
     if (rows == 0) {
       throw Error(ExitCode::kFailure,
-                  fmt::format("'{}' has a header but no usable row; add data", table_.path()));
+                  fmt::format("'{}' has a header but no usable row{}", table_.path(),
+                              about.skipped == 0 ? "; add data"
+                                                 : ": " + SkippedText(about.skipped, table_.path(),
+                                                                      about.first_skipped_line)));
     }
+    if (about.skipped > 0)
+      result_.warnings.push_back(SkippedText(about.skipped, table_.path(), about.first_skipped_line));
     Note("{}: separator '{}', {} columns, looked at {}{} rows", table_.path(), table_.delimiter(),
          columns_.size(), rows == kInferenceRows ? "the first " : "all ", rows);
     spec().model_id = options_.model_id;
@@ -49,6 +56,7 @@ class Inference {
     }
     NoteFeatures();
     SetTarget();
+    SetLossBound();
     SetStages();
     SetLearner();
     FitRace();
@@ -213,6 +221,20 @@ class Inference {
     Note("target: '{}', {} samples ahead{}; anomalies are scored from its residuals", features[index]->name,
          options_.ahead,
          options_.feature.empty() ? " (the first numeric feature; --feature names another)" : "");
+  }
+
+  /// A package's gate needs one, and who just has data knows none.
+  void SetLossBound() {
+    if (unsupervised_ || spec().task == schema::Task::Classification) return;
+    const std::string& name =
+        forecast_ ? spec().features[spec().target->feature]->name : columns_[label_].name;
+    const auto column = std::ranges::find(columns_, name, &ColumnProfile::name);
+    spec().loss_bound = InferLossBound(column->values, forecast_ ? options_.ahead : options_.label_delay + 1);
+    Note(
+        "loss_bound: {}, four times what the last known value of '{}' is off by in the mean of these rows, "
+        "or "
+        "a twentieth of its range; the health gate of a package cuts losses there",
+        spec().loss_bound, name);
   }
 
   void SetClasses(const ColumnProfile& label) {

@@ -28,7 +28,8 @@ struct SpecInitOptions {
 
 struct SpecInitResult {
   schema::SpecT spec;
-  std::vector<std::string> notes;  ///< What was inferred and why, a line each.
+  std::vector<std::string> notes;     ///< What was inferred and why, a line each.
+  std::vector<std::string> warnings;  ///< What was passed over.
 };
 
 /// Throws Error: no such column (3), no rows, no usable feature, unknown learner (2).

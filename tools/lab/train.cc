@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "agent/base/crc32c.h"
 #include "agent/base/sha256.h"
@@ -41,15 +42,17 @@ ImageFile FreshImage(const schema::SpecT& spec) {
 }
 
 ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label,
-                     uint64_t first_row, uint64_t end_row) {
+                     uint64_t first_row, uint64_t end_row, std::vector<std::string>* warnings) {
   DeskModel desk(spec);
   learn::Model model = desk.Create();
   const SampleTable samples = DecodeTable(desk.spec(), table, label);
-  end_row = std::min(end_row, samples.rows);
-  if (first_row >= end_row) {
+  if (warnings != nullptr) *warnings = WarningsOf(samples, table.path());
+  if (first_row >= std::min(end_row, samples.rows)) {
+    const std::string end = end_row == std::numeric_limits<uint64_t>::max() ? "" : std::to_string(end_row);
     throw Error(ExitCode::kUsage, fmt::format("--rows {}:{} selects nothing; '{}' has {} usable rows",
-                                              first_row, end_row, table.path(), samples.rows));
+                                              first_row, end, table.path(), samples.rows));
   }
+  end_row = std::min(end_row, samples.rows);
   for (uint64_t i = first_row; i < end_row; ++i) {
     const base::Status observed = model.Observe(i - first_row, 0, samples.Row(i), nullptr);
     if (!base::Ok(observed)) FailRow(i, "observe", observed);
@@ -64,7 +67,7 @@ ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std
                             table.path(),
                             samples.first_unknown_label.empty()
                                 ? std::string()
-                                : ", the first one is '" + samples.first_unknown_label + "'"));
+                                : ", the first one is '" + Printable(samples.first_unknown_label) + "'"));
   }
   // The device's stream does not go on where this one ends.
   model.StartSeries();

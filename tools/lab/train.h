@@ -25,8 +25,9 @@ struct ImageFile {
 };
 
 /// Observes and learns rows [first_row, end_row) of the table, labels prompt.
+/// @param warnings  Of WarningsOf, if wanted.
 ImageFile TrainImage(const schema::SpecT& spec, const CsvTable& table, const std::string& label,
-                     uint64_t first_row, uint64_t end_row);
+                     uint64_t first_row, uint64_t end_row, std::vector<std::string>* warnings = nullptr);
 
 /// An image that has learned nothing.
 ImageFile FreshImage(const schema::SpecT& spec);

@@ -75,6 +75,31 @@ TEST(CsvTable, NamesTheColumnsWhenOneIsMissing) {
   EXPECT_TRUE(thrown.Says("temperature, humidity, class")) << thrown.message;
 }
 
+TEST(CsvTable, SaysWhatIsUsuallyWrongWithAFirstLine) {
+  EXPECT_TRUE(
+      Catch([] { Table("1,2.5,1\n2,3,4\n"); }).Says("is the header line with the columns' names missing?"));
+  const CsvTable bare = Table("1,2.5,3\n2,3,4\n");
+  EXPECT_TRUE(Catch([&] { bare.ColumnIndex("class"); }).Says("only numbers: is the header"));
+  EXPECT_FALSE(Catch([] { Table("a,b\n").ColumnIndex("class"); }).Says("is the header"));
+  EXPECT_TRUE(Catch([] { Table("a\tb\tclass\n1\t2\t0\n"); }).Says("separator must be ',' or ';'"));
+  EXPECT_TRUE(Catch([] { Table(std::string("PK\0\0,x\n", 7)); }).Says("is no text"));
+}
+
+TEST(CsvTable, ShowsNoControlCharacters) {
+  EXPECT_EQ(Printable("\x1b[2Jred\x7f"), "\\x1b[2Jred\\x7f");
+  EXPECT_EQ(Printable("gr\xc3\xbcn"), "gr\xc3\xbcn");
+  EXPECT_EQ(Printable(std::string(100, 'a')), std::string(60, 'a') + "...");
+  const Thrown twice = Catch([] { Table("\x1b[31m,\x1b[31m\n"); });
+  EXPECT_TRUE(twice.Says("'\\x1b[31m'")) << twice.message;
+  const Thrown absent = Catch([] {
+    Table(
+        "a\x07"
+        "b,c\n")
+        .ColumnIndex("d");
+  });
+  EXPECT_TRUE(absent.Says("It has: a\\x07b, c")) << absent.message;
+}
+
 TEST(CsvTable, DigestNamesTheBytes) {
   EXPECT_EQ(base::ToHex(Table("abc").digest()).view(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -98,11 +98,40 @@ TEST(Prequential, ScoresHalvesAndBlocks) {
   EXPECT_EQ(result.worst_block->model.rows, 50U);
   EXPECT_EQ(result.second_half.model.rows, 500U);
   EXPECT_GT(result.second_half.model.accuracy, result.whole.model.accuracy);
-  EXPECT_FALSE(NotBetterThanTrivial(result));  // labels alternate: the last one is wrong every time
+  EXPECT_EQ(VerdictOf(result), Verdict::kBetter);  // labels alternate: the last one is wrong every time
 }
 
 TEST(Prequential, SaysWhenNothingWasLearned) {
-  EXPECT_TRUE(NotBetterThanTrivial(Eval(Labelled({"0", "0", "0", "0"}))));
+  EXPECT_EQ(VerdictOf(Eval(Labelled({"0", "0", "0", "0"}))), Verdict::kNotBetter);
+}
+
+TEST(Prequential, AccuracyAloneDoesNotJudgeARareClass) {
+  EvalResult result;
+  for (Scores* scores : {&result.whole.model, &result.whole.trivial})
+    scores->mae = scores->auc = std::nan("");
+  result.whole.model.accuracy = 0.98;
+  result.whole.model.kappa = 0.5;
+  result.whole.trivial.accuracy = 0.99;
+  result.whole.trivial.kappa = 0.1;
+  EXPECT_EQ(VerdictOf(result), Verdict::kBetterForRare);
+  result.whole.model.kappa = 0.12;  // no more than chance
+  EXPECT_EQ(VerdictOf(result), Verdict::kNotBetter);
+  result.has_flags = true;
+  result.whole.model.auc = 0.9;
+  result.whole.trivial.auc = 0.55;
+  EXPECT_EQ(VerdictOf(result), Verdict::kBetterForRare);
+  result.whole.model.accuracy = 0.995;
+  EXPECT_EQ(VerdictOf(result), Verdict::kBetter);
+}
+
+TEST(Prequential, AForecastThatNoRowCanScoreIsNoResult) {
+  schema::SpecT spec = ParseSpecText(
+      "format = 1\nmodel_id = \"m\"\ntask = \"regression\"\nbudget = \"64KiB\"\n[target]\nkind = "
+      "\"feature_ahead\"\nfeature = \"x\"\nahead = 5\n[[feature]]\nname = \"x\"\n[learner]\nkind = \"rls\"\n",
+      "f.toml");
+  const Thrown thrown = Catch([&] { Evaluate(std::move(spec), Table("x\n1\n2\n3\n4\n5\n"), {}); });
+  EXPECT_EQ(thrown.code, ExitCode::kFailure);
+  EXPECT_TRUE(thrown.Says("5 usable rows and the forecast is 5 ahead")) << thrown.message;
 }
 
 TEST(Prequential, LeavesUnlabelledRowsOutOfTheScore) {

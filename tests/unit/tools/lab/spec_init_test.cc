@@ -119,6 +119,32 @@ TEST(SpecInit, MakesForecasts) {
   EXPECT_EQ(Infer(TwoClassCsv(50), options).spec.task, schema::Task::Anomaly);
 }
 
+TEST(SpecInit, GivesTheGateALossBound) {
+  SpecInitOptions options;
+  std::string csv = "x,y,class\n";
+  for (int i = 0; i < 200; ++i)
+    csv += std::to_string(i % 2 == 0 ? 1.5 : 4.0) + "," + std::to_string(i * 31 % 97) + "," +
+           std::to_string(i) + ".5\n";
+  options.feature = "x";
+  EXPECT_DOUBLE_EQ(Infer(csv, options).spec.loss_bound, 10);  // 4 times 2.5
+  options.ahead = 2;
+  EXPECT_DOUBLE_EQ(Infer(csv, options).spec.loss_bound, 0.13);  // the last known value is right: 2.5 / 20
+  options = {};
+  options.label = "class";
+  EXPECT_DOUBLE_EQ(Infer(csv, options).spec.loss_bound, 9.8);  // of 1 a row: 196 / 20 is more than 4
+  options.label_delay = 9;
+  EXPECT_DOUBLE_EQ(Infer(csv, options).spec.loss_bound, 40);  // the last known label is 10 rows old
+  EXPECT_EQ(Infer(Labels({"0", "1"})).spec.loss_bound, 0);    // classes have theirs
+}
+
+TEST(SpecInit, TellsOfRowsThatItSkips) {
+  const SpecInitResult result = Infer(Labels({"0", "1"}) + "1\n2,0,7\n");
+  ASSERT_EQ(result.warnings.size(), 1U);
+  EXPECT_EQ(result.warnings[0].find("2 rows were skipped"), 0U) << result.warnings[0];
+  EXPECT_NE(result.warnings[0].find("test.csv:62"), std::string::npos) << result.warnings[0];
+  EXPECT_TRUE(Infer(Labels({"0", "1"})).warnings.empty());
+}
+
 TEST(SpecInit, SmallBudgetsHoldARace) {
   for (const uint64_t budget : {uint64_t{16384}, uint64_t{65536}}) {
     for (const char* learner : {"race", "knn", "hoeffding_tree", "adaptive_forest"}) {

@@ -45,6 +45,12 @@ TEST(Train, MakesAnImageThatAModelTakesOver) {
 }
 
 TEST(Train, RefusesRowsAndLabelsThatAreNotThere) {
+  EXPECT_TRUE(Catch([] {
+                TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "", 50, 60);
+              }).Says("--rows 50:60 selects nothing"));
+  EXPECT_TRUE(Catch([] {
+                TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "", 50, kAll);
+              }).Says("--rows 50: selects nothing"));
   EXPECT_EQ(Catch([] { TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "", 10, kAll); }).code,
             ExitCode::kUsage);
   EXPECT_EQ(Catch([] { TrainImage(TwoClassSpec(), Table(TwoClassCsv(10)), "klass", 0, kAll); }).code,
