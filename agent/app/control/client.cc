@@ -331,7 +331,7 @@ int RunControlClient(int argc, char** argv) {
   int file = -1;
   ExportFile exported;
   if (options.request.write) {
-    if (const std::string problem = exported.Open(options.file); !problem.empty()) {
+    if (const std::string problem = exported.Open(options.file, config); !problem.empty()) {
       Complain(problem);
       return kExitFailed;
     }

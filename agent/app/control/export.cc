@@ -2,17 +2,22 @@
 #include "agent/app/control/export.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <vector>
 
 #include "agent/app/config/partition_path.h"
 #include "agent/app/control/offline.h"
 #include "agent/app/control/protocol.h"
 #include "agent/app/model_unit.h"
+#include "agent/store/recorder_format.h"
 #include "agent/store/recorder_ring.h"
 #include "hal/linux/partition_file.h"
 
@@ -20,13 +25,52 @@ namespace dipper::app {
 
 using base::Status;
 
+namespace {
+
+bool IsPartition(const std::string& path, const Config& config) {
+  std::vector<std::string> partitions = {config.storage.boot, config.storage.data};
+  for (const ModelConfig& model : config.models)
+    partitions.insert(partitions.end(), {model.slot_a, model.slot_b, model.factory});
+  std::error_code none;
+  const std::filesystem::path place = std::filesystem::weakly_canonical(path, none);
+  return std::ranges::any_of(partitions, [&](const std::string& partition) {
+    return !partition.empty() && !place.empty() &&
+           std::filesystem::weakly_canonical(partition, none) == place;
+  });
+}
+
+/// @returns an empty text: nothing is there, or an older recording; or why it stays.
+std::string WhatStands(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0 && errno == ENOENT) return {};
+  struct stat about {};
+  std::string trouble;
+  if (file < 0 || ::fstat(file, &about) != 0) {
+    trouble = std::string("it is there and cannot be read (") + std::strerror(errno) + ")";
+  } else if (!S_ISREG(about.st_mode)) {
+    trouble = S_ISDIR(about.st_mode) ? "it is a folder; name a file in it" : "it is a device, socket or pipe";
+  } else if (about.st_size > 0) {
+    std::array<uint8_t, store::kRecordingHeadBytes> head{};
+    const bool whole = ::pread(file, head.data(), head.size(), 0) == static_cast<ssize_t>(head.size());
+    const Status status = whole ? store::DecodeRecordingHead(head).status() : Status::kDataLoss;
+    if (!Ok(status) && status != Status::kUnimplemented) trouble = "it is there and is no recording";
+  }
+  if (file >= 0) ::close(file);
+  return trouble;
+}
+
+}  // namespace
+
 ExportFile::~ExportFile() {
   if (fd_ < 0) return;
   ::close(fd_);
   ::unlink(beside_.c_str());
 }
 
-std::string ExportFile::Open(const std::string& path) {
+std::string ExportFile::Open(const std::string& path, const Config& config) {
+  const std::string trouble =
+      IsPartition(path, config) ? "it is a partition of this device" : WhatStands(path);
+  if (!trouble.empty()) return "cannot write " + path + ": " + trouble + "; name another file";
   path_ = path;
   beside_ = path + ".part";
   // Samples are in it: nobody else may read it.

@@ -17,8 +17,10 @@ class ExportFile {
   ExportFile& operator=(const ExportFile&) = delete;
   ~ExportFile();  ///< Removes what was not finished.
 
+  /// Takes the place of nothing but an older recording or an empty file: the device's own files lie near.
+  /// @param config  Whose partitions are never written, also those that are not there yet.
   /// @returns an empty text, or why it cannot be made.
-  std::string Open(const std::string& path);
+  std::string Open(const std::string& path, const Config& config);
   int fd() const { return fd_; }
   /// The same.
   std::string Finish();

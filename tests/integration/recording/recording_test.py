@@ -4,6 +4,7 @@ desk to the same digests; what it has learned is fetched, packaged again and con
 usage: recording_test.py DIPPER_AGENT DIPPER [--day]     --day: a day of samples at 1 Hz, replayed and timed
 """
 import json
+import os
 import signal
 import struct
 import time
@@ -88,6 +89,20 @@ class Recordings(Bench):
 
         self.assertEqual(one.stop(), 0)
         one.control("recording", "export", self.home / "rest.drec")
+        # It takes no place but an older recording's: the device's own files lie near.
+        one.control("recording", "export", self.home / "rest.drec")
+        state = self.home / "gw-1"
+        os.mkfifo(state / "pipe")
+        (state / "notes.txt").write_text("stays")
+        partitions = sorted(state.glob("*.img"))
+        self.assertEqual(len(partitions), 4)
+        (state / "b.img").rename(state / "away")  # also where it is not there
+        for path in (one.config, state / "notes.txt", state / "pipe", state, *partitions):
+            before = path.read_bytes() if path.is_file() else None
+            done = one.control("recording", "export", path, code=1)
+            self.assertIn("name another file", done.stderr)
+            self.assertEqual(path.read_bytes() if path.is_file() else None, before)
+        (state / "away").rename(state / "b.img")
         rest = self.replay("rest.drec")
         self.assertTrue(rest["equal"])
         self.assertGreaterEqual(rest["last_record"], live["last_record"])
