@@ -6,11 +6,13 @@
 #include <memory>
 #include <optional>
 
+#include "agent/base/number.h"
 #include "agent/telemetry/encoders.h"
 #include "agent/telemetry/topics.h"
 #include "tools/cli/command.h"
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
@@ -36,6 +38,7 @@ struct CommandOptions {
   double expires_minutes = 60;
   double wait_s = 10;
   bool yes = false;
+  bool force = false;
   bool json = false;
 };
 
@@ -56,6 +59,45 @@ void CheckWipe(CommandOptions* options) {
                           options->device));
 }
 
+using Arguments = std::vector<std::pair<std::string, std::string>>;
+
+/// What commands take; a device passes over what it does not know, and says no more than bad_format of the
+/// rest.
+struct KnownArgument {
+  std::string_view command, key, what;
+  bool required;
+  bool (*good)(const std::string& value);
+};
+constexpr uint64_t kMostPredictions = 100'000;  // docs/reference/topics.md
+const KnownArgument kArguments[] = {
+    {"predictions", "count", "how many predictions, 0 to 100000; without it 1", false,
+     [](const std::string& value) {
+       const auto count = base::ParseUint(value);
+       return count.ok() && *count <= kMostPredictions;
+     }},
+    {"override_denied", "package", "the digest of the denied package, 64 hex digits", true,
+     [](const std::string& value) { return base::DigestFromHex(value).ok(); }},
+};
+
+/// Throws unless the device would understand them.
+void CheckArguments(const std::string& command, const Arguments& arguments) {
+  const KnownArgument* known = std::ranges::find(kArguments, command, &KnownArgument::command);
+  const std::string takes = known == std::end(kArguments) ? command + " takes no --arg"
+                                                          : fmt::format("{} takes --arg {}=VALUE: {}",
+                                                                        command, known->key, known->what);
+  bool given = false;
+  for (const auto& [key, value] : arguments) {
+    if (known == std::end(kArguments) || key != known->key)
+      throw Error(ExitCode::kUsage, fmt::format("--arg {} is unknown: {}", key, takes));
+    if (given) throw Error(ExitCode::kUsage, fmt::format("--arg {} is given twice: {}", key, takes));
+    if (!known->good(value))
+      throw Error(ExitCode::kUsage, fmt::format("--arg {}={} cannot be read: {}", key, value, takes));
+    given = true;
+  }
+  if (known != std::end(kArguments) && known->required && !given)
+    throw Error(ExitCode::kUsage, fmt::format("--arg {} is missing: {}", known->key, takes));
+}
+
 package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
   CommandParts parts{.fleet = options.mqtt.fleet,
                      .device = options.device,
@@ -71,6 +113,7 @@ package::Bytes MakeCommand(const CommandOptions& options, uint64_t number) {
       throw Error(ExitCode::kUsage, "--arg takes KEY=VALUE, not " + text);
     parts.arguments.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
+  CheckArguments(options.name, parts.arguments);
   return MakeSignedCommand(parts, options.command_keys);
 }
 
@@ -89,13 +132,9 @@ uint64_t NextNumber(const CommandOptions& options, const std::optional<package::
 uint64_t CheckCommand(const CommandOptions& options, const std::optional<package::TrustRoot>& root,
                       const package::Bytes& command) {
   package::CommandFacts facts;
-  schema::Reason reason = package::InspectCommand(command, &facts);
-  if (reason == schema::Reason::None && root) {
-    reason = package::VerifyCommand(command, *root, {options.mqtt.fleet, options.device, {}},
-                                    {static_cast<int64_t>(NowMs() / 1000), true}, &facts);
-    if (reason == schema::Reason::BadFormat)
-      reason = schema::Reason::UnknownKey;  // a draft without a signature
-  }
+  const schema::Reason reason = package::InspectCommand(command, &facts);
+  if (reason == schema::Reason::None && root)
+    facts = CheckCommandFor(*root, command, options.mqtt.fleet, options.device);
   if (reason == schema::Reason::None && facts.name.view() != options.name) {
     throw Error(ExitCode::kUsage, fmt::format("{} is a command {}, not {}; nothing was sent",
                                               options.document, facts.name.view(), options.name));
@@ -161,7 +200,12 @@ void SendCommand(const CommandOptions& options, int& exit_code) {
     command = MakeCommand(options, NextNumber(options, root));
   }
   if (!options.out.empty()) {
-    lab::WriteFile(options.out, command);
+    OutputFile output{.path = options.out,
+                      .kind = FileKind::kCommand,
+                      .force = options.force,
+                      .inputs = options.command_keys};
+    output.inputs.insert(output.inputs.end(), {options.root, options.document});
+    WriteOutput(output, command);
     Note(fmt::format("wrote {}; others sign it with `dipper document sign`, then send it with --document",
                      options.out));
     return;
@@ -187,9 +231,10 @@ void SendCommand(const CommandOptions& options, int& exit_code) {
   if (!answer.came) {
     throw Error(
         ExitCode::kUnreachable,
-        fmt::format("{} did not answer command {} within {} s; the broker keeps the command for it until it "
-                    "expires, and the answer will be seen with `dipper watch`",
-                    options.device, number, options.wait_s));
+        fmt::format(
+            "{} did not answer command {} within {} s{}. The broker keeps the command for it until it "
+            "expires",
+            options.device, number, options.wait_s, SilenceText(options.mqtt.fleet, root.has_value())));
   }
   Print(options, answer);
   if (answer.status != schema::CommandStatus::Done) exit_code = static_cast<int>(ExitCode::kFailure);
@@ -222,13 +267,15 @@ void RegisterCommand(CLI::App& app, int& exit_code) {
       ->add_option("--out", options->out,
                    "Write the command, for others to sign (`dipper document sign`), and send nothing")
       ->excludes(document);
-  command->add_option("--arg", options->arguments, "KEY=VALUE, for example digest=<hex> for override_denied");
+  command->add_flag("--force", options->force, std::string("Of --out: ") + kForceHelp);
+  command->add_option("--arg", options->arguments,
+                      "KEY=VALUE: package=DIGEST of override_denied, count=N of predictions");
   command->add_option("--number", options->number, "Command number; default: the time in ms");
   command->add_option("--expires", options->expires_minutes, "Minutes until the command expires")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->capture_default_str();
   command->add_option("--wait", options->wait_s, "Seconds to wait for the answer")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NotNegative())
       ->capture_default_str();
   command->add_flag("--yes", options->yes, "Of wipe: erase for good");
   command->add_flag("--json", options->json, "Print the answer as JSON");

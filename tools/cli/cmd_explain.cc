@@ -177,11 +177,11 @@ void RegisterExplain(CLI::App& app, int&) {
   const auto options = std::make_shared<Options>();
   explain->add_option("spec", options->spec, "Spec text, compiled spec, or package")->required();
   explain->add_option("data", options->data, "CSV file with a header; rows before are learned")->required();
-  CLI::Option* row = explain->add_option("--row", options->row, "Explain this row, counted from 0")
-                         ->check(CLI::NonNegativeNumber);
+  CLI::Option* row =
+      explain->add_option("--row", options->row, "Explain this row, counted from 0")->check(NotNegative());
   explain->add_option("--last", options->explain.last, "Explain the last rows")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->excludes(row);
   explain->add_option("--class", options->explain.output, "Class to explain, instead of the answer");
   explain->add_option("--image", options->image, "Start from this image of `dipper train`");

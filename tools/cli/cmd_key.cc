@@ -7,13 +7,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "tools/cli/command.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/signer.h"
 #include "tools/lab/error.h"
-#include "tools/lab/files.h"
 
 namespace dipper::cli {
 namespace {
@@ -65,26 +66,30 @@ void WritePrivateFile(const std::string& path, std::string_view text, bool force
 }
 
 /// The half that makers of packages encrypt to.
-void WritePublicHalf(const std::string& path, const package::PrivateKey& key) {
-  const std::string beside = path + ".pub";
-  const std::string pem = package::PublicKeyPem(key.public_key()).value();
-  lab::WriteFile(beside, base::AsBytes(pem));
+void WritePublicHalf(const OutputFile& half, const std::string& path, const package::PrivateKey& key) {
+  const std::string pem = kGroupMark + package::PublicKeyPem(key.public_key()).value();
+  WriteOutput(half, base::AsBytes(pem));
   Note(fmt::format(
       "wrote {} for `dipper package build --encrypt-to`; {} goes to the group's devices and nobody "
       "else",
-      beside, path));
+      half.path, path));
 }
 
 void NewKey(const std::string& path, bool group, bool force) {
+  if (std::filesystem::is_directory(path))
+    throw Error(ExitCode::kUsage, fmt::format("{} is a folder; name a file in it", path));
+  // kOther: also another group's public half stays without --force. Asked before there is a private one.
+  const OutputFile half{.path = path + ".pub", .kind = FileKind::kOther, .force = force};
+  if (group) CheckOutput(half);
   const auto key = package::GenerateKey();
   if (!key.ok()) {
     throw Error(ExitCode::kFailure, "no key was made: the system gave no randomness; check /dev/urandom");
   }
-  std::string pem = package::PrivateKeyPem(*key).value();
+  const std::string pem = (group ? kGroupMark : "") + package::PrivateKeyPem(*key).value();
   WritePrivateFile(path, pem, force);
   fmt::print("{}\n", HexText(key.value().id()));
   if (group) {
-    WritePublicHalf(path, *key);
+    WritePublicHalf(half, path, *key);
     return;
   }
   Note(fmt::format("wrote {} (mode 0600); it is not encrypted, so keep it where only the signer can read it",

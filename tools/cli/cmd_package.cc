@@ -5,12 +5,13 @@
 #include <memory>
 
 #include "tools/cli/command.h"
+#include "tools/cli/document_files.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/package_maker.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
-#include "tools/lab/files.h"
 
 namespace dipper::cli {
 namespace {
@@ -26,9 +27,22 @@ std::string VersionText(const base::SecurityVersion& version) {
                             : fmt::format("{}.{}", version.epoch, version.version);
 }
 
+OutputFile OutputOf(const PackageOptions& options) {
+  OutputFile output{.path = options.out,
+                    .kind = FileKind::kPackage,
+                    .force = options.force,
+                    .inputs = {options.spec, options.image, options.snapshot, options.self_test, options.data,
+                               options.parent}};
+  for (const auto* files : {&options.snapshot_packages, &options.group_keys, &options.encrypt_to})
+    output.inputs.insert(output.inputs.end(), files->begin(), files->end());
+  return output;
+}
+
 void Build(const PackageOptions& options) {
+  const OutputFile output = OutputOf(options);
+  CheckOutput(output);
   const package::Bytes bytes = MakePackage(options);
-  lab::WriteFile(options.out, bytes);
+  WriteOutput(output, bytes);
   const PackageFile file(options.out);
   fmt::print("{}\n", HexText(file.manifest().package_digest()));
   Note(fmt::format(
@@ -49,15 +63,28 @@ struct FileOptions {
   std::string root;
   std::string out;
   std::vector<std::string> group_keys;
+  bool force = false;
   bool json = false;
 };
 
 void SignFile(const FileOptions& options) {
   const PackageFile file(options.file);
   const std::unique_ptr<Signer> signer = OpenSigner(options.key);
+  if (!options.root.empty() &&
+      !IsOfRole(signer->public_key(), LoadRoot(options.root), schema::RoleName::Release)) {
+    throw lab::Error(
+        lab::ExitCode::kVerificationFailed,
+        fmt::format("key {} is not of the release role in {}: devices would refuse the package; nothing "
+                    "was signed",
+                    base::ToHex(signer->id()).brief(), options.root));
+  }
   const package::Bytes bytes = SignPackageFile(file.bytes(), *signer);
   const std::string& out = options.out.empty() ? options.file : options.out;
-  lab::WriteFile(out, bytes);
+  WriteOutput({.path = out,
+               .kind = FileKind::kPackage,
+               .force = options.force,
+               .inputs = {options.key, options.root}},
+              bytes);
   Note(fmt::format("signed {} with key {}", out, base::ToHex(signer->id()).brief()));
 }
 
@@ -298,6 +325,7 @@ void AddBuildOptions(CLI::App* build, PackageOptions* o) {
       ->allow_extra_args(false);
   build->add_option("--notes", o->notes, "Notes for the lineage");
   build->add_option("--out", o->out, "File to write")->required();
+  build->add_flag("--force", o->force, kForceHelp);
 }
 
 void AddVetoOptions(CLI::App* build, PackageOptions* o) {
@@ -322,10 +350,10 @@ void AddGateOptions(CLI::App* build, PackageOptions* o) {
   build
       ->add_option("--gate-loss-bound", o->loss_bound,
                    "Largest loss that counts; default: the spec's, 1 for classes")
-      ->check(CLI::PositiveNumber);
+      ->check(AboveZero());
   build->add_option("--gate-margin", o->margin, "Mean loss by which it may be worse and still be confirmed")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   build
       ->add_option("--gate-margin-ratio", o->margin_ratio,
                    "The same as a share of the rival's loss, beside it")
@@ -376,7 +404,9 @@ void RegisterPackage(CLI::App& app, int& exit_code) {
   CLI::App* sign = package->add_subcommand("sign", "Add a release signature");
   sign->add_option("file", options->file, "Package")->required();
   sign->add_option("--key", options->key, std::string("Key of the release role: ") + kKeyHelp)->required();
+  sign->add_option("--root", options->root, "Trust root of the devices: the key must be of its release role");
   sign->add_option("--out", options->out, "File to write; default: the package itself");
+  sign->add_flag("--force", options->force, kForceHelp);
   sign->callback([options] { SignFile(*options); });
   CLI::App* verify = package->add_subcommand("verify", "Check every byte, the signatures and the self-test");
   verify->add_option("file", options->file, "Package")->required();

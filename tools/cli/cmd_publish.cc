@@ -13,6 +13,7 @@
 #include "tools/cli/command.h"
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/retained_package.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
@@ -42,6 +43,7 @@ struct PublishOptions {
   bool override_denied = false;
   bool cancel = false;
   bool no_verify = false;
+  bool force = false;
   bool json = false;
   bool clear = false;
   double keep_hours = 0;
@@ -107,23 +109,46 @@ void Verify(PackageFile& file, const package::TrustRoot& root, bool no_verify) {
   Warn(what + "; published because of --no-verify");
 }
 
-// The number after the offers that the topics hold now, and not before the present time.
-uint64_t NextNumber(MqttClient& client, const std::string& fleet, const std::vector<std::string>& topics,
-                    const package::TrustRoot& root) {
-  uint64_t number = package::NumberInEpoch(root.epoch(schema::RoleName::Rollout), NowMs());
+/// The offer with the highest number that the topics hold.
+struct Standing {
+  std::string topic;
+  package::OfferFacts facts;  ///< Number 0: there is none.
+};
+
+Standing StandingOffer(MqttClient& client, const std::string& fleet, const std::vector<std::string>& topics,
+                       const package::TrustRoot& root) {
+  Standing standing;
   client.SetOnMessage([&](const telemetry::TransportEvent& event) {
     package::OfferFacts facts;
     // Only a number that the rollout role has signed counts; who it was for and when does not matter.
     const Reason reason = package::VerifyOffer(event.payload, root, {fleet, "", {}}, {}, &facts);
-    if (reason == Reason::None || reason == Reason::WrongTarget || reason == Reason::Expired ||
-        reason == Reason::NotYetValid) {
-      number = std::max(number, facts.number + 1);
-    }
+    const bool signed_well = reason == Reason::None || reason == Reason::WrongTarget ||
+                             reason == Reason::Expired || reason == Reason::NotYetValid;
+    if (signed_well && facts.number > standing.facts.number) standing = {std::string(event.topic), facts};
   });
   for (const std::string& topic : topics) client.Subscribe(topic);
   client.Run(std::chrono::milliseconds(300));  // retained messages follow the broker's answer
   client.SetOnMessage({});
-  return number;
+  return standing;
+}
+
+/// Devices take offers in the order of their numbers: what is below the standing one, or another offer with
+/// its number, does nothing.
+void CheckNumber(const PublishOptions& options, const package::Bytes& offer, const Standing& standing) {
+  package::OfferFacts facts;
+  static_cast<void>(package::InspectOffer(offer, &facts));
+  const bool again = facts.number == standing.facts.number && facts.package == standing.facts.package &&
+                     facts.cancel == standing.facts.cancel;
+  if (facts.number > standing.facts.number || again) return;
+  const std::string what = fmt::format("devices would ignore offer {}: {} holds offer {} already",
+                                       facts.number, standing.topic, standing.facts.number);
+  if (!options.no_verify) {
+    throw Error(
+        ExitCode::kVerificationFailed,
+        fmt::format("{}; nothing was published. Make it with --number {} or above, or leave --number away",
+                    what, standing.facts.number + 1));
+  }
+  Warn(what + "; published because of --no-verify");
 }
 
 package::Bytes MakeOffer(const PublishOptions& options, const Target& target, const PackageFile& file,
@@ -178,12 +203,35 @@ uint64_t CheckOffer(const PublishOptions& options, const PackageFile& file, cons
   return facts.number;
 }
 
+/// Throws before anything is sent when these signers cannot make an offer that devices with `root` take.
+void CheckSigners(const PublishOptions& options, const package::TrustRoot& root, const Signers& signers) {
+  const package::RoleKeys& role = root.role(schema::RoleName::Rollout);
+  size_t good = 0;
+  for (const uint8_t index : role.keys) {
+    good += std::ranges::any_of(
+        signers, [&](const auto& signer) { return signer->public_key() == root.keys()[index]; });
+  }
+  if (good >= role.threshold) return;
+  const std::string what = fmt::format(
+      "devices would refuse this offer: {} of the {} needed --rollout-key are of the rollout role in {} "
+      "(`dipper root "
+      "show`)",
+      good, role.threshold, options.root);
+  if (!options.no_verify) throw Error(ExitCode::kVerificationFailed, what + "; nothing was published");
+  Warn(what + "; published because of --no-verify");
+}
+
 /// Writes the offer instead of publishing it, for others to sign.
 void WriteOffer(const PublishOptions& options, const Target& target, const PackageFile& file,
                 const package::TrustRoot& root, const Signers& signers) {
   const uint64_t fresh = package::NumberInEpoch(root.epoch(schema::RoleName::Rollout), NowMs());
   const uint64_t number = options.number != 0 ? options.number : fresh;
-  lab::WriteFile(options.offer_out, MakeOffer(options, target, file, number, signers));
+  OutputFile output{.path = options.offer_out,
+                    .kind = FileKind::kOffer,
+                    .force = options.force,
+                    .inputs = options.rollout_keys};
+  output.inputs.insert(output.inputs.end(), {options.file, options.root, options.until_devices});
+  WriteOutput(output, MakeOffer(options, target, file, number, signers));
   Note(
       fmt::format("wrote offer {} to {} with {} of {} signatures; add others with `dipper document sign`, "
                   "publish it with --offer",
@@ -318,17 +366,23 @@ void Publish(const PublishOptions& options) {
     number = CheckOffer(options, file, root, offer);
   } else if (signers.empty()) {
     throw Error(ExitCode::kUsage, "give --rollout-key, or a signed offer with --offer");
+  } else {
+    CheckSigners(options, root, signers);
   }
   const std::vector<std::string> topics = OfferTopics(options.mqtt.fleet, target, file.manifest().model());
 
   if (options.mqtt.broker.empty()) throw Error(ExitCode::kUsage, "give --broker, or --offer-out");
   MqttClient client(options.mqtt);
-  if (!options.cancel) RetainedPackage(client, options.mqtt.fleet, file).Publish();
+  const Standing standing = StandingOffer(client, options.mqtt.fleet, topics, root);
+  // Whole and checked before the first block: nothing is left on the broker for an offer that is none.
   if (offer.empty()) {
-    if (number == 0) number = NextNumber(client, options.mqtt.fleet, topics, root);
+    const uint64_t fresh = package::NumberInEpoch(root.epoch(schema::RoleName::Rollout), NowMs());
+    if (number == 0) number = std::max(fresh, standing.facts.number + 1);
     offer = MakeOffer(options, target, file, number, signers);
     CheckOffer(options, file, root, offer);
   }
+  CheckNumber(options, offer, standing);
+  if (!options.cancel) RetainedPackage(client, options.mqtt.fleet, file).Publish();
   for (const std::string& topic : topics) client.Publish(topic, offer, true);
   client.WaitForPublications();
 
@@ -375,11 +429,12 @@ void RegisterPublish(CLI::App& app, int&) {
       ->add_option("--offer-out", options->offer_out,
                    "Write the offer, for others to sign (`dipper document sign`), and publish nothing")
       ->excludes(offer_in);
+  command->add_flag("--force", options->force, std::string("Of --offer-out: ") + kForceHelp);
   command->add_option("--rollout", options->rollout, "Name of the rollout; default: r and the number");
   command->add_option("--number", options->number,
                       "Offer number; default: the time in ms, above the offer that stands");
   command->add_option("--expires", options->expires_hours, "Hours until the offer expires")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->capture_default_str();
   command->add_option("--spread", options->spread_seconds, "Seconds over which devices spread their start")
       ->capture_default_str();
@@ -394,7 +449,7 @@ void RegisterPublish(CLI::App& app, int&) {
       command->add_option("--keep", options->keep_hours,
                           "Hours to stay and restore what the broker loses, until every device of --to, "
                           "--until-devices or --until-count has ended the offer; then clear");
-  keep->check(CLI::PositiveNumber);
+  keep->check(AboveZero());
   auto* until_devices = command->add_option(
       "--until-devices", options->until_devices,
       "With --keep and an offer to the fleet or a group: clear when the devices of this file "
@@ -402,7 +457,7 @@ void RegisterPublish(CLI::App& app, int&) {
   command
       ->add_option("--until-count", options->until_count,
                    "The same when so many devices have ended it, whichever")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->excludes(until_devices);
   command->add_flag("--clear", options->clear, "Take the package and its offers off the broker again")
       ->excludes(keep)

@@ -9,10 +9,10 @@
 #include "tools/cli/command.h"
 #include "tools/cli/document_files.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
-#include "tools/lab/files.h"
 
 namespace dipper::cli {
 namespace {
@@ -31,6 +31,7 @@ struct RootOptions {
   std::string from;
   std::vector<std::string> sign_keys;
   bool draft = false;
+  bool force = false;
   std::string file;
   bool json = false;
 };
@@ -47,7 +48,16 @@ uint8_t KeyIndex(const package::PublicKey& key, std::vector<package::PublicKey>*
 std::vector<package::PublicKey> KeysOfRole(const RootOptions& options, uint8_t role,
                                            const package::TrustRoot* old) {
   std::vector<package::PublicKey> keys;
-  for (const std::string& reference : options.keys[role]) keys.push_back(LoadPublicKey(reference));
+  for (const std::string& reference : options.keys[role]) {
+    if (IsGroupKeyFile(reference)) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("--{}-key {}: this is the key of a device group, which every device of it has; a role "
+                      "needs a key of `dipper key new`",
+                      kRoleNames[role], reference));
+    }
+    keys.push_back(LoadPublicKey(reference));
+  }
   if (!keys.empty() || old == nullptr) return keys;
   for (const uint8_t index : old->role(static_cast<schema::RoleName>(role)).keys)
     keys.push_back(old->keys()[index]);
@@ -124,7 +134,11 @@ void Write(const RootOptions& options, const schema::RootT& root, const package:
                     "it is with --draft, and let the others add theirs with `dipper root sign`",
                     state.text));
   }
-  lab::WriteFile(options.file, bytes);
+  OutputFile output{
+      .path = options.file, .kind = FileKind::kRoot, .force = options.force, .inputs = options.sign_keys};
+  for (const auto& keys : options.keys) output.inputs.insert(output.inputs.end(), keys.begin(), keys.end());
+  output.inputs.push_back(options.from);
+  WriteOutput(output, bytes);
   Note(fmt::format("wrote {}: version {}, expires {}", options.file, root.version, TimeText(root.expires)));
   if (!state.complete) Warn(fmt::format("{} is a draft that devices refuse: {}", options.file, state.text));
 }
@@ -218,6 +232,7 @@ void AddRootOptions(CLI::App* command, RootOptions* options, bool fresh) {
   command->add_flag("--draft", options->draft,
                     "Write it though signatures are missing; others add theirs with `dipper root sign`");
   command->add_option("--out", options->file, "File to write")->required();
+  command->add_flag("--force", options->force, kForceHelp);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "agent/base/sha256.h"
 #include "agent/base/time.h"
@@ -12,11 +13,11 @@
 #include "tools/cli/command.h"
 #include "tools/cli/mqtt_client.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/snapshot_arrival.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
-#include "tools/lab/files.h"
 #include "tools/lab/recording.h"
 
 namespace dipper::cli {
@@ -29,7 +30,7 @@ struct FetchOptions {
   MqttOptions mqtt;
   std::string device, model = "main", root, out;
   std::vector<std::string> command_keys;
-  bool recording = false, json = false;
+  bool recording = false, json = false, force = false;
   uint64_t number = 0;
   double expires_minutes = 60, silence_s = 30;
   uint32_t asks = 3;
@@ -66,7 +67,10 @@ std::string RefusalText(const FetchOptions& options, const std::string& reason) 
 /// lost half way is sent anew.
 class Fetcher {
  public:
-  explicit Fetcher(const FetchOptions& options) : options_(options), client_(options.mqtt) {
+  explicit Fetcher(const FetchOptions& options)
+      : options_(options),
+        root_(options.root.empty() ? std::nullopt : std::optional(LoadRoot(options.root))),
+        client_(options.mqtt) {
     client_.SetPatient(true);
     client_.SetOnMessage([&](const telemetry::TransportEvent& event) { arrival_.OnMessage(event); });
     client_.Subscribe(std::string(topics_.Of(telemetry::TopicKind::kResponse).view()));
@@ -88,16 +92,17 @@ class Fetcher {
                 ever_answered_ || arrival_.arrived() != 0
                     ? fmt::format("nothing came from {} for {} s after {} blocks; fetch it again",
                                   options_.device, options_.silence_s, arrival_.arrived())
-                    : fmt::format("{} did not answer within {} s", options_.device, options_.silence_s));
+                    : fmt::format("{} did not answer within {} s{}", options_.device, options_.silence_s,
+                                  SilenceText(options_.mqtt.fleet, root_.has_value())));
   }
 
  private:
   void Ask() {
-    const uint32_t epoch =
-        options_.root.empty() ? 0 : LoadRoot(options_.root).epoch(schema::RoleName::Command);
+    const uint32_t epoch = root_ ? root_->epoch(schema::RoleName::Command) : 0;
     const uint64_t number =
         options_.number != 0 ? options_.number + asks_ : package::NumberInEpoch(epoch, NowMs());
     const package::Bytes command = MakeCommand(options_, number);
+    if (root_) CheckCommandFor(*root_, command, options_.mqtt.fleet, options_.device);
     arrival_.Ask(number);
     client_.Publish(topics_.Of(telemetry::TopicKind::kCommand).view(), command, false);
     client_.WaitForPublications();
@@ -125,6 +130,7 @@ class Fetcher {
   }
 
   const FetchOptions& options_;
+  const std::optional<package::TrustRoot> root_;
   MqttClient client_;
   SnapshotArrival arrival_;
   const telemetry::DeviceTopics topics_{options_.mqtt.fleet, options_.device};
@@ -136,11 +142,20 @@ void Fetch(const FetchOptions& options) {
   if (!telemetry::IsNodeId(options.device) || !telemetry::IsTopicId(options.model)) {
     throw Error(ExitCode::kUsage, "--device and --model take 1 to 64 of A-Z a-z 0-9 _ -");
   }
+  // Samples are in a recording, and what was learned from them in an image: nobody else may read it.
+  OutputFile output{.path = options.out,
+                    .kind = FileKind::kRecording,
+                    .force = options.force,
+                    .inputs = options.command_keys,
+                    .secret = true};
+  output.inputs.insert(output.inputs.end(), {options.root, options.mqtt.ca, options.mqtt.cert,
+                                             options.mqtt.key, options.mqtt.password_file});
+  CheckOutput(output);
   Fetcher fetcher(options);
   std::string digest;
   const std::vector<uint8_t> bytes = fetcher.Fetch(&digest);
   lab::Recording file(bytes, options.out);  // it is what it says, or throws
-  lab::WriteFile(options.out, bytes);
+  WriteOutput(output, bytes);
   const lab::RecordedSegment& newest = file.segments().back();
   const runtime::RecordedModel& model = newest.about.lanes[0];
   if (options.json) {
@@ -181,17 +196,20 @@ void RegisterSnapshot(CLI::App& app, int&) {
       ->add_option("--command-key", options->command_keys,
                    fmt::format("Key of the command role: {}", kKeyHelp))
       ->required();
-  fetch->add_option("--root", options->root, "Trust root that the device has, for the epoch of numbers");
+  fetch->add_option(
+      "--root", options->root,
+      "Trust root that the device has: for the epoch of numbers, and to check the command first");
   fetch->add_flag("--recording", options->recording, "The flight recorder's file, instead of the image");
-  fetch->add_option("--out", options->out, "File to write")->required();
+  fetch->add_option("--out", options->out, "File to write (mode 0600)")->required();
+  fetch->add_flag("--force", options->force, kForceHelp);
   fetch->add_option("--number", options->number, "Command number; default: the time in ms");
   fetch->add_option("--expires", options->expires_minutes, "Minutes until the command expires")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->capture_default_str();
   fetch
       ->add_option("--silence", options->silence_s,
                    "Seconds without a block after which the device is asked again")
-      ->check(CLI::PositiveNumber)
+      ->check(AboveZero())
       ->capture_default_str();
   fetch->add_option("--asks", options->asks, "How often it is asked before it is given up")
       ->check(CLI::Range(1, 1000))

@@ -8,8 +8,8 @@
 #include "agent/base/sha256.h"
 #include "tools/cli/command.h"
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/lab/error.h"
-#include "tools/lab/files.h"
 #include "tools/lab/spec_text.h"
 #include "tools/lab/train.h"
 
@@ -22,6 +22,7 @@ struct TrainOptions {
   std::string label;
   std::string rows;
   std::string out;
+  bool force = false;
   bool json = false;
 };
 
@@ -54,10 +55,17 @@ void Train(const TrainOptions& options) {
   uint64_t first = 0;
   uint64_t end = 0;
   ParseRows(options.rows, &first, &end);
+  const OutputFile output{.path = options.out,
+                          .kind = FileKind::kImage,
+                          .force = options.force,
+                          .inputs = {options.spec, options.data}};
+  CheckOutput(output);
   const schema::SpecT spec = lab::LoadSpec(options.spec);
+  std::vector<std::string> warnings;
   const lab::ImageFile file =
-      lab::TrainImage(spec, lab::CsvTable::Read(options.data), options.label, first, end);
-  lab::WriteFile(options.out, lab::EncodeImageFile(file));
+      lab::TrainImage(spec, lab::CsvTable::Read(options.data), options.label, first, end, &warnings);
+  for (const std::string& warning : warnings) Warn(warning);
+  WriteOutput(output, lab::EncodeImageFile(file));
   const std::string image_digest = HexText(base::Sha256Of(file.image));
   const std::string data_digest = HexText(file.data_digest);
   if (options.json) {
@@ -86,6 +94,7 @@ void RegisterTrain(CLI::App& app, int&) {
   train->add_option("--out", options->out, "Image file to write (.dimg)")->required();
   train->add_option("--label", options->label, "Label column, if not the spec's");
   train->add_option("--rows", options->rows, "Rows a:b, a to b - 1 counted from 0; all without it");
+  train->add_flag("--force", options->force, kForceHelp);
   train->add_flag("--json", options->json, "Print JSON");
   train->callback([options] { Train(*options); });
 }

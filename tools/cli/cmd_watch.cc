@@ -127,7 +127,7 @@ void RegisterWatch(CLI::App& app, int&) {
   command->add_option(
       "--session", options->mqtt.session,
       "Client id of a lasting session: what is sent while watching is interrupted comes afterwards");
-  command->add_option("--for", options->for_s, "End after so many seconds")->check(CLI::NonNegativeNumber);
+  command->add_option("--for", options->for_s, "End after so many seconds")->check(NotNegative());
   command->add_flag("--predictions", options->predictions, "Predictions too");
   command->add_flag("--json", options->json, "One JSON object a message, also on a terminal");
   command->callback([options] { Watch(*options); });

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "tools/cli/output.h"
+#include "tools/cli/output_file.h"
 #include "tools/cli/signing.h"
 #include "tools/cli/trust_files.h"
 #include "tools/lab/error.h"
@@ -68,18 +69,13 @@ SigningState StateOf(const package::Draft& draft, const package::TrustRoot& root
   return state;
 }
 
-bool IsOfRole(const package::PublicKey& key, const package::TrustRoot& root, RoleName name) {
-  const package::RoleKeys& role = root.role(name);
-  return std::any_of(role.keys.begin(), role.keys.end(),
-                     [&](uint8_t index) { return root.keys()[index] == key; });
-}
-
 struct SigningOptions {
   std::string file;
   std::vector<std::string> others;
   std::string key;
   std::string root;
   std::string out;
+  bool force = false;
 };
 
 /// Throws unless a signature by this key can count for anything.
@@ -105,7 +101,14 @@ void CheckSigner(const SigningOptions& options, const package::Draft& draft, con
 void Report(const SigningOptions& options, const package::Bytes& bytes) {
   const std::string& out = options.out.empty() ? options.file : options.out;
   const package::Draft draft = DraftOf(out, bytes);
-  lab::WriteFile(out, bytes);
+  OutputFile output{.path = out,
+                    .kind = draft.domain == Domain::kRoot    ? FileKind::kRoot
+                            : draft.domain == Domain::kOffer ? FileKind::kOffer
+                                                             : FileKind::kCommand,
+                    .force = options.force,
+                    .inputs = options.others};
+  output.inputs.insert(output.inputs.end(), {options.key, options.root});
+  WriteOutput(output, bytes);
   if (draft.domain != Domain::kRoot && options.root.empty()) {
     Note(fmt::format("wrote {} with {} signature(s)", out, draft.signatures.size()));
     return;
@@ -151,6 +154,12 @@ void MergeFiles(const SigningOptions& options) {
 
 }  // namespace
 
+bool IsOfRole(const package::PublicKey& key, const package::TrustRoot& root, RoleName name) {
+  const package::RoleKeys& role = root.role(name);
+  return std::any_of(role.keys.begin(), role.keys.end(),
+                     [&](uint8_t index) { return root.keys()[index] == key; });
+}
+
 package::Bytes LoadDocument(const std::string& path) {
   return lab::ReadFile(path, package::kMaxDocumentBytes);
 }
@@ -187,6 +196,7 @@ void AddSigningCommands(CLI::App& parent) {
   sign->add_option("--root", options->root,
                    "Trust root in force; the key must be of its role. A next root is signed by this one too");
   sign->add_option("--out", options->out, "File to write; default: the document itself");
+  sign->add_flag("--force", options->force, kForceHelp);
   sign->callback([options] { SignDocumentFile(*options); });
   CLI::App* merge =
       parent.add_subcommand("merge", "Join the signatures of copies that several people signed");
@@ -194,6 +204,7 @@ void AddSigningCommands(CLI::App& parent) {
   merge->add_option("others", options->others, "Copies of it with other signatures")->required();
   merge->add_option("--root", options->root, "Trust root in force, to say what is missing");
   merge->add_option("--out", options->out, "File to write; default: the first");
+  merge->add_flag("--force", options->force, kForceHelp);
   merge->callback([options] { MergeFiles(*options); });
 }
 

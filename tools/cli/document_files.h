@@ -12,6 +12,9 @@ namespace dipper::cli {
 /// Reads a document; what is in it is checked by whoever parses it. Throws Error: 3 not found, 5 too long.
 package::Bytes LoadDocument(const std::string& path);
 
+/// True when a key is of this role in the root.
+bool IsOfRole(const package::PublicKey& key, const package::TrustRoot& root, schema::RoleName name);
+
 struct SigningState {
   bool complete = false;
   std::string text;  ///< "2 of 2 signatures", "1 of 2 signatures (missing: 2 of 0a1b2c3d, ...)"

@@ -49,20 +49,28 @@ void RegisterAll(CLI::App& app, int& exit_code) {
 #endif
 }
 
-void PrintError(const std::string& message) {
-  std::fprintf(stderr, "%s %s\n", Styled("dipper: error:", "31", stderr).c_str(), message.c_str());
-}
-
 /// CLI11 says only that an argument was not expected; a mistyped command deserves better.
 void CheckCommandName(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return;
-  const std::string name = argv[1];
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-  if (std::find(names.begin(), names.end(), name) != names.end()) return;
-  const std::string suggestion = lab::Suggestion(name, names);
-  throw lab::Error(lab::ExitCode::kUsage, "there is no command '" + name + "'" +
-                                              (suggestion.empty() ? "; see dipper --help" : suggestion));
+  std::string call = "dipper";
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    std::vector<std::string> names;
+    const CLI::App* next = nullptr;
+    for (const CLI::App* command : at->get_subcommands({})) {
+      names.push_back(command->get_name());
+      if (command->check_name(argv[i])) next = command;
+    }
+    if (names.empty()) return;
+    if (next == nullptr) {
+      const std::string suggestion = lab::Suggestion(argv[i], names);
+      throw lab::Error(lab::ExitCode::kUsage,
+                       "there is no command '" + call.substr(std::min<size_t>(call.size(), 7)) +
+                           (at == &app ? "" : " ") + argv[i] + "'" +
+                           (suggestion.empty() ? "; see " + call + " --help" : suggestion));
+    }
+    at = next;
+    call += " " + at->get_name();
+  }
 }
 
 std::string HelpCall(const CLI::App& app) {

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "agent/telemetry/topics.h"
 #include "tools/lab/error.h"
@@ -36,6 +38,19 @@ uint32_t Nonce() {
   return nonce;
 }
 
+/// What the link says of a configuration, in the words of this program's options.
+std::string InOptions(std::string text) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {{"ca_file", "--ca"},
+                                                                      {"cert_file", "--cert"},
+                                                                      {"key_file", "--key"},
+                                                                      {"password_file", "--password-file"}};
+  for (const auto& [name, option] : kNames) {
+    for (size_t at = 0; (at = text.find(name, at)) != std::string::npos; at += option.size())
+      text.replace(at, name.size(), option);
+  }
+  return text;
+}
+
 link::MqttConfig MakeConfig(const MqttOptions& options) {
   if (!telemetry::IsTopicId(options.fleet)) {
     throw Error(ExitCode::kUsage,
@@ -57,7 +72,7 @@ link::MqttConfig MakeConfig(const MqttOptions& options) {
   config.max_backoff_ms = 4000;
   config.incoming_bytes = 16 * 1024 * 1024;
   const std::string problem = link::CheckMqttConfig(config);
-  if (!problem.empty()) throw Error(ExitCode::kUsage, problem);
+  if (!problem.empty()) throw Error(ExitCode::kUsage, InOptions(problem));
   return config;
 }
 
@@ -90,7 +105,7 @@ MqttClient::MqttClient(const MqttOptions& options)
   const auto end = Clock::now() + kAnswerTime;
   while (!session_->connected()) {
     if (session_->stats().failed_connects > 0 || Clock::now() > end) {
-      const std::string why = session_->last_error();
+      const std::string why = InOptions(session_->last_error());
       throw Error(ExitCode::kUnreachable,
                   fmt::format("cannot reach the broker: {}", why.empty() ? broker_ + ": no answer" : why));
     }

@@ -19,9 +19,11 @@ using Json = nlohmann::ordered_json;
 /// Prints to stdout, indented, with a line end. Not-a-number and infinities print as null.
 void PrintJson(const Json& value);
 
-/// Prints a line to stderr: "dipper: <text>", "dipper: warning: <text>".
+/// Prints to stderr: "dipper: <text>", "dipper: warning: <text>", "dipper: error: <text>". Control
+/// characters, which come from foreign files and brokers and which a terminal would obey, are shown as \xNN.
 void Note(std::string_view text);
 void Warn(std::string_view text);
+void PrintError(std::string_view text);
 
 /// True when colours may be used on that stream: a terminal and NO_COLOR unset or empty.
 bool UseColor(std::FILE* stream = stdout);

@@ -53,10 +53,17 @@ double LossBound(const PackageOptions& options, const schema::SpecT& spec) {
   if (options.loss_bound > 0) return options.loss_bound;
   if (spec.loss_bound > 0) return spec.loss_bound;
   if (spec.task == schema::Task::Classification) return 1;
-  throw Error(ExitCode::kUsage,
-              "the health gate needs the largest loss that counts; give --gate-loss-bound, in the unit of "
-              "the target, or "
-              "loss_bound in the spec");
+  if (spec.target != nullptr && spec.target->kind == schema::TargetKind::None) {
+    throw Error(
+        ExitCode::kUsage,
+        "this model has no loss to compare: give --gate-kind installed, whose vetoes look at alarms and "
+        "scores");
+  }
+  throw Error(
+      ExitCode::kUsage,
+      "the health gate needs the largest loss that counts; give --gate-loss-bound, in the unit of the "
+      "target, or loss_bound in the spec (`dipper spec init` infers one); of a snapshot also --parent "
+      "with the package that the device had");
 }
 
 std::unique_ptr<schema::GatePolicyT> MakeGate(const PackageOptions& options, const schema::SpecT& spec) {
@@ -149,6 +156,13 @@ base::Digest DataDigest(const PackageOptions& options, const base::Digest& from_
 std::vector<package::PublicKey> LoadGroups(const std::vector<std::string>& files) {
   std::vector<package::PublicKey> keys;
   for (const std::string& file : files) {
+    if (!IsPublicKeyFile(file)) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("--encrypt-to {}: this is a private key; give the group's public half, FILE.pub of "
+                      "`dipper key new --kind group --out FILE`",
+                      file));
+    }
     const package::PublicKey key = LoadPublicKey(file);
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) {
       throw Error(
@@ -237,6 +251,17 @@ package::Bytes MakeOf(const PackageOptions& options, const schema::SpecT& spec, 
   return *package;
 }
 
+/// Of the package that a snapshot's model came in, when its file was named; 0: it was not.
+double BoundOfParent(const PackageOptions& options, const base::Digest& parent) {
+  std::vector<std::string> files = options.snapshot_packages;
+  if (std::filesystem::is_regular_file(options.parent)) files.push_back(options.parent);
+  for (const std::string& path : files) {
+    const PackageFile file(path);
+    if (file.manifest().package_digest() == parent) return file.manifest().gate().loss_bound();
+  }
+  return 0;
+}
+
 }  // namespace
 
 package::Bytes MakePackage(const PackageOptions& options) {
@@ -258,6 +283,8 @@ package::Bytes MakePackage(const PackageOptions& options) {
                     options.snapshot));
   }
   PackageOptions of_snapshot = options;
+  if (options.loss_bound == 0 && snapshot.spec.loss_bound == 0)
+    of_snapshot.loss_bound = BoundOfParent(options, snapshot.package);
   if (options.parent.empty()) of_snapshot.parent = base::ToHex(snapshot.package).view();
   of_snapshot.notes += (options.notes.empty() ? "" : "; ") + snapshot.note;
   return MakeOf(of_snapshot, snapshot.spec, snapshot.image);

@@ -54,6 +54,7 @@ struct PackageOptions {
   std::vector<std::string> metrics;  ///< name=value
   std::string notes;
   std::string out;
+  bool force = false;
 };
 
 /// Builds the package. Throws Error: usage (2), not found (3), an image that does not belong to the spec (5).

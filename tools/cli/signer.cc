@@ -23,6 +23,13 @@ class FileSigner final : public Signer {
  public:
   explicit FileSigner(const std::string& path) {
     const std::string text = lab::ReadTextFile(path, kMaxKeyFileBytes);
+    if (text.starts_with(kGroupMark)) {
+      throw Error(
+          ExitCode::kUsage,
+          fmt::format("{} is the key of a device group, which every device of it has; sign with a key of "
+                      "`dipper key new`",
+                      path));
+    }
     const auto key = package::ParsePrivateKey(text);
     if (!key.ok()) throw Error(ExitCode::kVerificationFailed, Complaint(path, text));
     key_ = *key;
@@ -87,6 +94,11 @@ package::PublicKey LoadPublicKey(const std::string& reference) {
                 fmt::format("{} is not a P-256 key in PEM form; {}", reference, kMakeOne));
   }
   return *key;
+}
+
+bool IsGroupKeyFile(const std::string& reference) {
+  if (IsToken(reference) || IsCommand(reference)) return false;
+  return lab::ReadTextFile(reference, kMaxKeyFileBytes).starts_with(kGroupMark);
 }
 
 bool IsPublicKeyFile(const std::string& reference) {

@@ -51,6 +51,12 @@ package::PublicKey LoadPublicKey(const std::string& reference);
 /// True when the reference is a file that holds only a public key, so that nothing can be signed with it.
 bool IsPublicKeyFile(const std::string& reference);
 
+/// True when the reference is a file that `key new --kind group` made: such a key opens packages, and whoever
+/// has a device has it.
+bool IsGroupKeyFile(const std::string& reference);
+/// The line before the PEM in such a file; readers of PEM pass over it.
+inline constexpr const char* kGroupMark = "Key of a device group: opens packages, signs nothing\n";
+
 /// A PEM file that is larger is no key.
 inline constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
 

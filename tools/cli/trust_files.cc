@@ -83,6 +83,31 @@ package::PrivateKey LoadGroupKey(const std::string& path) {
   return *key;
 }
 
+package::CommandFacts CheckCommandFor(const package::TrustRoot& root, base::ByteView command,
+                                      const std::string& fleet, const std::string& device) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  package::CommandFacts facts;
+  Reason reason =
+      package::VerifyCommand(command, root, {fleet, device, {}},
+                             {std::chrono::duration_cast<std::chrono::seconds>(now).count(), true}, &facts);
+  if (reason == Reason::BadFormat) reason = Reason::UnknownKey;  // a draft without a signature
+  if (reason == Reason::None) return facts;
+  throw Error(ExitCode::kVerificationFailed,
+              fmt::format("{} would refuse this command: {}", device, DocumentReasonText(reason)));
+}
+
+std::string SilenceText(const std::string& fleet, bool checked) {
+  return fmt::format(
+      "; {}. Or no device of this id is in fleet {} (--fleet), or it has no connection: `dipper watch` shows "
+      "who "
+      "answers",
+      checked
+          ? "the root that the device has may be another than --root"
+          : "the key may not be of the command role in the root that the device has (--root FILE checks that "
+            "before it is sent)",
+      fleet);
+}
+
 std::string ReasonName(Reason reason) {
   std::string name;
   for (const char* c = schema::EnumNameReason(reason); *c != 0; ++c) {

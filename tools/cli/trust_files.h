@@ -45,6 +45,15 @@ package::PrivateKey LoadGroupKey(const std::string& path);
 std::string ReasonText(schema::Reason reason);
 /// The same for a root, offer or command.
 std::string DocumentReasonText(schema::Reason reason);
+/// Throws (5) when devices with this root would refuse a command to one of them now. What it says.
+package::CommandFacts CheckCommandFor(const package::TrustRoot& root, base::ByteView command,
+                                      const std::string& fleet, const std::string& device);
+
+/// Why a device may be silent after a signed command, and what to do; begins with "; ". It never says itself
+/// that a signature is wrong: whoever sends it nonsense is to learn nothing.
+/// @param checked  The command was checked against a root.
+std::string SilenceText(const std::string& fleet, bool checked);
+
 /// "bad_signature"
 std::string ReasonName(schema::Reason reason);
 

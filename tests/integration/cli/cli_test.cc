@@ -90,6 +90,9 @@ TEST_F(CliTest, SaysWhatItIs) {
   const Ran typo = Dipper("evl");
   EXPECT_EQ(typo.code, 2);
   EXPECT_TRUE(typo.Says("did you mean 'eval'?")) << typo.err;
+  const Ran below = Dipper("spec inti");
+  EXPECT_EQ(below.code, 2);
+  EXPECT_TRUE(below.Says("there is no command 'spec inti'; did you mean 'init'?")) << below.err;
   const Ran option = Dipper("eval --spce s");
   EXPECT_EQ(option.code, 2);
   EXPECT_TRUE(option.Says("see dipper eval --help")) << option.err;
@@ -187,6 +190,22 @@ TEST_F(CliTest, BadRowsAreCountedAndTold) {
   EXPECT_EQ(json["unlabelled_rows"], 1);
   EXPECT_EQ(json["unknown_labels"], 1);
   EXPECT_TRUE(eval.Says("odd.csv:52") && eval.Says("'maybe'")) << eval.err;
+  const Ran train = Dipper("train --spec s.toml --data odd.csv --out m.dimg");
+  EXPECT_EQ(train.code, 0);
+  for (const char* part : {"warning: 3 rows were skipped", "odd.csv:52", "1 cells of numeric", "'maybe'"})
+    EXPECT_TRUE(train.Says(part)) << train.err;
+  const Ran init = Dipper("spec init --data odd.csv --label class");
+  EXPECT_TRUE(init.Says("warning: 3 rows were skipped") && init.Says("odd.csv:52")) << init.err;
+}
+
+TEST_F(CliTest, WhatIsInAFileDoesNotReachTheTerminal) {
+  Write("esc.csv", "x,\x1b[2Jy,class\n1,2,\x1b]0;title\x07\n1,3,b\n");
+  for (const std::string command :
+       {"spec init --data esc.csv --label klass", "spec init --data esc.csv --label class"}) {
+    const Ran ran = Dipper(command);
+    EXPECT_EQ(ran.err.find('\x1b'), std::string::npos) << command;
+    EXPECT_TRUE(ran.Says("\\x1b")) << ran.err;
+  }
 }
 
 TEST_F(CliTest, TextsCategoriesAndUnseenOnes) {
@@ -268,6 +287,37 @@ TEST_F(CliTest, RegressionAndForecast) {
   EXPECT_EQ(ahead["scored"], 398);
 }
 
+TEST_F(CliTest, AnImageReplacesNothingButAnImage) {
+  MakeSpec();
+  const std::string train = "train --spec s.toml --data d.csv --out ";
+  const auto stays = [&](const std::string& name, int code, const std::string& says,
+                         const std::string& more = "") {
+    const std::string before = ReadText(folder_ / name);
+    const Ran ran = Dipper(train + name + more);
+    EXPECT_EQ(ran.code, code) << name;
+    EXPECT_TRUE(ran.Says(says)) << ran.err;
+    EXPECT_EQ(ReadText(folder_ / name), before) << name;
+  };
+  stays("d.csv", 2, "is the file that is read as d.csv");
+  stays("d.csv", 2, "is the file that is read as d.csv", " --force");
+  fs::create_symlink("d.csv", folder_ / "link.csv");
+  stays("link.csv", 2, "is the file that is read as d.csv");
+  Write("notes.txt", "do not lose\n");
+  stays("notes.txt", 4, "replace it with --force");
+  Write("root.key", "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n");
+  stays("root.key", 2, "private key");
+  stays("root.key", 2, "private key", " --force");
+  fs::create_directory(folder_ / "folder");
+  EXPECT_TRUE(Dipper(train + "folder").Says("is a folder; name a file in it"));
+  EXPECT_TRUE(Dipper(train + "/dev/null").Says("is a device"));
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  EXPECT_EQ(Dipper(train + "notes.txt --force").code, 0);
+  EXPECT_EQ(Dipper(train + "notes.txt").code, 0) << "an image over an image";
+  Write("empty", "");
+  EXPECT_EQ(Dipper(train + "empty").code, 0);
+  EXPECT_TRUE(ReadText(folder_ / "empty").starts_with("DIMG"));
+}
+
 TEST_F(CliTest, SpecShowAndItsErrors) {
   MakeSpec();
   const Ran show = Dipper("spec show s.toml --json");
@@ -300,6 +350,8 @@ TEST_F(CliTest, TrainWritesAnImage) {
   EXPECT_TRUE(ReadText(folder_ / "m.dimg").starts_with("DIMG"));
   EXPECT_EQ(Dipper("train --spec s.toml --data d.csv --out m.dimg --rows 5").code, 2);
   EXPECT_EQ(Dipper("train --spec s.toml --data d.csv --out m.dimg --rows 600:").code, 2);
+  const Ran below = Dipper("train --spec s.toml --data d.csv --out m.dimg --rows 900:1000");
+  EXPECT_TRUE(below.Says("--rows 900:1000 selects nothing; 'd.csv' has 500 usable rows")) << below.err;
   const Ran unwritable = Dipper("train --spec s.toml --data d.csv --out no/such/folder.dimg");
   EXPECT_EQ(unwritable.code, 3);
   EXPECT_TRUE(unwritable.Says("cannot write")) << unwritable.err;

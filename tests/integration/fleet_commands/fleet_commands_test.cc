@@ -2,6 +2,7 @@
 // exit codes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <future>
@@ -339,7 +340,7 @@ class AnsweringDevice {
     response.status = status;
     response.reason =
         status == schema::CommandStatus::Done ? schema::Reason::None : schema::Reason::NoPrevious;
-    response.detail = command.argument("digest");
+    response.detail = command.argument("package");
     alignas(16) std::array<uint8_t, telemetry::kMessageBufferBytes> buffer;
     const auto bytes = telemetry::Encode(response, buffer);
     EXPECT_EQ(session.Publish("dipper/1/demo/mote-1/rsp", bytes.value(), Qos::kAtLeastOnce, false, nullptr),
@@ -357,11 +358,12 @@ TEST_F(FleetCommands, CommandsAreSignedAndAnswered) {
     AnsweringDevice device(broker_.Url(), schema::CommandStatus::Done);
     ASSERT_EQ(Dipper(undo), 0) << error_;
     EXPECT_EQ(out_, "undo on mote-1: done\n");
+    const std::string digest(64, 'a');
     ASSERT_EQ(Dipper({"command", "override_denied", "--broker", broker_.Url(), "--device", "mote-1",
-                      "--command-key", folder_ / "command.pem", "--arg", "digest=abc", "--json"}),
+                      "--command-key", folder_ / "command.pem", "--arg", "package=" + digest, "--json"}),
               0)
         << error_;
-    EXPECT_EQ(json::parse(out_)["detail"], "abc");
+    EXPECT_EQ(json::parse(out_)["detail"], digest);
   }
   {
     AnsweringDevice device(broker_.Url(), schema::CommandStatus::Refused);
@@ -372,9 +374,68 @@ TEST_F(FleetCommands, CommandsAreSignedAndAnswered) {
   silent.back() = "0.3";
   EXPECT_EQ(Dipper(silent), 6);
   EXPECT_NE(error_.find("did not answer"), std::string::npos) << error_;
+  EXPECT_NE(error_.find("--root FILE checks that"), std::string::npos) << error_;
+  EXPECT_NE(error_.find("in fleet demo"), std::string::npos) << error_;
+  silent.insert(silent.end(), {"--root", folder_ / "root"});
+  EXPECT_EQ(Dipper(silent), 6);
+  EXPECT_NE(error_.find("may be another than --root"), std::string::npos) << error_;
   EXPECT_EQ(
       Dipper({"command", "explode", "--broker", broker_.Url(), "--device", "mote-1", "--command-key", "x"}),
       2);
+}
+
+TEST_F(FleetCommands, CommandsThatADeviceWouldNotUnderstandAreNotSent) {
+  const auto refused = [&](const std::string& name, const std::vector<std::string>& more, int code,
+                           const std::string& why) {
+    // No broker is asked: nothing is sent.
+    std::vector<std::string> all = {"command",  name,     "--broker",      "mqtt://127.0.0.1:1",
+                                    "--device", "mote-1", "--command-key", folder_ / "command.pem"};
+    all.insert(all.end(), more.begin(), more.end());
+    EXPECT_EQ(Dipper(all), code) << name;
+    EXPECT_NE(error_.find(why), std::string::npos) << error_;
+  };
+  refused("override_denied", {"--arg", "digest=" + std::string(64, 'a')}, 2, "takes --arg package=VALUE");
+  refused("override_denied", {}, 2, "--arg package is missing");
+  refused("override_denied", {"--arg", "package=abc"}, 2, "64 hex digits");
+  refused("predictions", {"--arg", "count=ten"}, 2, "count=ten cannot be read");
+  refused("predictions", {"--arg", "count=100001"}, 2, "0 to 100000");
+  refused("predictions", {"--arg", "count=1", "--arg", "count=2"}, 2, "given twice");
+  refused("freeze", {"--arg", "hard=1"}, 2, "freeze takes no --arg");
+  refused("freeze", {"--expires", "0"}, 2, "0 is not a number above 0");
+  EXPECT_LT(error_.size(), 100u) << error_;
+  refused("freeze", {"--root", folder_ / "root", "--fleet", "other"}, 6, "cannot reach the broker");
+  testing::WriteFile(folder_ / "command.pem", package::PrivateKeyPem(TestKeys().rollout).value());
+  refused("freeze", {"--root", folder_ / "root"}, 5, "no signature by a key of its role");
+}
+
+TEST_F(FleetCommands, OffersThatDevicesWouldRefuseLeaveNothingOnTheBroker) {
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& why) {
+    EXPECT_EQ(Dipper(more), 5);
+    EXPECT_NE(error_.find(why), std::string::npos) << error_;
+  };
+  std::vector<std::string> wrong = Publish({"--to", "fleet"});
+  std::ranges::replace(wrong, folder_ / "rollout.pem", folder_ / "command.pem");
+  refused(wrong, "0 of the 1 needed --rollout-key are of the rollout role");
+  EXPECT_EQ(Retained(1, 1).size(), 0u) << "nothing was published";
+  ASSERT_EQ(Dipper(Publish({"--to", "fleet", "--number", "10"})), 0) << error_;
+  ASSERT_EQ(Dipper(Publish({"--to", "fleet", "--number", "10"})), 0) << "the same offer again: " << error_;
+  refused(Publish({"--to", "fleet", "--number", "9"}), "offer/all holds offer 10 already");
+  EXPECT_NE(error_.find("--number 11 or above"), std::string::npos) << error_;
+  refused(Publish({"--to", "fleet", "--number", "10", "--cancel"}), "would ignore offer 10");
+  EXPECT_EQ(Dipper(Publish({"--to", "fleet", "--number", "9", "--no-verify"})), 0) << error_;
+}
+
+TEST_F(FleetCommands, FilesAreNamedAsOptions) {
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& why) {
+    std::vector<std::string> all = {"watch", "--broker", "mqtts" + broker_.Url().substr(4)};
+    all.insert(all.end(), more.begin(), more.end());
+    EXPECT_NE(Dipper(all), 0);
+    EXPECT_NE(error_.find(why), std::string::npos) << error_;
+    EXPECT_EQ(error_.find("_file"), std::string::npos) << error_;
+  };
+  refused({}, "--ca");
+  testing::WriteFile(folder_ / "no.pem", "not a certificate");
+  refused({"--ca", folder_ / "no.pem"}, "--ca");
 }
 
 TEST_F(FleetCommands, WatchPrintsALineAMessage) {

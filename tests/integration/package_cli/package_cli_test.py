@@ -115,6 +115,107 @@ class PackageCli(unittest.TestCase):
         self.refused(3, "key", "show", "absent.key")
         self.refused(5, "key", "show", "data.csv")
 
+    def test_outputs_replace_only_their_own_kind(self):
+        write(self.path("keep.data.csv"), read(self.path("data.csv")))
+        self.run_ok("key", "new", "--out", "mine.key")
+        self.run_ok("train", "--spec", "spec.toml", "--data", "data.csv", "--out", "keep.dimg")
+        self.run_ok("command", "freeze", "--device", "gw-1", "--out", "keep.cmd")
+        self.run_ok("root", "new", "--root-key", "root.key", *self.roles(), "--out", "v1.dproot")
+        self.run_ok("root", "next", "--from", "v1.dproot", "--root-key", "root.key", "--out", "v2.dproot")
+        self.build("keep.dpkg", "--notes", "before")
+        self.run_ok("package", "sign", "keep.dpkg", "--key", "release.key")
+        base = ("package", "build", "--spec", "spec.toml", "--fresh", "--name", "m", "--version", "1", "--security-version", "1")
+        root = ("root", "new", "--root-key", "root.key", *self.roles())
+        offer = ("publish", "keep.dpkg", "--root", "v1.dproot", "--to", "fleet", "--rollout-key", "rollout.key", "--offer-out")
+        writers = {
+            "build": (*base, "--out"),
+            "sign": ("package", "sign", "keep.dpkg", "--key", "release.key", "--out"),
+            "root": (*root, "--out"),
+            "next": ("root", "next", "--from", "v1.dproot", "--root-key", "root.key", "--out"),
+            "document": ("root", "sign", "v2.dproot", "--key", "root.key", "--out"),
+            "merge": ("root", "merge", "v2.dproot", "v2.dproot", "--out"),
+            "command": ("command", "freeze", "--device", "gw-1", "--out"),
+            "offer": offer,
+        }
+        # An input is refused before it is asked what it is; the same root once more is none other.
+        allowed = {("build", "keep.dpkg"), ("sign", "keep.dpkg"), ("command", "keep.cmd"), ("root", "v1.dproot")}
+        for word, writer in writers.items():
+            self.refused(2, *writer, "mine.key", "--force")
+            for name in ("mine.key", "keep.data.csv", "keep.dimg", "keep.dpkg", "v1.dproot", "keep.cmd"):
+                if (word, name) in allowed:
+                    continue
+                before = read(self.path(name))
+                with self.subTest(writer=word, over=name):
+                    done = self.run_dipper(*writer, name)
+                    self.assertIn(done.returncode, (2,) if name == "mine.key" else (2, 4), done.stderr)
+                    self.assertRegex(done.stderr, "--force" if done.returncode == 4 else "private key|is read as")
+                    self.assertEqual(read(self.path(name)), before)
+        # The key that the command signs with, and the root that it goes by.
+        self.refused(2, *root, "--out", "root.key")
+        self.refused(2, *base, "--encrypt-to", "release.key", "--out", "release.key")
+        self.refused(2, *offer, "v1.dproot", "--force")
+        self.refused(2, *base, "--out", "spec.toml", "--force")
+        self.refused(2, *base, "--parent", "keep.dpkg", "--out", "keep.dpkg")
+        # Version 1 never takes the place of version 2 unasked; signatures under the same root may.
+        self.refused(4, *root, "--out", "v2.dproot")
+        self.assertIn("version 2", self.refused(4, *root, "--out", "v2.dproot").stderr)
+        self.run_ok("root", "sign", "v2.dproot", "--key", "root.key")
+        self.run_ok(*root, "--out", "v2.dproot", "--force")
+        self.assertEqual(json.loads(self.run_ok("root", "show", "v2.dproot", "--json"))["version"], 1)
+        # The same kind, an empty file, and what --force says.
+        self.run_ok(*base, "--out", "keep.dpkg")
+        write(self.path("empty"), b"")
+        self.run_ok(*base, "--out", "empty")
+        self.refused(4, *base, "--out", "keep.data.csv")
+        self.run_ok(*base, "--out", "keep.data.csv", "--force")
+
+    def test_group_keys_keep_their_public_halves(self):
+        self.run_ok("key", "new", "--kind", "group", "--out", "hall.key")
+        half = read(self.path("hall.key.pub"))
+        os.remove(self.path("hall.key"))
+        self.refused(4, "key", "new", "--kind", "group", "--out", "hall.key")
+        self.assertFalse(os.path.exists(self.path("hall.key")))
+        self.assertEqual(read(self.path("hall.key.pub")), half)
+        self.run_ok("key", "new", "--kind", "group", "--out", "hall.key", "--force")
+        os.makedirs(self.path("keys"))
+        self.assertIn("is a folder", self.refused(2, "key", "new", "--out", "keys").stderr)
+
+    def test_keys_do_not_take_each_others_place(self):
+        self.run_ok("key", "new", "--kind", "group", "--out", "team.key")
+        self.build("team.dpkg")
+        for done in (self.refused(2, "package", "sign", "team.dpkg", "--key", "team.key"),
+                     self.refused(2, "root", "new", "--root-key", "team.key", *self.roles(), "--out", "team.dproot"),
+                     self.refused(2, "root", "new", "--root-key", "root.key", "--release-key", "team.key.pub", "--rollout-key", "rollout.key",
+                                  "--command-key", "command.key", "--out", "team.dproot")):
+            self.assertIn("key of a device group", done.stderr)
+        done = self.refused(2, "package", "build", "--spec", "spec.toml", "--fresh", "--name", "m", "--version", "1", "--security-version", "1",
+                            "--encrypt-to", "release.key", "--out", "never.dpkg")
+        self.assertIn("public half", done.stderr)
+        before = read(self.path("team.dpkg"))
+        for key in ("rollout.key", "stranger.key"):
+            self.assertIn("release role", self.refused(5, "package", "sign", "team.dpkg", "--key", key, "--root", "root.dproot").stderr)
+        self.assertEqual(read(self.path("team.dpkg")), before)
+        self.run_ok("package", "sign", "team.dpkg", "--key", "release.key", "--root", "root.dproot")
+        # Readers of PEM pass over the line that says what a group's key is.
+        subprocess.run(["openssl", "pkey", "-in", self.path("team.key"), "-noout"], check=True, capture_output=True)
+
+    def test_what_spec_init_writes_can_be_packaged(self):
+        for more in (("--feature", "temperature"), ("--label", "temperature", "--task", "regression"),
+                     ("--feature", "humidity", "--task", "anomaly")):
+            write(self.path("inferred.toml"), self.run_ok("spec", "init", "--data", "data.csv", *more).encode())
+            self.assertIn(b"# Of the health gate", read(self.path("inferred.toml")))
+            self.run_ok("train", "--spec", "inferred.toml", "--data", "data.csv", "--out", "inferred.dimg")
+            self.run_ok("package", "build", "--spec", "inferred.toml", "--image", "inferred.dimg", "--name", "m", "--version", "1",
+                        "--security-version", "1", "--out", "inferred.dpkg")
+            gate = json.loads(self.run_ok("package", "show", "inferred.dpkg", "--json"))["gate"]
+            self.assertGreater(gate["loss_bound"], 0)
+        write(self.path("trees.toml"), self.run_ok("spec", "init", "--data", "data.csv", "--task", "anomaly", "--learner",
+                                                   "half_space_trees").encode())
+        trees = ("package", "build", "--spec", "trees.toml", "--fresh", "--name", "m", "--version", "1", "--security-version", "1",
+                 "--out", "trees.dpkg")
+        self.assertIn("--gate-kind installed", self.refused(2, *trees).stderr)
+        self.run_ok(*trees, "--gate-kind", "installed")
+
     def test_root_and_successor(self):
         shown = json.loads(self.run_ok("root", "show", "root.dproot", "--json"))
         self.assertEqual((shown["version"], shown["roles"]["release"]["threshold"]), (1, 1))
