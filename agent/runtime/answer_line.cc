@@ -13,8 +13,10 @@ using telemetry::JsonWriter;
 
 std::string_view ErrorOf(const FeedModel& by, const FeedResult& result) {
   if (by.model == nullptr) return "no_model";
+  if (result.refusal == Refusal::kNoFeature) return "no_feature";
+  if (result.refusal == Refusal::kLabel) return "label_not_taken";
+  if (result.refusal == Refusal::kUnreadable) return "unreadable";
   if (result.is_label) return result.champion.learned ? "" : "label_not_taken";
-  if (!result.is_sample) return "unreadable";
   return result.champion.observed ? "" : "not_observed";
 }
 

@@ -181,6 +181,7 @@ Status Join::Emit(const Held& tick, hal::Record* record, int64_t now_ns) {
   record->time_ns = tick.time_ns;
   record->origin = tick.origin;
   record->wants_prediction = tick.wants_prediction;
+  record->columns_known = true;
   telemetry::JsonWriter json(text_);
   json.OpenObject();
   // A column of that name says it itself.

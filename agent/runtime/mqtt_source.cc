@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "agent/runtime/picked_json.h"
+#include "agent/stream/csv.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::runtime {
@@ -119,8 +120,11 @@ Status MqttSource::Poll(hal::Record* record) {
   record->audience = head.audience;
   record->from_network = true;
   record->wants_prediction = config_.answer;
+  record->columns_known = !config_.fields.empty();
   record->payload = base::ByteView(payload_).first(head.bytes);
-  const bool object = head.bytes > 0 && record->payload[0] == '{';
+  std::string_view text = stream::WithoutByteOrderMark(base::AsText(record->payload));
+  text.remove_prefix(std::min(text.size(), text.find_first_not_of(" \t\r\n")));
+  const bool object = !text.empty() && text[0] == '{';
   const bool usable =
       config_.fields.empty() ? object : Ok(WriteFields(base::AsText(record->payload), &record->payload));
   if (usable) return Status::kOk;

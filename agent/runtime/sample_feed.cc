@@ -29,17 +29,17 @@ void SampleFeed::SetModels(const FeedModel& champion, const FeedModel& challenge
 }
 
 bool SampleFeed::Decode(Lane* lane, const hal::Record& record, Decoded* to) {
-  if (lane->at.model == nullptr) return false;
-  const std::span<float> values(lane->values.data(), lane->decoder->feature_count());
   to->id = record.sequence;
   to->time_ns = record.time_ns;
+  if (lane->at.model == nullptr) return false;
+  const std::span<float> values(lane->values.data(), lane->decoder->feature_count());
   if (record.kind == hal::RecordKind::kLabel) {
     return record.encoding == hal::RecordEncoding::kJson &&
            DecodeLabel(lane, base::AsText(record.payload), to);
   }
   switch (record.encoding) {
     case hal::RecordEncoding::kJson:
-      return DecodeJson(lane, base::AsText(record.payload), values, to);
+      return DecodeJson(lane, record, values, to);
     case hal::RecordEncoding::kFloats:
       return lane->bound && Ok(lane->decoder->DecodeFloats(record.payload, values, &to->sample));
     case hal::RecordEncoding::kCsvLine:
@@ -55,28 +55,42 @@ void SampleFeed::BindJson(Lane* lane) {
   if (!Ok(lane->json->Bind({.truth = truth_}))) (void)lane->json->Bind({});
 }
 
+namespace {
+
+void TakeLabel(const stream::JsonLabel& label, stream::DecodedSample* sample, uint64_t* id, double* weight) {
+  *sample = {};
+  sample->label = label.label;
+  *id = label.id;
+  *weight = label.weight;
+}
+
+}  // namespace
+
 bool SampleFeed::DecodeLabel(Lane* lane, std::string_view text, Decoded* to) {
   BindJson(lane);
   stream::JsonLabel label;
   to->is_label = Ok(lane->json->DecodeLabel(text, &label));
-  if (!to->is_label) return false;
-  to->sample = {};
-  to->sample.label = label.label;
-  to->id = label.id;
-  to->weight = label.weight;
-  return true;
+  if (to->is_label) TakeLabel(label, &to->sample, &to->id, &to->weight);
+  return to->is_label;
 }
 
-bool SampleFeed::DecodeJson(Lane* lane, std::string_view text, std::span<float> values, Decoded* to) {
+bool SampleFeed::DecodeJson(Lane* lane, const hal::Record& record, std::span<float> values, Decoded* to) {
   BindJson(lane);
-  stream::JsonSample sample;
-  if (!Ok(lane->json->DecodeSample(text, values, &sample))) return false;
-  // An id and not one feature: a label that comes on its own, if it is one.
-  if (sample.has_id && sample.missing_cells == lane->json->feature_count() && DecodeLabel(lane, text, to))
+  stream::JsonRecord read;
+  const Status status = lane->json->Decode(base::AsText(record.payload), record.columns_known, values, &read);
+  if (read.has_id) to->id = read.id;
+  if (!Ok(status)) {
+    if (status == Status::kNotFound) to->refusal = Refusal::kNoFeature;
+    if (read.is_label) to->refusal = Refusal::kLabel;
+    return false;
+  }
+  to->is_label = read.is_label;
+  if (read.is_label) {
+    TakeLabel(read.label, &to->sample, &to->id, &to->weight);
     return true;
-  to->sample = sample;
-  if (sample.has_id) to->id = sample.id;
-  if (sample.has_time) to->time_ns = sample.time_ns;
+  }
+  to->sample = read.sample;
+  if (read.sample.has_time) to->time_ns = read.sample.time_ns;
   return true;
 }
 
@@ -136,7 +150,12 @@ Status SampleFeed::OnRecord(const hal::Record& record, int64_t now_ns, FeedResul
   if (recorder_ != nullptr) recorder_->BeginRecord();
   for (Lane* lane : {&champion_, &challenger_}) {
     Decoded decoded;
-    if (!Decode(lane, record, &decoded)) continue;
+    if (!Decode(lane, record, &decoded)) {
+      if (lane != &champion_) continue;
+      result->refusal = decoded.refusal;
+      result->id = decoded.id;
+      continue;
+    }
     result->id = decoded.id;
     result->time_ns = decoded.time_ns;
     (decoded.is_label ? result->is_label : result->is_sample) = true;
@@ -158,7 +177,7 @@ Status SampleFeed::OnRecord(const hal::Record& record, int64_t now_ns, FeedResul
     Run(lane, decoded, timer, lane == &champion_ ? &result->champion : &result->challenger);
   }
   if (!result->is_label) ++(result->is_sample ? counters_.samples : counters_.skipped);
-  return Status::kOk;
+  return result->refusal == Refusal::kNoFeature ? Status::kFailedPrecondition : Status::kOk;
 }
 
 }  // namespace dipper::runtime

@@ -42,12 +42,21 @@ void StepModel(learn::Model& model, bool takes_labels, const ModelInput& input, 
 
 class Recorder;
 
+/// Why the champion could not use a record.
+enum class Refusal : uint8_t {
+  kNone,
+  kUnreadable,  ///< Or there is no champion.
+  kNoFeature,   ///< Not one of its features is in it.
+  kLabel,       ///< A label record without an id, without a label, or with an unusable weight.
+};
+
 struct FeedResult {
   bool is_sample = false;  ///< The record was a usable sample.
   bool is_label = false;   ///< It was a label that came on its own, usable or not.
   bool labelled = false;   ///< It had a label that may be learned.
-  uint64_t id = 0;         ///< The record's own, or its place in the source.
-  int64_t time_ns = 0;     ///< Of the sample: its own, or when it was read.
+  Refusal refusal = Refusal::kNone;
+  uint64_t id = 0;      ///< The record's own, or its place in the source.
+  int64_t time_ns = 0;  ///< Of the sample: its own, or when it was read.
   FeedAnswer champion;
   FeedAnswer challenger;
   bool has_truth = false;
@@ -78,7 +87,7 @@ class SampleFeed {
   /// @param now_ns  Monotonic time.
   /// @param timer   Times each model; null: neither.
   /// kOk: `*result` says what came of it, which may be that the record was skipped and counted.
-  /// kFailedPrecondition: the header has no column that the champion knows.
+  /// kFailedPrecondition: the header has no column that the champion knows, or a record of JSON no member.
   base::Status OnRecord(const hal::Record& record, int64_t now_ns, FeedResult* result,
                         hal::Clock* timer = nullptr);
 
@@ -108,12 +117,13 @@ class SampleFeed {
     uint64_t id = 0;
     int64_t time_ns = 0;
     double weight = 1;
+    Refusal refusal = Refusal::kUnreadable;  ///< Of a record that was not decoded.
   };
 
   void Bind(Lane* lane, const FeedModel& to);
   bool Decode(Lane* lane, const hal::Record& record, Decoded* to);
   void BindJson(Lane* lane);
-  bool DecodeJson(Lane* lane, std::string_view text, std::span<float> values, Decoded* to);
+  bool DecodeJson(Lane* lane, const hal::Record& record, std::span<float> values, Decoded* to);
   bool DecodeLabel(Lane* lane, std::string_view text, Decoded* to);
   void Run(Lane* lane, const Decoded& decoded, hal::Clock* timer, FeedAnswer* answer);
 

@@ -425,6 +425,11 @@ Status JsonDecoder::Parse(std::string_view text, uint16_t root) {
 Status JsonDecoder::DecodeSample(std::string_view text, std::span<float> values, JsonSample* sample) {
   DIPPER_CHECK(values.size() == feature_count());
   DIPPER_RETURN_IF_ERROR(Parse(text, kSampleRoot));
+  FinishSample(values, sample);
+  return Status::kOk;
+}
+
+void JsonDecoder::FinishSample(std::span<float> values, JsonSample* sample) {
   for (const bool seen : seen_) sample_.missing_cells += seen ? 0U : 1U;
   ++counters_.records;
   counters_.missing_cells += sample_.missing_cells;
@@ -436,11 +441,16 @@ Status JsonDecoder::DecodeSample(std::string_view text, std::span<float> values,
   counters_.other_labels += sample_.label.is_other ? 1U : 0U;
   std::copy(row_.begin(), row_.end(), values.begin());
   *sample = sample_;
-  return Status::kOk;
 }
+
+bool JsonDecoder::SawFeature() const { return std::find(seen_.begin(), seen_.end(), true) != seen_.end(); }
 
 Status JsonDecoder::DecodeLabel(std::string_view text, JsonLabel* label) {
   DIPPER_RETURN_IF_ERROR(Parse(text, kLabelRoot));
+  return FinishLabel(label);
+}
+
+Status JsonDecoder::FinishLabel(JsonLabel* label) {
   if (!sample_.has_id) {
     ++counters_.bad_ids;
     return Status::kInvalidArgument;
@@ -455,6 +465,33 @@ Status JsonDecoder::DecodeLabel(std::string_view text, JsonLabel* label) {
   counters_.other_labels += sample_.label.is_other ? 1U : 0U;
   *label = {sample_.id, sample_.label, weight_};
   return Status::kOk;
+}
+
+Status JsonDecoder::Decode(std::string_view text, bool partial, std::span<float> values, JsonRecord* record) {
+  DIPPER_CHECK(values.size() == feature_count());
+  record->is_label = record->has_id = false;
+  DIPPER_RETURN_IF_ERROR(Parse(text, kSampleRoot));
+  record->has_id = sample_.has_id;
+  record->id = sample_.id;
+  const auto nothing = [](float value) { return std::isnan(value); };
+  if (sample_.bad_cells > 0 || !std::all_of(row_.begin(), row_.end(), nothing)) {
+    FinishSample(values, &record->sample);
+    return Status::kOk;
+  }
+  // Not one value: what it is follows from the members that it has.
+  const bool blank = partial || SawFeature();
+  const bool own_label = Saw(kLabelRole);
+  const Status parsed = Parse(text, kLabelRoot);
+  if (!Ok(parsed) && !blank) return parsed;
+  const bool good =
+      Ok(parsed) && sample_.has_id && sample_.label.state != LabelState::kAbsent && !bad_weight_;
+  record->is_label = good || (!blank && (own_label || Saw(kLabelRole)));
+  if (record->is_label) return FinishLabel(&record->label);
+  if (!blank) {
+    ++counters_.no_features;
+    return Status::kNotFound;
+  }
+  return DecodeSample(text, values, &record->sample);
 }
 
 }  // namespace dipper::stream

@@ -54,14 +54,24 @@ struct JsonLabel {
   double weight = 1;  ///< Finite, >= 0.
 };
 
+/// A record that may be either: `label` of a label record, otherwise `sample`.
+struct JsonRecord {
+  bool is_label = false;  ///< By what is in it, usable or not.
+  bool has_id = false;    ///< `id` is its own, also where the record is refused.
+  uint64_t id = 0;
+  JsonSample sample;
+  JsonLabel label;
+};
+
 struct JsonCounters {
-  uint64_t records = 0;     ///< Samples decoded.
-  uint64_t labels = 0;      ///< Label records decoded.
-  uint64_t malformed = 0;   ///< Refused: no JSON object, too long, too deep, not UTF-8, beyond double range.
-  uint64_t duplicates = 0;  ///< Refused: a member that is read is there twice.
-  uint64_t bad_ids = 0;     ///< Refused: the id is no whole number below 2^64, or a label record has none.
-  uint64_t bad_labels = 0;  ///< Label records refused: no label, or an unusable weight.
-  uint64_t bad_times = 0;   ///< Taken without time: no number, or out of range.
+  uint64_t records = 0;      ///< Samples decoded.
+  uint64_t labels = 0;       ///< Label records decoded.
+  uint64_t malformed = 0;    ///< Refused: no JSON object, too long, too deep, not UTF-8, beyond double range.
+  uint64_t duplicates = 0;   ///< Refused: a member that is read is there twice.
+  uint64_t bad_ids = 0;      ///< Refused: the id is no whole number below 2^64, or a label record has none.
+  uint64_t bad_labels = 0;   ///< Label records refused: no label, or an unusable weight.
+  uint64_t no_features = 0;  ///< Refused: not one of the features is a member, and it is no label record.
+  uint64_t bad_times = 0;    ///< Taken without time: no number, or out of range.
   uint64_t missing_cells = 0;  ///< null, "", "NA" and the like, and members that are not there.
   uint64_t bad_cells = 0;      ///< No number, beyond float32, an object or a list; taken as missing.
   uint64_t unseen_cells = 0;
@@ -96,6 +106,17 @@ class JsonDecoder {
   /// Decodes a label record. Its label may be of state kUnknown, counted. Errors as DecodeSample.
   base::Status DecodeLabel(std::string_view text, JsonLabel* label);
 
+  /// Decodes a record that says by its members what it is: with a label and none of the features it is a
+  /// label record, faulty or not. One whose features are all null is a label record if it is a good one.
+  ///
+  /// Cost: as DecodeSample; a label record is read twice.
+  /// @param values   Filled on kOk for a sample.
+  /// @param partial  A record without a feature is one whose values are all missing: its columns are known.
+  /// @returns as DecodeSample and DecodeLabel; kNotFound: neither a feature nor a label is there. `is_label`
+  /// and
+  ///          the id are set on errors too, as far as they are known.
+  base::Status Decode(std::string_view text, bool partial, std::span<float> values, JsonRecord* record);
+
   uint32_t feature_count() const { return reader_.feature_count(); }
   const JsonCounters& counters() const { return counters_; }
 
@@ -128,6 +149,10 @@ class JsonDecoder {
   /// The child of `place` with this name, or kNoPlace.
   uint16_t FindChild(uint16_t place, std::string_view name);
   base::Status Parse(std::string_view text, uint16_t root);
+  bool Saw(uint16_t role) const { return (seen_roles_ & (1U << (kNoRole - role))) != 0; }
+  bool SawFeature() const;
+  base::Status FinishLabel(JsonLabel* label);
+  void FinishSample(std::span<float> values, JsonSample* sample);
 
   CellReader reader_;
   std::vector<Place> places_;

@@ -38,7 +38,9 @@ struct Record {
   uint32_t origin = 0;    ///< Who wrote it, for SampleSource::Answer; 0: nobody who waits for an answer.
   uint32_t audience = kEverybody;  ///< Which of those who share the source it is for.
   bool from_network = false;       ///< Written by whoever may publish: its labels are rate-limited.
-  bool wants_prediction = false;   ///< Its prediction is to be published.
+  /// The configuration names its columns: a member that is not there is missing.
+  bool columns_known = false;
+  bool wants_prediction = false;  ///< Its prediction is to be published.
   base::ByteView payload;
 };
 

@@ -36,6 +36,17 @@ class SourcesTest(SourceCase):
         self.assertEqual(writer.ask({"id": number, "label": "on"})["learned"], True)
         self.assertEqual(writer.ask({"id": number, "label": "on"})["error"], "label_not_taken")
         self.assertEqual(writer.ask({"id": number + 99, "label": "on"})["error"], "label_not_taken")
+        # Faulty label records and records of something else: refused, and no sample, so no id begins a new series.
+        self.assertEqual(writer.ask({"id": number + 1, "level": 6})["prediction"], "on")
+        samples = self.device.status()["samples"]
+        for faulty in ({"label": "on"}, {"id": number + 1, "label": "on", "weight": -1}, {"id": number + 1, "label": None},
+                       {"id": number + 1, "state": "on"}):
+            self.assertEqual(writer.ask(faulty)["error"], "label_not_taken", faulty)
+        for other in ({"lvl": 3}, {}, {"id": number + 1}):
+            self.assertEqual(writer.ask(other)["error"], "no_feature", other)
+        self.assertEqual(self.device.status()["samples"], samples)
+        self.assertEqual(writer.ask({"id": number + 1, "label": "on"})["learned"], True)
+        number += 1
         self.assertEqual(writer.ask("{bad")["error"], "unreadable")
         self.assertEqual(writer.ask("{" + "x" * 20000), {"error": "line_too_long"})
         self.assertEqual(writer.ask({"id": number + 1, "level": 0})["prediction"], "off")

@@ -220,5 +220,49 @@ TEST(Agent, ASlowChallengerIsFoundWhereLabelsAreRecordsOfTheirOwn) {
   }
 }
 
+// Found by a newcomer: each of these was learned as a sample without a value, and the one without an id began
+// a new series, in which no label was taken.
+TEST(Agent, AFaultyLabelRecordIsSkippedAndTheGoodOneIsTaken) {
+  World world("", [](uint64_t row) {
+    const std::string id = R"({"id":)" + std::to_string(row / 4);
+    switch (row % 4) {
+      case 0:
+        return id + R"(,"f0":1.5})";
+      case 1:
+        return std::string(R"({"label":"c0"})");
+      case 2:
+        return id + R"(,"label":"c0","weight":-1})";
+      default:
+        return id + R"(,"label":"c0"})";
+    }
+  });
+  schema::SpecT spec = MakeSpec("naive_bayes", 1, 2);
+  spec.target->name = "label";
+  ASSERT_TRUE(world.Serve(MakeRelease(spec, "1"), 1));
+  const json before = world.Metrics();
+  world.Turn(40);
+  const json after = world.Metrics();
+  const auto more = [&](const char* name) { return after[name].get<int>() - before[name].get<int>(); };
+  EXPECT_EQ(more("learner_samples_total"), 10);
+  EXPECT_EQ(more("learner_labels_total"), 10);
+  EXPECT_EQ(more("learner_samples_skipped_total"), 20);
+}
+
+TEST(Agent, ARecordWithoutAFeatureIsSkippedAndTold) {
+  World world("", [](uint64_t row) {
+    return R"({"id":)" + std::to_string(row) + (row % 2 == 0 ? R"(,"f0":1.5})" : R"(,"fo":1.5})");
+  });
+  ASSERT_TRUE(world.Serve(MakeRelease(MakeForecastSpec("rls", 1, 1), "1"), 1));
+  const json before = world.Metrics();
+  world.Turn(40);
+  const json after = world.Metrics();
+  const auto more = [&](const char* name) { return after[name].get<int>() - before[name].get<int>(); };
+  EXPECT_EQ(more("learner_samples_total"), 20);
+  EXPECT_EQ(more("learner_samples_skipped_total"), 20);
+  const std::vector<json> told = world.Events("data_error");
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0]["detail"], "no column of the source is a feature");
+}
+
 }  // namespace
 }  // namespace dipper::runtime::test

@@ -118,6 +118,7 @@ TEST_F(JoinTest, WhatIsTooOldIsMissingAndCounted) {
   clock_.now_ns += 1;
   a_.Json(R"({"level":3})");
   EXPECT_EQ(Next(join), R"({"level":3})");
+  EXPECT_TRUE(record_.columns_known);  // so that one without any of them is a sample too
   EXPECT_EQ(join.totals().stale, 1U);
   EXPECT_EQ(join.totals().skipped, 0U);
 }

@@ -74,6 +74,7 @@ TEST(MqttSource, FieldsAreTakenByPointer) {
   EXPECT_EQ(record.time_ns, 12);  // when it came, not when it was taken
   EXPECT_EQ(record.kind, hal::RecordKind::kSample);
   EXPECT_TRUE(record.from_network && record.wants_prediction);
+  EXPECT_TRUE(record.columns_known);
   EXPECT_EQ(record.audience, hal::kEverybody);
   EXPECT_EQ(record.origin, 0U);
   EXPECT_EQ(source.Poll(&record), Status::kNotFound);
@@ -97,6 +98,21 @@ TEST(MqttSource, ModelTopicsAreForTheirModelAndAsTheyAre) {
   EXPECT_EQ(record.audience, 1U);
   EXPECT_EQ(record.kind, hal::RecordKind::kLabel);
   EXPECT_EQ(Text(record), R"({"id":1,"label":"ok"})");
+}
+
+TEST(MqttSource, AMarkAndBlanksBeforeAnObjectAreIgnored) {
+  StillClock clock;
+  MqttSource source(clock, {.topics = {{"t"}}});
+  hal::Record record;
+  for (const char* good : {" {}", "\n{}", "\xEF\xBB\xBF{}"}) {
+    EXPECT_TRUE(source.OnMessage(Message("t", good)));
+    EXPECT_EQ(source.Poll(&record), Status::kOk) << good;
+    EXPECT_FALSE(record.columns_known);
+  }
+  for (const char* bad : {" ", "\xEF\xBB\xBF", " [1]"}) {
+    EXPECT_TRUE(source.OnMessage(Message("t", bad)));
+    EXPECT_EQ(source.Poll(&record), Status::kDataLoss) << bad;
+  }
 }
 
 TEST(MqttSource, WhatCannotBeUsedIsCounted) {

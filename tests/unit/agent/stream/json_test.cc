@@ -24,6 +24,9 @@ class JsonTest : public testing::Test {
   void SetUp() override { Build(schema::Task::Classification, 1); }
 
   Status Sample(const std::string& text) { return decoder_->DecodeSample(text, values_, &sample_); }
+  Status Either(const std::string& text, bool columns_known = false) {
+    return decoder_->Decode(text, columns_known, values_, &record_);
+  }
   Status Late(const std::string& text) { return decoder_->DecodeLabel(text, &label_); }
   Status Bind(const JsonPlaces& places) { return decoder_->Bind(places); }
   const JsonCounters& counters() const { return decoder_->counters(); }
@@ -32,6 +35,7 @@ class JsonTest : public testing::Test {
   std::unique_ptr<JsonDecoder> decoder_;
   JsonSample sample_;
   JsonLabel label_;
+  JsonRecord record_;
   std::array<float, 3> values_{};
 };
 
@@ -276,6 +280,70 @@ TEST_F(JsonTest, ReadsLabelRecords) {
   EXPECT_EQ(counters().bad_labels, 6U);
   EXPECT_EQ(Late("[]"), Status::kInvalidArgument);
   EXPECT_EQ(counters().malformed, 1U);
+}
+
+TEST_F(JsonTest, ALabelRecordThatIsFaultyIsNoSample) {
+  values_ = {7, 7, 7};
+  for (const char* text : {R"({"label":"ok"})", R"({"id":null,"label":"ok"})", R"({"state":"ok"})"}) {
+    EXPECT_EQ(Either(text), Status::kInvalidArgument) << text;
+    EXPECT_TRUE(record_.is_label) << text;
+    EXPECT_FALSE(record_.has_id) << text;
+  }
+  EXPECT_EQ(counters().bad_ids, 3U);
+  for (const char* text : {R"({"id":50,"label":"ok","weight":-1})", R"({"id":50,"label":null})",
+                           R"({"id":50,"label":""})", R"({"id":50,"state":"ok"})"}) {
+    EXPECT_EQ(Either(text), Status::kInvalidArgument) << text;
+    EXPECT_TRUE(record_.is_label && record_.has_id) << text;
+    EXPECT_EQ(record_.id, 50U);
+  }
+  EXPECT_EQ(counters().bad_labels, 4U);
+  EXPECT_EQ(counters().records, 0U);
+  EXPECT_EQ(values_, (std::array<float, 3>{7, 7, 7}));
+  ASSERT_EQ(Either(R"({"id":50,"label":"ok","weight":0.5})"), Status::kOk);
+  EXPECT_TRUE(record_.is_label);
+  EXPECT_EQ(record_.label.weight, 0.5);
+  EXPECT_EQ(counters().labels, 1U);
+}
+
+TEST_F(JsonTest, WithoutAFeatureThereIsNoSample) {
+  for (const char* text : {"{}", R"({"lvl":3})", R"({"id":7,"time":1})", R"({"Temperature":1})"}) {
+    EXPECT_EQ(Either(text), Status::kNotFound) << text;
+    EXPECT_FALSE(record_.is_label) << text;
+  }
+  EXPECT_TRUE(Either(R"({"id":8})") == Status::kNotFound && record_.has_id && record_.id == 8);
+  EXPECT_EQ(counters().no_features, 5U);
+  EXPECT_EQ(counters().records, 0U);
+  EXPECT_EQ(Either("[]"), Status::kInvalidArgument);
+  // One is enough, and it may be missing or bad.
+  for (const char* text : {R"({"mode":"eco"})", R"({"mode":null})", R"({"humidity":[]})"}) {
+    EXPECT_EQ(Either(text), Status::kOk) << text;
+    EXPECT_FALSE(record_.is_label) << text;
+  }
+  EXPECT_EQ(counters().records, 3U);
+  // Where the configuration names the columns, one that is not there is missing.
+  ASSERT_EQ(Either(R"({"state":"ok"})", true), Status::kOk);
+  EXPECT_FALSE(record_.is_label);
+  EXPECT_EQ(record_.sample.label.state, LabelState::kPresent);
+  EXPECT_EQ(record_.sample.missing_cells, 3U);
+  EXPECT_EQ(Either("{}", true), Status::kOk);
+}
+
+TEST_F(JsonTest, FeaturesAndALabelAreASample) {
+  ASSERT_EQ(Either(R"({"id":1,"temperature":2,"label":"ok"})"), Status::kOk);
+  EXPECT_FALSE(record_.is_label);
+  EXPECT_EQ(record_.sample.label.state, LabelState::kAbsent);  // nobody asked for `label` here
+  JsonPlaces places;
+  places.label = "label";  // a target of that name
+  ASSERT_EQ(Bind(places), Status::kOk);
+  ASSERT_EQ(Either(R"({"id":1,"temperature":2,"label":"ok"})"), Status::kOk);
+  EXPECT_FALSE(record_.is_label);
+  EXPECT_EQ(record_.sample.label.state, LabelState::kPresent);
+  // Features that are all null: a label record only if it is a good one.
+  ASSERT_EQ(Either(R"({"id":1,"temperature":null,"label":"ok"})"), Status::kOk);
+  EXPECT_TRUE(record_.is_label);
+  ASSERT_EQ(Either(R"({"temperature":null,"label":"ok"})"), Status::kOk);
+  EXPECT_FALSE(record_.is_label);
+  EXPECT_EQ(record_.sample.label.state, LabelState::kPresent);
 }
 
 TEST_F(JsonTest, ManyMembersInAnyOrderFindTheirPlaces) {
