@@ -21,7 +21,8 @@ struct LineCounters {
 };
 
 /// Lines of up to kMaxClients writers, one line of each in turn. A writer's first line says what it speaks:
-/// '{' begins a JSON object a line, anything else is a header of separated values.
+/// behind a byte order mark and blanks, '{' (or '[') begins JSON, a record a line; anything else is a header
+/// of separated values.
 ///
 /// Nothing is read while a line of the same writer waits, so a writer that is too fast is slowed down by its
 /// own socket or pipe (or loses what it chooses to drop), and memory does not grow. An answer that the reader

@@ -132,6 +132,30 @@ TEST_F(LineSourceTest, JsonLinesAreAnsweredWhereTheyCameFrom) {
   EXPECT_EQ(two.Hear(), "third\n");
 }
 
+TEST_F(LineSourceTest, AMarkAndBlanksBeforeTheFirstLineDoNotMakeItAHeader) {
+  Open();
+  const std::string kMark = "\xEF\xBB\xBF";
+  for (const std::string& first : Lines{kMark, " ", "\t", kMark + " \t", " \n{\"a\":0}\n"}) {
+    Writer writer(path_);
+    writer.Say(first + "{\"a\":1}\n{\"a\":2}\n");
+    const Lines lines = Drain(*source_);
+    ASSERT_GE(lines.size(), 2U) << first;
+    EXPECT_NE(lines[lines.size() - 2].find("{\"a\":1}"), std::string::npos) << first;
+    EXPECT_EQ(lines.back(), "j:{\"a\":2}") << first;
+  }
+  // A header keeps its mark: whoever reads columns knows it.
+  Writer csv(path_);
+  csv.Say(kMark + "a,b\n1,2\n");
+  EXPECT_EQ(Drain(*source_), (Lines{"h:" + kMark + "a,b", "c:1,2"}));
+}
+
+TEST_F(LineSourceTest, AListIsARecordThatIsRefusedAndNoHeader) {
+  Open();
+  Writer writer(path_);
+  writer.Say("[1,2]\n{\"a\":1}\n");
+  EXPECT_EQ(Drain(*source_), (Lines{"j:[1,2]", "j:{\"a\":1}"}));
+}
+
 TEST_F(LineSourceTest, EachWriterHasItsHeaderAndItsTurn) {
   Open();
   const Writer one(path_), two(path_);
