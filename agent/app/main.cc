@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/app/app.h"
+#include "agent/app/check_files.h"
 #include "agent/app/config/config.h"
 #include "agent/app/control/client.h"
 #include "agent/app/version.h"
@@ -17,13 +18,15 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: dipper-agent --config FILE [--check-config|--print-config]\n"
+    "usage: dipper-agent --config FILE [--check-config [--offline]|--print-config]\n"
     "       dipper-agent status|slots|log|install|confirm|fall-back|undo|factory-reset|recording [--help]\n"
     "\n"
     "Learns on this device from its own streams, reports over MQTT, and takes signed model packages.\n"
     "\n"
     "  --config FILE    agent.toml (docs/reference/agent-config.md)\n"
-    "  --check-config   print every problem of FILE with its line, change nothing, and end\n"
+    "  --check-config   print every problem of FILE, and of the files that it names, with its line, change "
+    "nothing,\n"
+    "                   and end; with --offline, where FILE is for another machine, of FILE alone\n"
     "  --print-config   print every value in force, each with its source, and end\n"
     "  --version        print the version and end\n"
     "  --help           print this and end\n"
@@ -42,11 +45,27 @@ constexpr const char* kUsage =
     "SIGTERM and SIGINT stop it cleanly: a checkpoint is written and the start does not count against the "
     "model.\n";
 
-void PrintProblems(const dipper::app::ConfigReading& reading, const std::string& path) {
-  for (const std::string& problem : reading.problems)
-    std::fprintf(stderr, "dipper-agent: %s\n", problem.c_str());
-  std::fprintf(stderr, "dipper-agent: %zu problem(s) in %s; nothing was started\n", reading.problems.size(),
+void PrintProblems(const std::vector<std::string>& problems, const std::string& path) {
+  for (const std::string& problem : problems) std::fprintf(stderr, "dipper-agent: %s\n", problem.c_str());
+  std::fprintf(stderr, "dipper-agent: %zu problem(s) in %s; nothing was started\n", problems.size(),
                path.c_str());
+}
+
+/// What is left to see of a configuration without a problem. @returns the exit code.
+int CheckAround(const dipper::app::ConfigReading& reading, const std::string& path, bool offline) {
+  dipper::app::FileFindings found;
+  if (!offline) found = dipper::app::CheckFiles(reading, path);
+  for (const std::string& note : found.notes) std::fprintf(stderr, "dipper-agent: note: %s\n", note.c_str());
+  if (!found.problems.empty()) {
+    PrintProblems(found.problems, path);
+    return 2;
+  }
+  std::string beside;
+  for (const std::string& file : reading.files) beside += file == path ? "" : ", " + file;
+  std::printf("%s: good%s%s%s\n", path.c_str(), beside.empty() ? "" : ", with",
+              beside.empty() ? "" : beside.c_str() + 1,
+              offline ? "; the files that it names were not looked for" : "");
+  return 0;
 }
 
 }  // namespace
@@ -61,12 +80,15 @@ int main(int argc, char** argv) {
   if (argc > 1 && dipper::app::IsControlCommand(argv[1])) {
     return dipper::app::RunControlClient(argc - 1, argv + 1);
   }
-  static const option kOptions[] = {
-      {"config", required_argument, nullptr, 'c'}, {"check-config", no_argument, nullptr, 'k'},
-      {"print-config", no_argument, nullptr, 'p'}, {"version", no_argument, nullptr, 'v'},
-      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0}};
+  static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
+                                    {"check-config", no_argument, nullptr, 'k'},
+                                    {"print-config", no_argument, nullptr, 'p'},
+                                    {"offline", no_argument, nullptr, 'o'},
+                                    {"version", no_argument, nullptr, 'v'},
+                                    {"help", no_argument, nullptr, 'h'},
+                                    {nullptr, 0, nullptr, 0}};
   std::string config_path;
-  bool check_only = false, print_only = false;
+  bool check_only = false, print_only = false, offline = false;
   for (int choice = 0; (choice = ::getopt_long(argc, argv, "c:h", kOptions, nullptr)) != -1;) {
     switch (choice) {
       case 'c':
@@ -77,6 +99,9 @@ int main(int argc, char** argv) {
         break;
       case 'p':
         print_only = true;
+        break;
+      case 'o':
+        offline = true;
         break;
       case 'v':
         std::printf("dipper-agent %s\n", dipper::app::kVersionText);
@@ -90,7 +115,8 @@ int main(int argc, char** argv) {
     }
   }
   if (optind != argc) std::fprintf(stderr, "dipper-agent: unknown command %s\n", argv[optind]);
-  if (config_path.empty() || optind != argc) {
+  if (offline && !check_only) std::fputs("dipper-agent: --offline goes with --check-config\n", stderr);
+  if (config_path.empty() || optind != argc || (offline && !check_only)) {
     std::fputs(kUsage, stderr);
     return 2;
   }
@@ -100,19 +126,13 @@ int main(int argc, char** argv) {
                                .environment = dipper::app::ProcessEnvironment(),
                                .check_only = check_only || print_only});
   if (!reading.problems.empty()) {
-    PrintProblems(reading, config_path);
+    PrintProblems(reading.problems, config_path);
     return 2;
   }
   if (print_only) {
     std::fputs(dipper::app::PrintConfig(reading).c_str(), stdout);
     return std::fflush(stdout) == 0 ? 0 : 1;
   }
-  if (check_only) {
-    std::string beside;
-    for (const std::string& file : reading.files) beside += file == config_path ? "" : ", " + file;
-    std::printf("%s: good%s%s\n", config_path.c_str(), beside.empty() ? "" : ", with",
-                beside.empty() ? "" : beside.c_str() + 1);
-    return 0;
-  }
+  if (check_only) return CheckAround(reading, config_path, offline);
   return dipper::app::Run(reading.config, argv);
 }

@@ -13,6 +13,8 @@ namespace dipper::app {
 
 /// Boot has so many places (agent/store/boot_layout.h).
 inline constexpr size_t kMaxModels = 4;
+/// Where systemd puts the credentials of the packages' unit.
+inline constexpr const char* kUnitCredentials = "/run/credentials/dipper-agent.service";
 /// As runtime::kMaxJoinParts.
 inline constexpr size_t kMaxSources = 8;
 

@@ -253,9 +253,6 @@ class EntryReader {
     return {};
   }
 
-  // Where systemd puts them for the unit of the packages.
-  static constexpr std::string_view kUnitCredentials = "/run/credentials/dipper-agent.service";
-
   ConfigWork& work_;
   const ConfigTable& table_;
   const ConfigEntry& entry_;

@@ -103,6 +103,74 @@ class Agent(unittest.TestCase):
         self.assertIn("2 problem(s)", result.stderr)
         self.assertFalse((self.home / "state").exists())
 
+    def check(self, *changes, options=(), code=2):
+        """Checks CONFIG with these texts exchanged; returns what was said. Nothing may have been made."""
+        text = CONFIG
+        for old, new in changes:
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        self.write(text)
+        before = sorted(path for path in self.home.rglob("*"))
+        done = self.run_agent("--check-config", *options)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertEqual(sorted(path for path in self.home.rglob("*")), before)
+        return done.stderr
+
+    def test_the_check_looks_at_the_files_that_are_named(self):
+        (self.home / "folder").mkdir()
+        (self.home / "text").write_text("no document\n")
+        (self.home / "empty").write_text("")
+        shutil.copy(self.home / "root.key", self.home / "open.key")
+        (self.home / "open.key").chmod(0o644)
+        mqtt = 'url = "mqtt://127.0.0.1:1"'
+        tls = (mqtt, 'url = "mqtts://127.0.0.1:1"\nca_file = "{}"')
+        for change, line, message in (
+                (('"root.dproot"', '"none.dproot"'), 15, "there is no such file; put it there, or correct the path"),
+                (('"root.dproot"', '"folder"'), 15, "it is a folder; name the file in it"),
+                (('"root.dproot"', '"text"'), 15, "it is no trust root; name the file that dipper root new wrote"),
+                (('[[source]]', 'group_keys = ["open.key"]\n[[source]]'), 16, "has mode 0644"),
+                (('[[source]]', 'group_keys = ["root.key", "none.key"]\n[[source]]'), 16, "none.key cannot be read"),
+                ((tls[0], tls[1].format("none.pem")), 6, "mqtt.ca_file"),
+                ((tls[0], tls[1].format("text")), 6, "is it the right file, whole, and PEM?"),
+                ((mqtt, mqtt + '\nusername = "u"\npassword_file = "empty"'), 7, "has no password in its first line"),
+                ((mqtt, mqtt + '\ncert_file = "none.pem"\nkey_file = "root.key"'), 6, "mqtt.cert_file"),
+                (('"state/boot.img"', '"/proc/nope/boot.img"'), 7, "is the kernel's own and keeps no files"),
+                (('"state/boot.img"', '"folder"'), 7, "it is a folder; name a file in it"),
+                (('"state/boot.img"', '"text/boot.img"'), 7, "/text is no folder; choose another path"),
+                (('"state/data.img"', '"text"'), 8, "a partition has whole units of 4096"),
+                (('"state/a.img"', '"PARTLABEL=no-such-label"'), 11, "no partition has the label no-such-label"),
+                (('create = true\n', ''), 10, "make it, or set storage.create = true"),
+                (('max_image_bytes = "64KiB"', 'factory = "none.img"'), 13, "model.factory"),
+                (('[telemetry]', '[control]\nsocket = "text"\n[telemetry]'), 21, "a file that is no socket lies there"),
+                (('[telemetry]', '[watchdog]\ndevice = "/dev/no-watchdog"\n[telemetry]'), 21, "load its driver")):
+            told = self.check(change)
+            found = [text for text in told.splitlines() if f"agent.toml:{line}: " in text and message in text]
+            self.assertEqual(len(found), 1, (change, told))
+            self.assertIn("nothing was started", told)
+        # All at once, and none of them at the desk.
+        several = (('"root.dproot"', '"none.dproot"'), ('"state/boot.img"', '"folder"'))
+        self.assertIn("2 problem(s)", self.check(*several))
+        self.assertEqual(self.check(*several, options=("--offline",), code=0), "")
+        # Without this one the agent runs: a note.
+        told = self.check(('"stream.csv"', '"none.csv"'), code=0)
+        self.assertIn("agent.toml:18: source.path", told)
+        self.assertIn("until then the agent runs without samples", told)
+        self.write(CONFIG)
+        self.assertEqual(self.run_agent("--offline").returncode, 2)
+
+    def test_the_check_is_good_beside_an_agent_that_runs(self):
+        process = self.start()
+        done = self.run_agent("--check-config")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.stop(process)
+
+    def test_a_folder_for_a_partition_is_named(self):
+        (self.home / "folder").mkdir()
+        self.write(CONFIG.replace('"state/boot.img"', '"folder"'))
+        done = self.run_agent()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("it is a folder; name a file in it", done.stderr)
+
     def test_usage(self):
         self.assertEqual(subprocess.run([AGENT], capture_output=True).returncode, 2)
         self.assertEqual(subprocess.run([AGENT, "--nonsense"], capture_output=True).returncode, 2)
