@@ -311,7 +311,7 @@ bool Assembly::Start(std::string* message) {
     agent.Add(model->runner());
     // Only a file has rows that the model has seen already.
     const bool resumes = devices.resumes(config);
-    model->runner().OnStarted(resumes ? model->FirstRow() : 0);
+    model->runner().OnStarted(resumes ? model->FirstRow() : 0, model->lost());
   }
   const std::string device =
       std::string(kVersionText) + ": device " + config.device.id + " of fleet " + config.device.fleet;

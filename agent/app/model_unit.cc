@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "agent/app/control/view.h"
 #include "agent/app/version.h"
 #include "agent/base/crc32c.h"
 #include "agent/package/verify.h"
@@ -150,6 +151,7 @@ ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
       devices_(shared.devices.models[number]),
       place_(place),
       prefix_(shared.config.models.size() > 1 ? "model " + config_.id + ": " : ""),
+      boot_(shared.devices.boot),
       first_image_(config_.max_image_bytes),
       second_image_(config_.max_image_bytes),
       recorder_ring_(MakeRing(shared, number)),
@@ -188,13 +190,35 @@ bool ModelUnit::Start(const store::LastRun& last, std::string* message) {
   if (recorder_ != nullptr && !Ok(recorder_->Start(updater_))) {
     Say(prefix_ + "the data partition cannot be read for the recorder; nothing is recorded");
   }
+  const auto before = ReadBootRecord(boot_, place_);  // the start repairs it
   const Status status = updater_.Start(last);
-  if (Ok(status)) return true;
+  if (Ok(status)) {
+    lost_ = FindLoss(before);
+    after_loss_ = updater_.Status().champion;
+    return true;
+  }
   *message =
       prefix_ + "storage cannot be used (" + base::StatusName(status) + "): " +
       (status == Status::kUnimplemented ? kNewerAgent
                                         : "check the sizes of boot and slots against model.max_image_bytes");
   return false;
+}
+
+/// What the record named and the start did not find. Cost: reads the slots where something is lost.
+std::string ModelUnit::FindLoss(const base::Result<store::BootRecord>& before) {
+  const store::BootRecord& now = updater_.store().record();
+  if (!before.ok() || stepped_down_ || now.lkg_digest == before->lkg_digest) {
+    // Nobody has found it since: the record of this start says so too.
+    if (now.lkg_slot != store::SlotId::kNone || now.floor == base::SecurityVersion{}) return {};
+    const SlotView slots[] = {ViewSlot(devices_.slot_a, store::SlotId::kA, now),
+                              ViewSlot(devices_.slot_b, store::SlotId::kB, now)};
+    return LostText(now, slots);
+  }
+  hal::Partition* slot = &devices_.factory;
+  if (before->lkg_slot == store::SlotId::kA) slot = &devices_.slot_a;
+  if (before->lkg_slot == store::SlotId::kB) slot = &devices_.slot_b;
+  if (before->lkg_slot == store::SlotId::kNone || before->reset_pending) return {};
+  return LostText(before->lkg_digest, ViewSlot(*slot, before->lkg_slot, now));
 }
 
 uint64_t ModelUnit::FirstRow() {
@@ -203,10 +227,15 @@ uint64_t ModelUnit::FirstRow() {
 }
 
 std::string ModelUnit::ServingText() {
-  if (updater_.champion() == nullptr) return prefix_ + "no model yet";
+  const std::string lost(this->lost());
+  if (updater_.champion() == nullptr) {
+    if (lost.empty()) return prefix_ + "no model yet";
+    return prefix_ + "no model: " + lost + "; install it again (dipper-agent install FILE) or offer it again";
+  }
   const update::UpdateStatus status = updater_.Status();
   return prefix_ + "serving " + std::string(status.champion_name.view()) + " " +
-         std::string(status.champion_version.view()) + " from row " + std::to_string(FirstRow());
+         std::string(status.champion_version.view()) + " from row " + std::to_string(FirstRow()) +
+         (lost.empty() ? "" : ", because " + lost);
 }
 
 void ModelUnit::OnUpdateEvent(const update::UpdateEvent& event) {

@@ -54,9 +54,12 @@ class ModelUnit final : private update::UpdateObserver {
 
   /// Repairs, chooses and loads. False: `*message` says why this model does not run.
   bool Start(const store::LastRun& last, std::string* message);
+  /// What served before this start, and could not be read at it: "pump 1 (1f0c22ab91d4) in slot A is damaged
+  /// or gone". Empty: nothing, or another model has taken its place since.
+  std::string_view lost() { return updater_.Status().champion == after_loss_ ? lost_ : std::string_view(); }
   /// First record that its champion has not seen; 0: from the beginning.
   uint64_t FirstRow();
-  /// Of the champion, for a line on stderr: "name version", or "no model yet".
+  /// Of the champion, for a line on stderr: "name version", "no model yet", or what was lost.
   std::string ServingText();
 
  private:
@@ -68,7 +71,12 @@ class ModelUnit final : private update::UpdateObserver {
   void OnLeaving(schema::UpdateState state) override { MaybeKill(state, "exit"); }
   void OnCheckpoint(const update::Checkpointed& saved) override { runner_.OnCheckpoint(saved); }
   void OnRestored(const update::Restored& loaded) override { runner_.OnRestored(loaded); }
-  void OnRung(store::Rung rung, schema::Reason reason) override { runner_.OnRung(rung, reason); }
+  void OnRung(store::Rung rung, schema::Reason reason) override {
+    stepped_down_ = true;
+    runner_.OnRung(rung, reason);
+  }
+
+  std::string FindLoss(const base::Result<store::BootRecord>& before);
 
   /// 16-byte aligned and zeroed.
   class ImageMemory {
@@ -88,6 +96,10 @@ class ModelUnit final : private update::UpdateObserver {
   uint32_t place_;
   std::string prefix_;  ///< Of lines on stderr: which model, when there are several.
   uint64_t events_ = 0;
+  bool stepped_down_ = false;  ///< In this run: that is told by itself.
+  std::string lost_;
+  base::Digest after_loss_;  ///< What serves since then; zero: nothing.
+  hal::Partition& boot_;
   ImageMemory first_image_, second_image_;
   std::unique_ptr<store::RecorderRing> recorder_ring_;
   std::unique_ptr<runtime::Recorder> recorder_;

@@ -22,14 +22,19 @@ ModelRunner::ModelRunner(const ModelRunnerConfig& config, const ModelRunnerParts
   if (!config.truth.empty()) scorer_ = std::make_unique<AnomalyScorer>();
 }
 
-void ModelRunner::OnStarted(uint64_t first_row) {
+void ModelRunner::OnStarted(uint64_t first_row, std::string_view loss) {
   first_row_ = first_row;
   started_ = true;
   const store::BootRecord& record = updater_->store().record();
   // A floor says that there was a model once: a new device has none and is not in trouble.
   const bool lost = updater_->champion() == nullptr && record.floor != base::SecurityVersion{};
   if (lost || record.rung == store::Rung::kNone) {
-    Send({.kind = schema::EventKind::SafeMode, .detail = "no model is left to serve"});
+    const std::string detail =
+        "no model is left to serve" + (loss.empty() ? std::string() : ": " + std::string(loss));
+    Send({.kind = schema::EventKind::SafeMode,
+          .detail = std::string_view(detail).substr(0, telemetry::kMaxTextBytes)});
+  } else if (!loss.empty()) {
+    Send({.kind = schema::EventKind::StorageError, .detail = loss.substr(0, telemetry::kMaxTextBytes)});
   }
   ReportFrozen();
 }

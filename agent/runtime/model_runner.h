@@ -61,8 +61,9 @@ class ModelRunner final : public update::UpdateObserver {
   /// Before the updater is started: each needs the other at construction. It outlives the runner.
   void Connect(update::Updater& updater) { updater_ = &updater; }
   /// The updater has started. `first_row`: the first record that the champion has not seen; those before it
-  /// come again only because another model needs them.
-  void OnStarted(uint64_t first_row);
+  /// come again only because another model needs them. `loss`: what served before and could not be read, for
+  /// an event; empty: nothing.
+  void OnStarted(uint64_t first_row, std::string_view loss = {});
 
   std::string_view id() const { return config_.id; }
   uint32_t number() const { return config_.number; }

@@ -11,7 +11,8 @@ ControlModel AgentControl::ControlModelAt(size_t index) {
           .slot_a = &devices.slot_a,
           .slot_b = &devices.slot_b,
           .factory = devices.has_factory ? &devices.factory : nullptr,
-          .recorder = model.recorder()};
+          .recorder = model.recorder(),
+          .lost = model.lost()};
 }
 
 ControlReadings AgentControl::ReadForControl() {

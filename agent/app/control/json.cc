@@ -116,6 +116,7 @@ void PutStatus(JsonWriter& json, const ModelView& model) {
   json.OpenObject();
   PutHead(json, model);
   PutPackage(json, "champion", model.champion);
+  Put(json, "lost", model.lost);
   Put(json, "champion_slot", SlotText(model.record.lkg_slot));
   json.Key("since_ns");
   json.Int(model.serving_since_ns);

@@ -14,7 +14,6 @@
 #include "agent/app/config/partition_path.h"
 #include "agent/app/control/protocol.h"
 #include "agent/app/control/text.h"
-#include "agent/store/boot_layout.h"
 #include "agent/store/counters.h"
 #include "hal/linux/partition_file.h"
 
@@ -85,19 +84,10 @@ uint32_t PlaceOf(const store::Counters& counters, std::string_view name, size_t 
 }
 
 void ReadRecord(hal::Partition& boot, uint32_t place, ModelView* view) {
-  const auto layout = store::ComputeBootLayout(boot.geometry());
-  if (!layout.ok() || place >= layout->models) return;
-  store::CopyPair pair;
-  std::vector<uint8_t> page(store::kRecordPageBytes);
-  pair.Configure(boot, layout->Record(place));
-  const Status status = pair.Load(base::MutableBytes(page).first(layout->record_bytes));
-  view->storage_of_newer_agent = status == Status::kUnimplemented;
-  if (!Ok(status)) return;
-  const auto record = store::DecodeBootRecord(base::ByteView(page).first(store::kBootRecordBytes));
+  const auto record = ReadBootRecord(boot, place);
   view->storage_of_newer_agent = !record.ok() && record.status() == Status::kUnimplemented;
-  if (!record.ok()) return;
-  view->record = *record;
-  view->has_record = true;
+  view->has_record = record.ok();
+  if (record.ok()) view->record = *record;
 }
 
 /// What an agent that started now would say of the last offer or trial.
@@ -128,7 +118,12 @@ bool ReadSlots(const ModelConfig& config, ModelView* view, std::string* message)
     if (!partition.Open("slot", *path, message)) return false;
     view->slots.push_back(ViewSlot(partition, id, view->record));
     SlotView& slot = view->slots.back();
-    if (slot.id == view->record.lkg_slot) view->champion = slot.package;
+    if (slot.id == view->record.lkg_slot) {
+      view->champion = slot.package;
+      const bool whole = slot.holds == "champion" && slot.package.digest == view->record.lkg_digest;
+      if (!whole && slot.holds != "newer_agent") view->lost = LostText(view->record.lkg_digest, slot);
+      if (!view->lost.empty()) view->champion = {};
+    }
     if (slot.id == view->record.trial_slot) view->challenger = slot.package;
     if (slot.holds != "previous") continue;
     const bool allowed = !view->record.IsDenied(slot.package.digest) && !view->record.HasTrial() &&
@@ -136,6 +131,7 @@ bool ReadSlots(const ModelConfig& config, ModelView* view, std::string* message)
     if (allowed) view->undo = slot.package;
     if (allowed) view->undo_slot = slot.id;
   }
+  if (view->lost.empty()) view->lost = LostText(view->record, view->slots);
   return true;
 }
 

@@ -22,6 +22,7 @@ struct ControlModel {
   hal::Partition* slot_b = nullptr;
   hal::Partition* factory = nullptr;      ///< Null: there is none.
   runtime::Recorder* recorder = nullptr;  ///< Null: nothing is recorded.
+  std::string_view lost{};                ///< As ModelUnit::lost.
 };
 
 /// Readings of the running agent.

@@ -56,7 +56,8 @@ std::string Bytes(uint64_t bytes) {
 
 std::string ServesText(const ModelView& model) {
   const store::BootRecord& record = model.record;
-  if (record.lkg_slot == store::SlotId::kNone || model.champion.digest.IsZero()) return "no model";
+  if (record.lkg_slot == store::SlotId::kNone || model.champion.digest.IsZero())
+    return model.lost.empty() ? "no model" : "no model: " + model.lost;
   std::string text = PackageText(model.champion) + ", slot " + SlotText(record.lkg_slot);
   if (model.serving_since_ns != 0) text += ", since " + TimeText(model.serving_since_ns);
   if (model.samples != 0) {
@@ -93,6 +94,25 @@ std::string UpdateText(const ModelView& model) {
   return text;
 }
 
+/// What an update waits for while nothing serves: a model is on its way, so no other needs to be installed.
+std::string FirstModelText(const ControlView& view, const ModelView& model) {
+  if (model.state == UpdateState::Trial)
+    return "nothing serves yet, one is on trial: the health gate decides by itself; dipper-agent confirm "
+           "makes it "
+           "serve now";
+  std::string text = "nothing serves yet, one is on its way: ";
+  if (!view.running) return text + "it goes on when the agent runs";
+  const bool waits = model.state == UpdateState::Offered || model.state == UpdateState::Staged;
+  if (waits && !model.healthy) {
+    const int64_t left_s = view.readings.healthy_after_s - view.readings.uptime_ns / base::kSecondNs;
+    return text + "it waits for the healthy mark, " +
+           (left_s > 0 ? "in about " + std::to_string(left_s) + " s" : "which comes when every part works");
+  }
+  if (model.state == UpdateState::Offered)
+    return text + "it waits for this device's place in the offer's window";
+  return text + std::string(MeaningOf(model.state));
+}
+
 /// What a person should do, or what will happen if nobody does anything.
 Lines NextText(const ControlView& view, const ModelView& model) {
   Lines lines;
@@ -103,7 +123,17 @@ Lines NextText(const ControlView& view, const ModelView& model) {
   if (!advice.to_do.empty() && (waits || update::IsResting(model.state))) {
     lines.push_back(Row("to do", std::string(advice.to_do)));
   }
-  if (model.record.lkg_slot == store::SlotId::kNone) {
+  const bool lost = !model.lost.empty() && model.champion.digest.IsZero();
+  const bool none = lost || model.record.lkg_slot == store::SlotId::kNone;
+  if (none && !update::IsResting(model.state)) {
+    lines.push_back(Row("next", FirstModelText(view, model)));
+  } else if (lost) {
+    lines.push_back(
+        Row("to do",
+            "install it again (dipper-agent install FILE) or offer it again, at or above security "
+            "version " +
+                VersionText(model.record.floor)));
+  } else if (none) {
     lines.push_back(Row("to do", "no model serves: install one (dipper-agent install FILE) or offer one"));
   } else if (view.running && !model.healthy) {
     lines.push_back(Row("next", "the healthy mark, " + std::to_string(view.readings.healthy_after_s) +
@@ -133,6 +163,9 @@ void AddModel(const ControlView& view, const ModelView& model, Lines* lines) {
     return;
   }
   lines->push_back(Row("serves", ServesText(model)));
+  const bool serves = record.lkg_slot != store::SlotId::kNone;
+  if (serves && !model.lost.empty() && !model.champion.digest.IsZero())
+    lines->push_back(Row("lost", model.lost + "; the model above took its place"));
   if (record.rung != store::Rung::kNewestCheckpoint) lines->push_back(Row("ladder", RungText(record.rung)));
   lines->push_back(Row("update", UpdateText(model)));
   if (record.HasTrial()) {
@@ -289,10 +322,12 @@ Lines SlotsText(const ControlView& view) {
                                        std::to_string(model.record.tries_left) + " more tries, " +
                                        std::to_string(model.record.tries_given_back) + " given back"));
     }
-    lines.push_back(Row("ladder", RungText(model.record.rung) + "; " +
-                                      std::to_string(model.record.own_failures) + " own failures, " +
-                                      std::to_string(model.record.unexplained_starts) +
-                                      " unexplained starts"));
+    const bool none = model.record.lkg_slot == store::SlotId::kNone;
+    lines.push_back(
+        Row("ladder", (none && model.record.rung != store::Rung::kNone ? std::string("nothing to serve")
+                                                                       : RungText(model.record.rung)) +
+                          "; " + std::to_string(model.record.own_failures) + " own failures, " +
+                          std::to_string(model.record.unexplained_starts) + " unexplained starts"));
     for (const store::DeniedEntry& denied : model.record.denied) {
       if (denied.digest.IsZero()) continue;
       lines.push_back(Row("denied", std::string(base::ToHex(denied.digest).view()) + " (" +

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "agent/app/control/text.h"
 #include "agent/package/manifest.h"
+#include "agent/store/boot_layout.h"
 #include "agent/store/slot.h"
 #include "agent/telemetry/encoders.h"
 
@@ -62,6 +64,7 @@ ModelView ViewModel(const ControlModel& model, store::EventLog& log, bool with_s
   view.blocks_have = status.blocks_have;
   view.blocks_total = status.blocks_total;
   view.offered = status.offered;
+  view.lost = model.lost;
   view.champion = Loaded(status.champion, status.champion_name.view(), status.champion_version.view());
   view.challenger =
       Loaded(status.challenger, status.challenger_name.view(), status.challenger_version.view());
@@ -161,6 +164,39 @@ SlotView ViewSlot(hal::Partition& partition, store::SlotId id, const store::Boot
   }
   view.holds = readable ? HoldsText(view, record) : "damaged";
   return view;
+}
+
+base::Result<store::BootRecord> ReadBootRecord(hal::Partition& boot, uint32_t place) {
+  const auto layout = store::ComputeBootLayout(boot.geometry());
+  if (!layout.ok() || place >= layout->models) return Status::kNotFound;
+  store::CopyPair pair;
+  std::vector<uint8_t> page(store::kRecordPageBytes);
+  pair.Configure(boot, layout->Record(place));
+  DIPPER_RETURN_IF_ERROR(pair.Load(base::MutableBytes(page).first(layout->record_bytes)));
+  return store::DecodeBootRecord(base::ByteView(page).first(store::kBootRecordBytes));
+}
+
+std::string LostText(const base::Digest& digest, const SlotView& slot) {
+  std::string text = "package";
+  const bool named = slot.package.digest == digest && !slot.package.name.empty();
+  if (named) text = Printable(slot.package.name) + " " + Printable(slot.package.version);
+  text += " (" + std::string(base::ToHex(digest).brief()) + ")";
+  return text +
+         (slot.id == store::SlotId::kFactory ? " in the factory partition"
+                                             : " in slot " + SlotText(slot.id)) +
+         " is damaged or gone";
+}
+
+std::string LostText(const store::BootRecord& record, std::span<const SlotView> slots) {
+  if (record.lkg_slot != store::SlotId::kNone || record.rung == store::Rung::kNone) return {};
+  if (record.floor == base::SecurityVersion{}) return {};
+  const SlotView* newest = nullptr;
+  for (const SlotView& slot : slots) {
+    if (!slot.has_mark || slot.id == record.trial_slot || record.IsDenied(slot.mark.digest)) continue;
+    if (newest == nullptr || slot.mark.sequence > newest->mark.sequence) newest = &slot;
+  }
+  return newest != nullptr ? LostText(newest->mark.digest, *newest)
+                           : "what served here was reset, or its slot is gone";
 }
 
 int64_t FindConfirm(store::EventLog& log, const base::Digest& package) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct ModelView {
   bool has_gate = false;
   update::GateReport gate;
   store::BootRecord record;
+  /// What served and is damaged or gone: "pump 1 (1f0c22ab91d4) in slot A is damaged or gone". Empty:
+  /// nothing.
+  std::string lost;
   PackageView undo;  ///< Zero digest: there is no undo target, or it is not known offline.
   store::SlotId undo_slot = store::SlotId::kNone;
   int64_t serving_since_ns = 0;  ///< Wall time of the confirm, from the log; 0: not in the log.
@@ -62,6 +66,15 @@ struct ControlView {
 /// Reads slot, marks, checkpoints and the names in the package's manifest, without signatures. Cost: reads
 /// the head and both checkpoints once.
 SlotView ViewSlot(hal::Partition& partition, store::SlotId id, const store::BootRecord& record);
+
+/// The boot record in one place, nothing repaired. kUnimplemented: of a newer agent; others: there is none.
+base::Result<store::BootRecord> ReadBootRecord(hal::Partition& boot, uint32_t place);
+
+/// ModelView::lost for the package `digest` that the record named. Reads its name in the slot, if it can.
+std::string LostText(const base::Digest& digest, const SlotView& slot);
+/// The same from a record that names no champion any more: by the marks that are left. Empty for a model that
+/// was never confirmed, and where the ladder ended without one.
+std::string LostText(const store::BootRecord& record, std::span<const SlotView> slots);
 
 /// Of the running agent. @param only  A model's id; empty: all.
 /// @param with_slots  Slots too, which costs reading them.
