@@ -43,8 +43,13 @@ std::string SystemText() {
 bool Assembly::OpenTrust(std::string* message) {
   std::vector<uint8_t> root;
   if (!ReadWhole(config.trust.root, store::RootStore::kMaxRootBytes, &root)) {
-    *message =
-        "trust.root: cannot read a trust root from " + config.trust.root + "; make one with: dipper root new";
+    // A device that ran before has one in boot, of the fleet that it is of: a new one would be another
+    // fleet's.
+    std::vector<uint8_t> stored(package::kMaxRootBytes);
+    const bool ran = Ok(roots.Open()) && roots.Load(stored).ok();
+    *message = "trust.root: cannot read a trust root from " + config.trust.root +
+               (ran ? "; this device has run with one: put the root file of its fleet back"
+                    : "; put the root file of the fleet there, or make one with: dipper root new");
     return false;
   }
   const Status status = trust.Open(root);

@@ -93,10 +93,9 @@ bool KeptSource::OpenLines(std::string* message) {
         std::string("source.kind stdin: standard input or output cannot be used: ") + std::strerror(errno);
   } else if (status == Status::kAlreadyExists) {
     *message = "source.path: another process serves " + config_.path + "; is a dipper-agent running already?";
-  } else if (status == Status::kInvalidArgument) {
-    *message = "source.path: " + config_.path +
-               " is too long for a socket (107 bytes), or a file that is none lies there; move it or choose "
-               "another path";
+  } else if (status == Status::kInvalidArgument) {  // one that is too long is no configuration
+    *message =
+        "source.path: a file that is no socket lies at " + config_.path + "; move it or choose another path";
   } else {
     *message = "source.path: cannot make the socket " + config_.path + ": " + std::strerror(errno) +
                "; does its folder exist, and may the agent write there?";

@@ -114,7 +114,13 @@ int main(int argc, char** argv) {
         return 2;
     }
   }
-  if (optind != argc) std::fprintf(stderr, "dipper-agent: unknown command %s\n", argv[optind]);
+  if (optind != argc) {
+    const std::string near(dipper::app::NearestControlCommand(argv[optind]));
+    std::fprintf(stderr, "dipper-agent: unknown command %s%s%s\n", argv[optind],
+                 near.empty() ? "" : "; did you mean ", near.empty() ? "" : (near + "?").c_str());
+  } else if (config_path.empty()) {
+    std::fputs("dipper-agent: --config FILE or a command is missing\n", stderr);
+  }
   if (offline && !check_only) std::fputs("dipper-agent: --offline goes with --check-config\n", stderr);
   if (config_path.empty() || optind != argc || (offline && !check_only)) {
     std::fputs(kUsage, stderr);

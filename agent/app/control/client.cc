@@ -9,11 +9,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +27,7 @@
 #include "agent/app/control/socket.h"
 #include "agent/app/control/text.h"
 #include "agent/base/number.h"
+#include "agent/base/suggest.h"
 #include "agent/package/format.h"
 
 namespace dipper::app {
@@ -77,6 +80,29 @@ struct Options {
   std::string file;
 };
 
+/// What is wrong with the words behind the options; empty: nothing.
+std::string WrongWords(const Options& options, std::span<char* const> words) {
+  const auto count = std::to_string(words.size());
+  if (options.command->verb == ControlVerb::kInstall) {
+    if (words.size() == 1) return {};
+    return words.empty() ? "install: FILE is missing: the model package"
+                         : "install takes one FILE, not " + count;
+  }
+  if (words.empty()) return {};
+  const std::string first = words[0];
+  if (options.command->verb != ControlVerb::kRecording)
+    return std::string(options.command->name) + " takes no " + first + "; a model is named by --model ID";
+  if (first == "export") {
+    if (words.size() == 2) return {};
+    return words.size() == 1 ? "recording export: FILE is missing: where to write it"
+                             : "recording export takes one FILE, not " + std::to_string(words.size() - 1);
+  }
+  const std::string_view known[] = {"export"};
+  return "recording knows no " + first +
+         (base::ClosestName(first, known).empty() ? "; it takes export FILE, or nothing"
+                                                  : "; did you mean export?");
+}
+
 /// An exit code when nothing is left to do.
 std::optional<int> ParseOptions(int argc, char** argv, Options* options) {
   static const option kOptions[] = {
@@ -109,16 +135,24 @@ std::optional<int> ParseOptions(int argc, char** argv, Options* options) {
       PrintUsage(*options->command, stdout);
       return kExitOk;
     }
-    good = good && choice != '?' && (log || (choice != 'n' && choice != 'f')) && (install || choice != 'w') &&
-           (reset || choice != 'y');
+    // Of getopt's own complaints the line is written already.
+    const char* only = choice == 'n' || choice == 'f' ? "log" : choice == 'w' ? "install" : "factory-reset";
+    const bool here = choice == 'n' || choice == 'f' ? log : choice == 'w' ? install : reset || choice != 'y';
+    if (!here)
+      Complain("that option is of " + std::string(only) + ", not of " + std::string(options->command->name));
+    good = good && choice != '?' && here;
   }
   if (good && !request.model.empty() && !package::IsId(request.model)) {
     Complain("--model takes a model's id: letters, digits, '-' and '_'");
     return kExitUsage;
   }
-  request.write = request.verb == ControlVerb::kRecording && argc - optind == 2 &&
-                  std::string_view(argv[optind]) == "export";
-  good = good && argc - optind == (install ? 1 : (request.write ? 2 : 0));
+  if (good) {
+    const std::span<char* const> words(argv + optind, static_cast<size_t>(argc - optind));
+    request.write = request.verb == ControlVerb::kRecording && !words.empty();
+    const std::string wrong = WrongWords(*options, words);
+    if (!wrong.empty()) Complain(wrong);
+    good = wrong.empty();
+  }
   if (!good) {
     PrintUsage(*options->command, stderr);
     return kExitUsage;
@@ -304,6 +338,12 @@ int Unreachable(const Options& options, const Config* config, const std::string&
 }  // namespace
 
 bool IsControlCommand(const char* argument) { return Find(argument) != nullptr; }
+
+std::string_view NearestControlCommand(std::string_view name) {
+  std::array<std::string_view, kCommands.size()> names;
+  std::transform(kCommands.begin(), kCommands.end(), names.begin(), [](const auto& c) { return c.name; });
+  return base::ClosestName(name, names);
+}
 
 int RunControlClient(int argc, char** argv) {
   Options options;

@@ -214,10 +214,18 @@ class Agent(unittest.TestCase):
         result = self.run_agent()
         self.assertEqual(result.returncode, 1)
         self.assertIn("trust.root: cannot read", result.stderr)
+        self.assertIn("or make one with: dipper root new", result.stderr)
         (self.home / "root.dproot").write_bytes(os.urandom(300))
         result = self.run_agent()
         self.assertEqual(result.returncode, 1)
         self.assertIn("the trust root cannot be used", result.stderr)
+        # On a device that has one in boot a new one would be of another fleet.
+        (self.home / "gone").rename(self.home / "root.dproot")
+        self.stop(self.start())
+        (self.home / "root.dproot").rename(self.home / "gone")
+        result = self.run_agent()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("this device has run with one: put the root file of its fleet back", result.stderr)
 
     def test_without_its_source_it_goes_on(self):
         (self.home / "stream.csv").unlink()

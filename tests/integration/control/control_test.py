@@ -155,7 +155,22 @@ class Reading(WithDevice):
     def test_usage(self):
         for arguments in (("status", "extra"), ("install",), ("status", "--follow"), ("log", "-n", "x"), ("status", "--model", "../x")):
             self.ask(*arguments, code=2)
-        self.assertEqual(subprocess.run([AGENT, "frobnicate"], capture_output=True).returncode, 2)
+        for arguments, message in ((("install",), "install: FILE is missing"), (("install", "a", "b"), "install takes one FILE, not 2"),
+                                   (("recording", "export"), "recording export: FILE is missing"),
+                                   (("recording", "export", "a", "b"), "recording export takes one FILE, not 2"),
+                                   (("recording", "exprt", "x"), "recording knows no exprt; did you mean export?"),
+                                   (("recording", "show"), "it takes export FILE, or nothing"),
+                                   (("status", "x"), "status takes no x; a model is named by --model ID"),
+                                   (("status", "--wait"), "that option is of install, not of status"),
+                                   (("status", "--yes"), "that option is of factory-reset, not of status"),
+                                   (("slots", "-n", "3"), "that option is of log, not of slots")):
+            told = self.ask(*arguments, code=2).stderr
+            self.assertIn(message, told.splitlines()[0])
+            self.assertIn("usage: dipper-agent " + arguments[0], told)
+        for word, message in (("statu", "unknown command statu; did you mean status?"), ("frobnicate", "unknown command frobnicate")):
+            done = subprocess.run([AGENT, word], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, "dipper-agent: " + message))
+            self.assertIn("undo|recording|factory-reset", done.stderr)
         self.assertIn("usage: dipper-agent install FILE", self.ask("install", "--help").stdout)
 
 

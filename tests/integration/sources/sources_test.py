@@ -132,7 +132,7 @@ class SourcesTest(SourceCase):
 
     def test_what_cannot_be_opened_is_said(self):
         for text, message in (
-                ('kind = "socket"\npath = "agent.toml"', "a file that is none lies there"),
+                ('kind = "socket"\npath = "agent.toml"', "a file that is no socket lies at"),
                 ('kind = "socket"\npath = "none/samples.sock"', "cannot make the socket"),
                 ('kind = "csv_replay"\npath = "empty.csv"', "is empty: a header line comes first"),
                 ('kind = "csv_replay"\npath = "long.csv"', "is longer than 16384 bytes"),
