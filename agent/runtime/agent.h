@@ -8,9 +8,9 @@
 #include <limits>
 #include <span>
 
+#include "agent/base/event_limit.h"
 #include "agent/base/fixed.h"
 #include "agent/runtime/block_turns.h"
-#include "agent/runtime/event_limit.h"
 #include "agent/runtime/health.h"
 #include "agent/runtime/metric_batch.h"
 #include "agent/runtime/model_runner.h"
@@ -118,9 +118,9 @@ class Agent {
   base::FixedVector<ModelRunner*, store::kMaxModels> models_;
   base::FixedVector<uint32_t, store::kMaxModels> answers_of_models_;
   Health health_;
-  EventLimit drop_limit_, source_limit_, trouble_limit_;
+  base::EventLimit drop_limit_, source_limit_, trouble_limit_;
   base::FixedString<telemetry::kMaxTextBytes> source_trouble_;  ///< As it was told.
-  EventLimit repeat_limit_, junk_limit_;  ///< Of commands not carried out: signed ones, and all others.
+  base::EventLimit repeat_limit_, junk_limit_;  ///< Of commands not carried out: signed ones, and all others.
   uint64_t commands_refused_ = 0;
   uint32_t root_told_ = 0;  ///< Version of the root whose expiry was told.
   hal::SourceTotals sources_told_;

@@ -13,9 +13,9 @@ using schema::Severity;
 
 constexpr int64_t kHourNs = 3600 * base::kSecondNs;
 
-EventLimit LimitOf(const AlarmRule& rule) {
+base::EventLimit LimitOf(const AlarmRule& rule) {
   const uint32_t hourly = std::max<uint32_t>(rule.max_per_hour, 1);
-  return EventLimit(std::min(AlarmFilter::kBurst, hourly), kHourNs / hourly);
+  return base::EventLimit(std::min(AlarmFilter::kBurst, hourly), kHourNs / hourly);
 }
 
 }  // namespace

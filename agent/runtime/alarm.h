@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "agent/runtime/event_limit.h"
+#include "agent/base/event_limit.h"
 #include "agent/schema/telemetry_generated.h"
 
 namespace dipper::runtime {
@@ -65,7 +65,7 @@ class AlarmFilter {
   AlarmNews News(AlarmNews::Kind kind, int64_t now_ns);
 
   AlarmRule rule_;
-  EventLimit limit_;
+  base::EventLimit limit_;
   bool on_ = false, told_ = false;
   schema::Severity severity_ = schema::Severity::None, told_severity_ = schema::Severity::None;
   uint64_t alarm_ = 0;

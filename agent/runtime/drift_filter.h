@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "agent/runtime/event_limit.h"
+#include "agent/base/event_limit.h"
 
 namespace dipper::runtime {
 
@@ -17,8 +17,8 @@ enum class DriftSource : uint8_t { kModel = 0, kFeatures = 1 };
 
 class DriftFilter {
  public:
-  static constexpr uint32_t kBurst = EventLimit::kBurst;
-  static constexpr int64_t kRefillNs = EventLimit::kRefillNs;
+  static constexpr uint32_t kBurst = base::EventLimit::kBurst;
+  static constexpr int64_t kRefillNs = base::EventLimit::kRefillNs;
 
   enum class Answer : uint8_t { kNothing = 0, kWarning = 1, kAlarm = 2 };
 
@@ -47,7 +47,7 @@ class DriftFilter {
   static constexpr int32_t kNoZone = -1;
 
   std::array<int32_t, 2> zones_{kNoZone, kNoZone};
-  std::array<EventLimit, 2> kinds_{};  // warnings, alarms
+  std::array<base::EventLimit, 2> kinds_{};  // warnings, alarms
 };
 
 }  // namespace dipper::runtime

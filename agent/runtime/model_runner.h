@@ -10,11 +10,11 @@
 #include <span>
 #include <utility>
 
+#include "agent/base/event_limit.h"
 #include "agent/runtime/alarm.h"
 #include "agent/runtime/anomaly_scorer.h"
 #include "agent/runtime/answer_line.h"
 #include "agent/runtime/drift_filter.h"
-#include "agent/runtime/event_limit.h"
 #include "agent/runtime/latency.h"
 #include "agent/runtime/metric_batch.h"
 #include "agent/runtime/recording/recorder.h"
@@ -152,7 +152,7 @@ class ModelRunner final : public update::UpdateObserver {
   AlarmFilter alarm_;
   base::Digest alarm_package_;  ///< Whose alarms they are.
   bool alarm_bound_ = false;
-  EventLimit checkpoint_limit_, data_error_limit_;
+  base::EventLimit checkpoint_limit_, data_error_limit_;
   LatencyHistogram latency_;
   UncertainQueue uncertain_;
   base::FixedVector<std::string_view, UncertainQueue::kMaxFeatures> uncertain_names_;

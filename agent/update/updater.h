@@ -4,6 +4,7 @@
 // mbedTLS's and zstd's while a package is verified. Calls that write wait for the medium.
 #pragma once
 
+#include "agent/base/event_limit.h"
 #include "agent/store/model_store.h"
 #include "agent/update/gate.h"
 #include "agent/update/latency_guard.h"
@@ -185,6 +186,7 @@ class Updater {
   base::Digest undo_package_;
   base::Digest interrupted_;       ///< Package whose checks the previous run did not finish.
   base::Digest refused_document_;  ///< Last offer that was refused unread: retained ones come again.
+  base::EventLimit refusals_;      ///< Whoever may publish can send several by turns, for ever.
   uint64_t checkpoints_ = 0, checkpoint_failures_ = 0;
 };
 

@@ -61,7 +61,7 @@ Reason Updater::OnOffer(base::ByteView document) {
     const base::Digest digest = base::Sha256Of(document);
     if (digest != refused_document_ && offer.number > counters.offer(config_.model_index).number) {
       refused_document_ = digest;
-      EmitRefusal(offer, reason);
+      if (refusals_.TrySpend(now_ns_)) EmitRefusal(offer, reason);
     }
     return reason;
   }

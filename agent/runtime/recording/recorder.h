@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "agent/runtime/event_limit.h"
+#include "agent/base/event_limit.h"
 #include "agent/runtime/metric_batch.h"
 #include "agent/runtime/recording/recorder_records.h"
 #include "agent/runtime/reporter.h"
@@ -150,7 +150,7 @@ class Recorder {
   RecorderCounters counters_;
   RecorderState told_ = RecorderState::kRecording;  ///< The pause that was told, or none.
   uint64_t told_left_out_ = 0;                      ///< Counted when that began.
-  EventLimit tell_limit_;
+  base::EventLimit tell_limit_;
   RecordWriter writer_;
   store::SegmentHead head_;
   std::array<uint8_t, update::kGateStateBytes> gate_{};

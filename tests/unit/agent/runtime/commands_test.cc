@@ -14,7 +14,7 @@ using telemetry::TopicKind;
 using update::test::CommandDocument;
 using update::test::TestKeys;
 
-constexpr size_t kTold = EventLimit::kBurst;
+constexpr size_t kTold = base::EventLimit::kBurst;
 
 class Commands : public ::testing::Test {
  protected:
@@ -65,7 +65,7 @@ TEST_F(Commands, WhatNobodyHasSignedIsCountedAndSeldomTold) {
   EXPECT_NE(Told()[0]["detail"].get<std::string>().find("no key of the command role"), std::string::npos);
   EXPECT_EQ(Metric("commands_refused_total"), 80U);
   // A minute later one more, which says how many were not told.
-  world.clock.now_ns += EventLimit::kRefillNs;
+  world.clock.now_ns += base::EventLimit::kRefillNs;
   Send(changed, 2);
   ASSERT_EQ(Told().size(), kTold + 1);
   EXPECT_EQ(Told().back()["count"], 80 - kTold);

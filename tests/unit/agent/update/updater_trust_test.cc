@@ -45,6 +45,21 @@ TEST_F(UpdaterTest, AKeyRevokedDuringTheTransferIsNoticed) {
   ExpectEnd(by_old_key, UpdateState::Rejected, Reason::UnknownKey);
 }
 
+// Two signed offers that are refused, sent by turns for ever, must not fill the event log.
+TEST_F(UpdaterTest, OffersThatAreRefusedByTurnsAreToldNowAndThen) {
+  const Release release = MakeRelease("2", 3);
+  const Bytes first = release.Offer(2, [](auto& o) { o.not_after = 1'750'000'000; });
+  const Bytes second = release.Offer(3, [](auto& o) { o.not_after = 1'750'000'000; });
+  device_->SetWall(1'750'000'000, true);
+  const size_t before = device_->events().size();
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(Offer(first), Reason::Expired);
+    ASSERT_EQ(Offer(second), Reason::Expired);
+  }
+  EXPECT_EQ(device_->events().size() - before, base::EventLimit::kBurst);
+  EXPECT_EQ(updater().Status().state, UpdateState::Confirmed);
+}
+
 // ---- offers that wait are judged again when their turn comes ----
 
 /// Over an hour, so that it waits for its turn.

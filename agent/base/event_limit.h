@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace dipper::runtime {
+namespace dipper::base {
 
 class EventLimit {
  public:
@@ -53,4 +53,4 @@ class EventLimit {
   uint64_t left_out_ = 0;
 };
 
-}  // namespace dipper::runtime
+}  // namespace dipper::base
