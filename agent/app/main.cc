@@ -68,6 +68,17 @@ int CheckAround(const dipper::app::ConfigReading& reading, const std::string& pa
   return 0;
 }
 
+/// @param word  That is no command; null: there is none.
+void SayWhatIsMissing(const char* word) {
+  if (word == nullptr) {
+    std::fputs("dipper-agent: --config FILE or a command is missing\n", stderr);
+    return;
+  }
+  const std::string near(dipper::app::NearestControlCommand(word));
+  std::fprintf(stderr, "dipper-agent: unknown command %s%s%s\n", word, near.empty() ? "" : "; did you mean ",
+               near.empty() ? "" : (near + "?").c_str());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -114,15 +125,10 @@ int main(int argc, char** argv) {
         return 2;
     }
   }
-  if (optind != argc) {
-    const std::string near(dipper::app::NearestControlCommand(argv[optind]));
-    std::fprintf(stderr, "dipper-agent: unknown command %s%s%s\n", argv[optind],
-                 near.empty() ? "" : "; did you mean ", near.empty() ? "" : (near + "?").c_str());
-  } else if (config_path.empty()) {
-    std::fputs("dipper-agent: --config FILE or a command is missing\n", stderr);
-  }
+  const char* word = optind != argc ? argv[optind] : nullptr;
+  if (word != nullptr || config_path.empty()) SayWhatIsMissing(word);
   if (offline && !check_only) std::fputs("dipper-agent: --offline goes with --check-config\n", stderr);
-  if (config_path.empty() || optind != argc || (offline && !check_only)) {
+  if (config_path.empty() || word != nullptr || (offline && !check_only)) {
     std::fputs(kUsage, stderr);
     return 2;
   }

@@ -473,25 +473,27 @@ Status JsonDecoder::Decode(std::string_view text, bool partial, std::span<float>
   DIPPER_RETURN_IF_ERROR(Parse(text, kSampleRoot));
   record->has_id = sample_.has_id;
   record->id = sample_.id;
-  const auto nothing = [](float value) { return std::isnan(value); };
-  if (sample_.bad_cells > 0 || !std::all_of(row_.begin(), row_.end(), nothing)) {
+  const bool any = !std::all_of(row_.begin(), row_.end(), [](float value) { return std::isnan(value); });
+  if (any || sample_.bad_cells > 0) {
     FinishSample(values, &record->sample);
     return Status::kOk;
   }
   // Not one value: what it is follows from the members that it has.
   const bool blank = partial || SawFeature();
   const bool own_label = Saw(kLabelRole);
+  const JsonCounters before = counters_;
   const Status parsed = Parse(text, kLabelRoot);
-  if (!Ok(parsed) && !blank) return parsed;
-  const bool good =
-      Ok(parsed) && sample_.has_id && sample_.label.state != LabelState::kAbsent && !bad_weight_;
+  if (!Ok(parsed)) {
+    if (!blank) return parsed;
+    counters_ = before;  // of a sample nobody asked for that member
+    return DecodeSample(text, values, &record->sample);
+  }
+  const bool good = sample_.has_id && sample_.label.state != LabelState::kAbsent && !bad_weight_;
   record->is_label = good || (!blank && (own_label || Saw(kLabelRole)));
   if (record->is_label) return FinishLabel(&record->label);
-  if (!blank) {
-    ++counters_.no_features;
-    return Status::kNotFound;
-  }
-  return DecodeSample(text, values, &record->sample);
+  if (blank) return DecodeSample(text, values, &record->sample);
+  ++counters_.no_features;
+  return Status::kNotFound;
 }
 
 }  // namespace dipper::stream

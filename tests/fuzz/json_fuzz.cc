@@ -90,6 +90,31 @@ void TryLabel(std::string_view text, const schema::Spec& spec, stream::JsonDecod
   fuzz::CheckLabel(spec, label.label);
 }
 
+/// By its members it is one of both, and as what it is it has the same values and one counted outcome.
+void TryEither(std::string_view text, bool partial, stream::JsonDecoder decoder) {
+  stream::JsonDecoder alone = decoder;
+  std::array<float, 3> values = {5, 6, 7}, same = values;
+  stream::JsonRecord record;
+  const base::Status status = decoder.Decode(text, partial, values, &record);
+  const stream::JsonCounters& c = decoder.counters();
+  DIPPER_CHECK(c.records + c.labels + c.no_features + Refused(c) == 1);
+  DIPPER_CHECK((status == base::Status::kNotFound) == (c.no_features == 1));
+  if (!base::Ok(status) || record.is_label) DIPPER_CHECK(values == same);
+  if (!base::Ok(status)) return;
+  stream::JsonSample sample;
+  stream::JsonLabel label;
+  DIPPER_CHECK(c.labels == (record.is_label ? 1U : 0U));
+  if (record.is_label) {
+    DIPPER_CHECK(base::Ok(alone.DecodeLabel(text, &label)) && label.id == record.label.id &&
+                 record.id == label.id);
+    DIPPER_CHECK(label.weight == record.label.weight && label.label.state == record.label.label.state);
+    return;
+  }
+  DIPPER_CHECK(base::Ok(alone.DecodeSample(text, same, &sample)) && SameSample(sample, record.sample));
+  using Bits = std::array<uint32_t, 3>;
+  DIPPER_CHECK(std::bit_cast<Bits>(values) == std::bit_cast<Bits>(same));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -105,5 +130,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = base::AsText({data + 1, size - 1});
   TrySample(text, spec, decoders[chosen]);
   TryLabel(text, spec, decoders[chosen]);
+  TryEither(text, data[0] >= 128, decoders[chosen]);
   return 0;
 }

@@ -338,6 +338,11 @@ TEST_F(JsonTest, FeaturesAndALabelAreASample) {
   ASSERT_EQ(Either(R"({"id":1,"temperature":2,"label":"ok"})"), Status::kOk);
   EXPECT_FALSE(record_.is_label);
   EXPECT_EQ(record_.sample.label.state, LabelState::kPresent);
+  // A member that only label records have is ignored in a sample, twice or not.
+  const uint64_t records = counters().records;
+  ASSERT_EQ(Either(R"({"mode":null,"weight":1,"weight":2})"), Status::kOk);
+  EXPECT_EQ(counters().records, records + 1);
+  EXPECT_EQ(counters().duplicates, 0U);
   // Features that are all null: a label record only if it is a good one.
   ASSERT_EQ(Either(R"({"id":1,"temperature":null,"label":"ok"})"), Status::kOk);
   EXPECT_TRUE(record_.is_label);
