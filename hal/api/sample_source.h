@@ -61,9 +61,9 @@ struct SourceTotals {
 
 class SampleSource {
  public:
-  /// Waits for nobody but a sensor's driver. kOk: `*record` is filled. kNotFound: nothing due now. kOutOfRange: the source has ended.
-  /// kDataLoss: one unusable record was skipped and counted. kUnavailable: the source failed; try again
-  /// later.
+  /// Waits for nobody but a sensor's driver. kOk: `*record` is filled. kNotFound: nothing due now.
+  /// kOutOfRange: the source has ended. kDataLoss: one unusable record was skipped and counted. kUnavailable:
+  /// the source failed; try again later.
   virtual base::Status Poll(Record* record) = 0;
   /// Monotonic time when the next record can be due, so that the caller may sleep; 0 when not known.
   virtual int64_t NextDueNs() { return 0; }
