@@ -199,9 +199,11 @@ TEST_F(CliTest, BadRowsAreCountedAndTold) {
 }
 
 TEST_F(CliTest, WhatIsInAFileDoesNotReachTheTerminal) {
-  Write("esc.csv", "x,\x1b[2Jy,class\n1,2,\x1b]0;title\x07\n1,3,b\n");
+  MakeSpec();
+  Write("head.csv", "x,\x1b[2Jy,class\n1,2,0\n");
+  Write("cell.csv", Csv(50) + "1,2,\x1b]0;title\x07\n");
   for (const std::string command :
-       {"spec init --data esc.csv --label klass", "spec init --data esc.csv --label class"}) {
+       {"spec init --data head.csv --label klass", "eval --spec s.toml --data cell.csv"}) {
     const Ran ran = Dipper(command);
     EXPECT_EQ(ran.err.find('\x1b'), std::string::npos) << command;
     EXPECT_TRUE(ran.Says("\\x1b")) << ran.err;

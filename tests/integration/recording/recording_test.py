@@ -109,10 +109,14 @@ class Recordings(Bench):
 
         # The snapshot as a new model, with its lineage, on a second device.
         again = self.home / "again.dpkg"
-        dipper("package", "build", "--snapshot", self.home / "learned.dsnap", "--name", "tank", "--version", "v2",
-               "--security-version", 1, "--self-test", self.home / "history.csv", *QUICK, "--out", again)
+        build = ("package", "build", "--snapshot", self.home / "learned.dsnap", "--name", "tank", "--version", "v2",
+                 "--security-version", 1, "--self-test", self.home / "history.csv", *QUICK, "--out", again)
+        # Its spec has no bound for the gate's losses: the package that the device had it from does.
+        self.assertIn("--parent", dipper(*build, code=2).stderr)
+        dipper(*build, "--parent", self.home / "v1.dpkg")
         self.sign(again)
         shown = json.loads(dipper("package", "show", again, "--json").stdout)
+        self.assertEqual(shown["gate"]["loss_bound"], 10)
         self.assertEqual(shown["lineage"]["parent"], fetched["package"])
         self.assertEqual(shown["lineage"]["data"], fetched["digest"])
         self.assertIn(f"snapshot {fetched['image']}", shown["lineage"]["notes"])

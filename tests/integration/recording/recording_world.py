@@ -27,7 +27,6 @@ SPEC = """format = 1
 model_id = "main"
 task = "regression"
 budget = "64KiB"
-loss_bound = 10.0
 [target]
 kind = "feature_ahead"
 feature = "level"
@@ -202,7 +201,8 @@ class Bench(unittest.TestCase):
         image, package = self.home / f"{version}.dimg", self.home / f"{version}.dpkg"
         dipper("train", "--spec", self.home / "spec.toml", "--data", self.home / "history.csv", "--out", image)
         dipper("package", "build", "--spec", self.home / "spec.toml", "--image", image, "--name", "tank", "--version", version,
-               "--security-version", 1, "--self-test", self.home / "history.csv", *QUICK, *more, "--out", package)
+               "--security-version", 1, "--self-test", self.home / "history.csv", "--gate-loss-bound", 10, *QUICK, *more,
+               "--out", package)
         self.sign(package)
         return package
 
