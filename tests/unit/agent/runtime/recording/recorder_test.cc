@@ -37,6 +37,25 @@ TEST(Recorder, ARunReplaysToTheSameImages) {
   EXPECT_EQ(world->box(0).recorder->state(), RecorderState::kRecording);
 }
 
+TEST(Recorder, WhatWasRefusedIsNotInTheRecording) {
+  const auto line = [](uint64_t row) {
+    const std::string id = R"({"id":)" + std::to_string(row / 4);
+    const std::array<std::string, 4> lines = {
+        id + R"(,"f0":)" + std::to_string(std::sin(static_cast<double>(row))) + "}", R"({"label":1})",
+        R"({"lvl":3})", id + R"(,"label":)" + std::to_string(row % 3) + "}"};
+    return lines[row % 4];
+  };
+  World world("", line, 0, {"main"}, {.agent_version = "0.1.0-test", .session = 7, .bytes_per_day = kPlenty},
+              kSmallRing);
+  ASSERT_TRUE(world.Serve(MakeRelease(SensorSpec(), "1"), 1));
+  for (int i = 0; i < 100; ++i) world.Turn(8);
+  const lab::ReplayResult result = ReplayOf(Fetch(world));
+  EXPECT_FALSE(result.parting.has_value()) << Told(result);
+  EXPECT_GE(result.inputs, 200U);
+  EXPECT_NEAR(static_cast<double>(result.inputs), static_cast<double>(result.labels), 1);
+  EXPECT_EQ(result.images[0], world.updater().champion()->ImageDigest());
+}
+
 TEST(Recorder, ATrialReplaysWithItsGateToTheConfirm) {
   auto world = MakeWorld({.segment_bytes = 256 * 1024, .segments = 8});
   ASSERT_TRUE(world->Serve(MakeRelease(SensorSpec(), "1"), 1));
