@@ -161,7 +161,7 @@ TEST_F(Fetches, ARecordingIsReadInSlicesWhileLearningGoesOn) {
   for (; Blocks() == 0 && turns < 1000; ++turns) {
     const uint64_t samples = world->updater().champion()->samples();
     world->Turn(5);
-    asks += sender().NextDueNs() != 0 ? 1 : 0;
+    if (sender().NextDueNs() != 0) ++asks;
     EXPECT_EQ(world->updater().champion()->samples(), samples + 5);
     const uint64_t now = world->data().calls(hal::SimCall::kRead);
     EXPECT_LE(now - reads, kMostReads);
