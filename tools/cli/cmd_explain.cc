@@ -162,6 +162,7 @@ void Explain(const Options& options, bool row_given) {
   const Source source = LoadSource(options);
   const lab::Explanation all = lab::Explain(source.spec, lab::CsvTable::Read(options.data),
                                             source.image.has_value() ? &*source.image : nullptr, explain);
+  for (const std::string& warning : all.warnings) Warn(warning);
   if (options.format == "json") {
     PrintAsJson(all, options);
   } else {

@@ -147,12 +147,17 @@ std::unique_ptr<schema::SelfTestT> MakeSelfTest(base::ByteView spec, base::ByteV
   Running running(spec, image);
   StepMaker maker(&running, label);
   maker.Bind(table);
+  uint64_t skipped = 0;
+  uint64_t first_skipped = 0;
   table.ForEachRow(
       [&](std::span<const std::string_view> cells, uint64_t) {
         (void)maker.Add(cells);
         return maker.rows() < rows;
       },
-      [](uint64_t, uint32_t) {});
+      [&](uint64_t line, uint32_t) {
+        if (skipped++ == 0) first_skipped = line;
+      });
+  if (skipped > 0) Warn(lab::SkippedText(skipped, data, first_skipped));
   if (maker.rows() == 0) {
     throw Error(ExitCode::kUsage, fmt::format("{} has no usable row for a self-test", data));
   }

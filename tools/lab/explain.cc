@@ -62,6 +62,7 @@ class Explainer {
                                                 first, path, samples_.rows));
     }
     Explanation out;
+    out.warnings = WarningsOf(samples_, path);
     for (uint32_t i = 0; i < desk_.spec().feature_count(); ++i)
       out.features.emplace_back(desk_.spec().feature_name(i));
     out.inputs = InputNames(desk_.spec());

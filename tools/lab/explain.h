@@ -35,8 +35,9 @@ struct Explanation {
   std::vector<std::string> features;
   std::vector<std::string> inputs;  ///< of the learner, after all stages
   std::vector<ExplainedRow> rows;
-  std::vector<double> importance;  ///< of each input after the last row, sum 1
-  uint64_t learned = 0;            ///< labels, the image's included
+  std::vector<double> importance;     ///< of each input after the last row, sum 1
+  uint64_t learned = 0;               ///< labels, the image's included
+  std::vector<std::string> warnings;  ///< of WarningsOf: skipped rows are not counted as rows
 };
 
 /// Runs the rows up to those that are explained as `dipper eval` does, labels prompt; each is explained as it

@@ -194,6 +194,8 @@ TEST_F(CliTest, BadRowsAreCountedAndTold) {
   EXPECT_EQ(train.code, 0);
   for (const char* part : {"warning: 3 rows were skipped", "odd.csv:52", "1 cells of numeric", "'maybe'"})
     EXPECT_TRUE(train.Says(part)) << train.err;
+  const Ran explain = Dipper("explain s.toml odd.csv --last 1");
+  EXPECT_TRUE(explain.Says("warning: 3 rows were skipped") && explain.Says("odd.csv:52")) << explain.err;
   const Ran init = Dipper("spec init --data odd.csv --label class");
   EXPECT_TRUE(init.Says("warning: 3 rows were skipped") && init.Says("odd.csv:52")) << init.err;
 }

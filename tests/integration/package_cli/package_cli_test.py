@@ -296,6 +296,14 @@ class PackageCli(unittest.TestCase):
             subprocess.run(command, cwd="/", env=environment, capture_output=True, check=True, timeout=60)
             self.assertEqual(read(os.path.join(elsewhere, "there.dpkg")), read(self.path("here.dpkg")))
 
+    def test_a_self_test_tells_of_rows_that_it_skips(self):
+        write(self.path("ragged.csv"), b"temperature,humidity\n1,2\n3\n" + b"4,5\n" * 30)
+        done = self.run_dipper("package", "build", "--spec", "spec.toml", "--fresh", "--name", "m", "--version", "1", "--security-version", "1",
+                               "--self-test", "ragged.csv", "--self-test-rows", "10", "--out", "ragged.dpkg")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("warning: 1 rows were skipped", done.stderr)
+        self.assertIn("ragged.csv:3", done.stderr)
+
     def test_lineage_names_the_data(self):
         self.build("data.dpkg", "--data", "data.csv")
         shown = json.loads(self.run_ok("package", "show", "data.dpkg", "--json"))

@@ -4,6 +4,7 @@ usage: provision_test.py DIPPER_AGENT DIPPER [unittest arguments]
 """
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -94,6 +95,14 @@ class Files(unittest.TestCase):
         shutil.rmtree(self.desk.fleet)
         settings.write_text("[telemtry]\n")
         refused("no table [telemtry]")
+
+    def test_the_desk_knows_the_agents_tables(self):
+        root = Path(__file__).resolve().parents[3]
+        tables = re.findall(r'\{\.name = "(\w+)",', (root / "agent/app/config/keys.cc").read_text())
+        desk = (root / "tools/fleet/settings_check.cc").read_text()
+        known = re.search(r"kTables = \{(.*?)\};", desk, re.DOTALL).group(1)
+        self.assertGreater(len(tables), 10)
+        self.assertEqual(sorted(re.findall(r'"(\w+)"', known)), sorted(tables))
 
     def test_an_archive_of_each_device_has_the_same_bytes_each_time(self):
         self.desk.init()
