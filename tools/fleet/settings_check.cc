@@ -110,7 +110,7 @@ bool CheckSettings(const std::string& name, const std::string& text, const std::
   WriteFleetFile(folder / "agent.d/50-fleet.toml", text, true, false);
   // Without this desk's environment: devices have their own.
   int code = -1;
-  std::string said = Run("env -i " + Quoted(agent.string()) + " --check-config --config " +
+  std::string said = Run("env -i " + Quoted(agent.string()) + " --check-config --offline --config " +
                              Quoted(folder / "agent.toml") + " 2>&1",
                          &code);
   if (code == 0) return true;
