@@ -126,7 +126,7 @@ class Reading(WithDevice):
         for word, message in (("statu", "unknown command statu; did you mean status?"), ("frobnicate", "unknown command frobnicate")):
             done = subprocess.run([AGENT, word], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, "dipper-agent: " + message))
-            self.assertIn("undo|recording|factory-reset", done.stderr)
+            self.assertIn("undo|factory-reset|recording", done.stderr)
         self.assertIn("usage: dipper-agent install FILE", self.ask("install", "--help").stdout)
 
 

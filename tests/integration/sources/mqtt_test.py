@@ -200,7 +200,7 @@ class MqttTest(SourceCase):
         self.assertIn("not_allowed", said)
         self.assertIn("privacy.uncertain_samples", said)
         code, said = self.command(broker, "predictions", "--arg", "count=x")
-        self.assertIn("bad_format", said)
+        self.assertIn("cannot be read: predictions takes --arg count=VALUE", said)
         self.assertFalse(broker.said("json/m/main/uncertain"))
         self.device.stop()
 
