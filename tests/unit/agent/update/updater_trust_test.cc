@@ -57,7 +57,7 @@ TEST_F(UpdaterTest, OffersThatAreRefusedByTurnsAreToldNowAndThen) {
     ASSERT_EQ(Offer(second), Reason::Expired);
   }
   EXPECT_EQ(device_->events().size() - before, base::EventLimit::kBurst);
-  EXPECT_EQ(updater().Status().state, UpdateState::Confirmed);
+  ExpectServing(*v1_);
 }
 
 // ---- offers that wait are judged again when their turn comes ----
