@@ -95,6 +95,8 @@ class Eyes:
             device.late += 1
         if topic == "state":
             device.online = message.get("state") == "online"
+            if not device.online:  # what it says of its backlog when it is back is what counts
+                device.metrics.pop("backlog_entries", None)
         elif topic == "update":
             device.update = message
         elif topic in ("event", "backlog") and "kind" in message:
