@@ -161,8 +161,8 @@ void Use(learn::Model& model, const Victim& victim, uint64_t samples, uint64_t d
   }
 }
 
-/// A count that is as high as one may be: the next sample takes it beyond, and the image is damage then, as is
-/// meant. No device comes so far.
+/// A count that is as high as one may be: the next sample takes it beyond, and the image is damage then, as
+/// is meant. No device comes so far.
 bool CountsToTheEnd(base::ByteView image) {
   constexpr uint64_t kLast = 1 << 20;
   for (size_t at = 0; at + sizeof(uint64_t) <= image.size(); at += sizeof(uint64_t)) {
