@@ -164,7 +164,8 @@ double AnomalyScore::Rank(double at) const {
   if (bin >= edge) {
     const double tail =
         above / s.total * TailBeyond(at - static_cast<double>(edge), first / above, second / above);
-    return 1.0 - (tail > kLeastTail ? tail : kLeastTail);
+    // A sum that a damaged image has smaller than its bins makes no score below 0.
+    return tail >= 1.0 ? 0.0 : 1.0 - (tail > kLeastTail ? tail : kLeastTail);
   }
   for (uint32_t i = edge; i-- > bin + 1;) above += s.bin[i];
   above += s.bin[bin] * (static_cast<double>(bin + 1) - at);

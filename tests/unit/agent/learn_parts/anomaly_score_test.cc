@@ -168,6 +168,24 @@ TEST(AnomalyScore, CopiesContinueIdenticallyAndDamageIsRefused) {
   EXPECT_GT(refused, 150U);
 }
 
+// A sum of the bins that a damaged image has smaller than they are.
+TEST(AnomalyScore, AScoreIsNeverBelowZero) {
+  constexpr size_t kTotalAt = 32;  // docs/reference/model-image.md
+  ScoreSection section(AnomalyScoreConfig{});
+  AnomalyScore score = section.part();
+  RandomState random = SeedRandom(3);
+  for (int i = 0; i < 500; ++i) score.Update(Gauss(random));
+  const auto total = base::Load<double>(section.bytes().data() + kTotalAt);
+  ASSERT_GT(total, 400);
+  base::Store(section.bytes_mutable().data() + kTotalAt, total / 4);
+  ASSERT_EQ(section.Validate(), base::Status::kOk);
+  for (int i = 0; i < 100; ++i) {
+    const double s = score.Update(Gauss(random)).score;
+    ASSERT_GE(s, 0.0);
+    ASSERT_LE(s, 1.0);
+  }
+}
+
 TEST(AnomalyScore, RefusesConfigs) {
   const auto refused = [](auto change) {
     AnomalyScoreConfig config;
