@@ -267,11 +267,13 @@ std::string CertificatesProblem(const std::string& pem) {
     const std::string kind(name);
     const unsigned char* at = data;
     const Certificate certificate(d2i_X509(nullptr, &at, length));
+    // OpenSSL passes over bytes behind a certificate; a device's own reader need not.
+    const bool whole = certificate != nullptr && at == data + length;
     OPENSSL_free(name);
     OPENSSL_free(header);
     OPENSSL_free(data);
     if (kind != PEM_STRING_X509) return "it holds a " + kind + "; only certificates belong there";
-    if (certificate == nullptr) return "certificate " + std::to_string(count + 1) + " in it is damaged";
+    if (!whole) return "certificate " + std::to_string(count + 1) + " in it is damaged";
   }
   const bool end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   ERR_clear_error();

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -67,9 +68,12 @@ class Files(unittest.TestCase):
             self.assertFalse(self.desk.fleet.exists())
 
         key = (home / "server-ca.key").read_text()
+        der = ssl.PEM_cert_to_DER_cert(good)
         for text, part in ((key, "private key, which every device would get"), (good + key, "private key"), ("", "no certificate"),
                            ("hello\n", "no certificate"), (good[:200], "cut short or damaged"),
-                           (good.replace("-----END", "AAAA\n-----END"), "damaged"),
+                           (ssl.DER_cert_to_PEM_cert(der[:-1]), "certificate 1 in it is damaged"),
+                           (ssl.DER_cert_to_PEM_cert(der + b"\0"), "certificate 1 in it is damaged"),
+                           (good + ssl.DER_cert_to_PEM_cert(der + b"\0\0\0"), "certificate 2 in it is damaged"),
                            (good + key.replace("PRIVATE", "PUBLIC"), "only certificates belong there")):
             ca.write_text(text)
             refused("--broker-ca", part)
