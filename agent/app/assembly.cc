@@ -5,12 +5,11 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "agent/app/config/partition_path.h"
 #include "agent/app/group_keys.h"
 #include "agent/app/kill_point.h"
+#include "agent/app/read_whole.h"
 #include "agent/app/wipe.h"
 #include "agent/base/time.h"
 #include "agent/store/model_places.h"
@@ -20,12 +19,6 @@ namespace {
 
 using base::Status;
 
-bool ReadWhole(const std::string& path, uint64_t max_bytes, std::vector<uint8_t>* bytes) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return false;
-  bytes->assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-  return bytes->size() <= max_bytes;
-}
 constexpr int64_t kCheckNs = base::kSecondNs;
 
 // Where the note of who is running lies: beside the boot file, or in /run when boot is a device.
@@ -151,7 +144,7 @@ void Assembly::OutOfService(uint32_t number, schema::EventKind kind, const std::
 }
 
 std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
-                                                const LastEnd& last, std::string* why) {
+                                                const LastEnd& last, std::string* why, bool* too_old) {
   const std::string& id = config.models[number].id;
   *why = TroubleOf(devices.models[number], id);
   if (!why->empty()) return nullptr;
@@ -163,7 +156,9 @@ std::unique_ptr<ModelUnit> Assembly::StartModel(const SharedParts& shared, uint3
     run.digest = last.package;
     run.reason = last.kind == LastEnd::kWatchdog ? schema::Reason::Watchdog : schema::Reason::Crash;
   }
-  if (!unit->Start(run, why)) unit.reset();
+  const Status status = unit->Start(run, why);
+  *too_old = status == Status::kUnimplemented;
+  if (!Ok(status)) unit.reset();
   return unit;
 }
 
@@ -186,12 +181,12 @@ bool Assembly::StartModels(const LastEnd& last, std::string* message) {
                            .session = session};
   for (uint32_t number = 0; number < config.models.size(); ++number) {
     std::string why;
-    auto unit = StartModel(shared, number, places[number], last, &why);
+    bool too_old = false;
+    auto unit = StartModel(shared, number, places[number], last, &why, &too_old);
     if (unit != nullptr) {
       models.push_back(std::move(unit));
       continue;
     }
-    const bool too_old = why.find(kNewerAgent) != std::string::npos;
     newer_ = newer_ || too_old;
     *message = config.models.size() == 1 ? why : "no model of the configuration can run";
     if (config.models.size() == 1 && !too_old) break;  // said at the end

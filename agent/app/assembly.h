@@ -117,7 +117,7 @@ struct Assembly {
   bool FindPlaces(std::array<uint32_t, kMaxModels>* places, std::string* message);
   void ReportLastEnd(const LastEnd& last);
   std::unique_ptr<ModelUnit> StartModel(const SharedParts& shared, uint32_t number, uint32_t place,
-                                        const LastEnd& last, std::string* why);
+                                        const LastEnd& last, std::string* why, bool* too_old);
   bool StartModels(const LastEnd& last, std::string* message);
   void OutOfService(uint32_t number, schema::EventKind kind, const std::string& why);
   void StartSource();

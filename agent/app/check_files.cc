@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "agent/app/config/partition_path.h"
+#include "agent/app/devices.h"
 #include "agent/app/group_keys.h"
+#include "agent/app/read_whole.h"
 #include "agent/link/credential_files.h"
 #include "agent/package/root.h"
 
@@ -21,7 +21,6 @@ namespace dipper::app {
 namespace {
 
 constexpr uint64_t kEraseBytes = 4096;
-constexpr uint64_t kLeastBootBytes = 32 * 1024, kLeastBytes = 64 * 1024;  // as OpenDevices asks for
 
 bool IsMissing(int error) { return error == ENOENT || error == ENOTDIR; }
 
@@ -131,11 +130,11 @@ class FileCheck {
   void CheckPartitions() {
     const StorageConfig& storage = config_.storage;
     CheckPartition("storage.boot", "storage.boot", storage.boot, kLeastBootBytes);
-    CheckPartition("storage.data", "storage.data", storage.data, kLeastBytes);
+    CheckPartition("storage.data", "storage.data", storage.data, kLeastPartitionBytes);
     for (size_t i = 0; i < config_.models.size(); ++i) {
       const ModelConfig& model = config_.models[i];
-      CheckPartition(Of("model", i, "slot_a"), "model.slot_a", model.slot_a, kLeastBytes);
-      CheckPartition(Of("model", i, "slot_b"), "model.slot_b", model.slot_b, kLeastBytes);
+      CheckPartition(Of("model", i, "slot_a"), "model.slot_a", model.slot_a, kLeastPartitionBytes);
+      CheckPartition(Of("model", i, "slot_b"), "model.slot_b", model.slot_b, kLeastPartitionBytes);
       if (model.factory.empty()) continue;
       const std::string why = WhyNotReadable(model.factory);
       if (!why.empty()) Problem(Of("model", i, "factory"), "model.factory: " + model.factory + ": " + why);
@@ -163,9 +162,9 @@ class FileCheck {
       return path.rfind("/dev/", 0) == 0 ? "there is no such device; storage.create makes files only"
                                          : WhyNotMade(path);
     }
-    if (S_ISDIR(about.st_mode)) return "it is a folder; name a file in it";
-    if (S_ISLNK(about.st_mode)) return "it is a link; name the file or device itself";
-    if (!S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode)) return "it is neither a file nor a block device";
+    if (S_ISDIR(about.st_mode)) return WhyUnusable(EISDIR);
+    if (S_ISLNK(about.st_mode)) return WhyUnusable(ELOOP);
+    if (!S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode)) return WhyUnusable(ENOTBLK);
     const auto bytes = static_cast<uint64_t>(about.st_size);
     if (S_ISREG(about.st_mode) && (bytes < least || bytes % kEraseBytes != 0))
       return "it has " + std::to_string(bytes) + " bytes; a partition has whole units of 4096, at least " +
@@ -179,12 +178,9 @@ class FileCheck {
   void CheckTrust() {
     const std::string& root = config_.trust.root;
     if (!root.empty() && Readable("trust.root", root) && !IsCredential(root)) {
-      std::ifstream file(root, std::ios::binary);
-      std::vector<uint8_t> bytes(package::kMaxRootBytes + 1);
-      file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-      bytes.resize(static_cast<size_t>(file.gcount()));
+      std::vector<uint8_t> bytes;
       package::TrustRoot parsed;
-      if (bytes.size() > package::kMaxRootBytes ||
+      if (!ReadWhole(root, package::kMaxRootBytes, &bytes) ||
           package::TrustRoot::Parse(bytes, &parsed) != schema::Reason::None) {
         Problem("trust.root",
                 "trust.root: " + root +

@@ -19,23 +19,6 @@ namespace {
 
 using base::Status;
 
-std::string WhyUnusable(int error) {
-  switch (error) {
-    case ELOOP:
-      return "it is a symbolic link; name the file or device itself, or use PARTLABEL=";
-    case EISDIR:
-      return "it is a folder; name a file in it";
-    case ENOTBLK:
-      return "it is a character device (raw flash such as /dev/mtd0 or /dev/ubi0_0) or otherwise neither a "
-             "file "
-             "nor a block device; use a block device, or a file on a file system that lies on the flash";
-    case ENAMETOOLONG:
-      return "its path is too long; use a shorter one";
-    default:
-      return "its size is not a whole number of 4096 bytes; make it one";
-  }
-}
-
 std::string Why(Status status, const hal::PartitionFile& partition) {
   const std::string system = partition.last_error() != 0 ? std::strerror(partition.last_error()) : "";
   switch (status) {
@@ -82,10 +65,10 @@ bool OpenPartition(const char* what, const std::string& path, uint64_t create_by
 
 bool OpenModel(const ModelConfig& config, uint64_t create_bytes, ModelDevices* devices, std::string* notice) {
   const std::string of = "of model \"" + config.id + "\"";
-  if (!OpenPartition(("slot A " + of).c_str(), config.slot_a, create_bytes, 64 * 1024, &devices->slot_a,
-                     &devices->trouble, notice) ||
-      !OpenPartition(("slot B " + of).c_str(), config.slot_b, create_bytes, 64 * 1024, &devices->slot_b,
-                     &devices->trouble, notice)) {
+  if (!OpenPartition(("slot A " + of).c_str(), config.slot_a, create_bytes, kLeastPartitionBytes,
+                     &devices->slot_a, &devices->trouble, notice) ||
+      !OpenPartition(("slot B " + of).c_str(), config.slot_b, create_bytes, kLeastPartitionBytes,
+                     &devices->slot_b, &devices->trouble, notice)) {
     return false;
   }
   if (config.factory.empty()) return true;
@@ -175,13 +158,29 @@ void MakeSources(const Config& config, Devices* devices) {
 
 }  // namespace
 
+std::string WhyUnusable(int error) {
+  switch (error) {
+    case ELOOP:
+      return "it is a symbolic link; name the file or device itself, or use PARTLABEL=";
+    case EISDIR:
+      return "it is a folder; name a file in it";
+    case ENOTBLK:
+      return "it is a character device (raw flash such as /dev/mtd0 or /dev/ubi0_0) or otherwise neither a "
+             "file nor a block device; use a block device, or a file on a file system that lies on the flash";
+    case ENAMETOOLONG:
+      return "its path is too long; use a shorter one";
+    default:
+      return "its size is not a whole number of 4096 bytes; make it one";
+  }
+}
+
 bool OpenDevices(const Config& config, Devices* devices, std::string* message) {
   const StorageConfig& storage = config.storage;
   const uint64_t boot_bytes = storage.create ? storage.boot_bytes : 0;
   const uint64_t data_bytes = storage.create ? storage.data_bytes : 0;
-  if (!OpenPartition("boot", storage.boot, boot_bytes, 32 * 1024, &devices->boot, message,
+  if (!OpenPartition("boot", storage.boot, boot_bytes, kLeastBootBytes, &devices->boot, message,
                      &devices->notice) ||
-      !OpenPartition("data", storage.data, data_bytes, 64 * 1024, &devices->data, message,
+      !OpenPartition("data", storage.data, data_bytes, kLeastPartitionBytes, &devices->data, message,
                      &devices->notice)) {
     return false;
   }

@@ -59,6 +59,13 @@ struct Devices {
   int source_events = -1;
 };
 
+/// Smallest that is opened.
+inline constexpr uint64_t kLeastBootBytes = 32 * 1024, kLeastPartitionBytes = 64 * 1024;
+
+/// What is wrong with a node that is no partition, and what to do. @param error  hal::PartitionFile's, of
+/// kInvalidArgument.
+std::string WhyUnusable(int error);
+
 /// Opens partitions, identity and readings. False: `*message` says what, why and what to do; nothing was
 /// written but partition files that `storage.create` asked for. A model's partitions that cannot be opened
 /// are that model's trouble only, unless no model's can be.

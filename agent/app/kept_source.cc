@@ -114,6 +114,10 @@ bool KeptSource::OpenIio(std::string* message) {
                   message);
 }
 
+std::string KeptSource::Name() const {
+  return "source " + config_.kind + " " + (config_.path.empty() ? config_.device : config_.path);
+}
+
 void KeptSource::Close() {
   closed_totals_ = totals();
   open_ = nullptr;
@@ -128,8 +132,7 @@ void KeptSource::OnSilence(int64_t now_ns) {
   not_before_ns_ = now_ns + pause_ns_;
   if (now_ns - silent_since_ns_ < kSilenceNs) return;
   if (trouble_.empty()) {
-    trouble_ = "source " + config_.kind + " " + (config_.path.empty() ? config_.device : config_.path) +
-               " does not answer: every reading fails";
+    trouble_ = Name() + " does not answer: every reading fails";
     Say(trouble_ + "; it is opened anew until it does, the agent goes on without");
   }
   Close();
@@ -140,18 +143,20 @@ void KeptSource::OnAnswer() {
   pause_ns_ = 0;
   if (trouble_.empty()) return;
   trouble_.clear();
-  Say("source " + config_.kind + " " + (config_.path.empty() ? config_.device : config_.path) +
-      " is there now");
+  Say(Name() + " is there now");
 }
 
 Status KeptSource::Poll(hal::Record* record) {
   *record = hal::Record{};
-  const int64_t now_ns = clock_.MonotonicNs();
-  if (!started_ || now_ns < not_before_ns_) return Status::kUnavailable;
-  if (open_ == nullptr) TryOpen(now_ns);
-  if (open_ == nullptr) return Status::kUnavailable;
+  // A source that answers has its own look at the clock; this one would be a second for every record.
+  if (open_ == nullptr || pause_ns_ != 0) {
+    const int64_t now_ns = clock_.MonotonicNs();
+    if (!started_ || now_ns < not_before_ns_) return Status::kUnavailable;
+    if (open_ == nullptr) TryOpen(now_ns);
+    if (open_ == nullptr) return Status::kUnavailable;
+  }
   const Status status = open_->Poll(record);
-  if (status == Status::kUnavailable) OnSilence(now_ns);
+  if (status == Status::kUnavailable) OnSilence(clock_.MonotonicNs());
   const bool given = Ok(status) || status == Status::kDataLoss;
   if (!given || record->kind == hal::RecordKind::kHeader) return status;
   record->sequence += sequence_base_;
@@ -172,12 +177,8 @@ void KeptSource::Answer(uint32_t origin, std::string_view line) {
 }
 
 hal::SourceTotals KeptSource::totals() const {
-  if (open_ == nullptr) return closed_totals_;
-  hal::SourceTotals sum = open_->totals();
-  sum.unreadable += closed_totals_.unreadable;
-  sum.answers_dropped += closed_totals_.answers_dropped;
-  sum.failed += closed_totals_.failed;
-  sum.refused_writers += closed_totals_.refused_writers;
+  hal::SourceTotals sum = closed_totals_;
+  if (open_ != nullptr) sum += open_->totals();
   return sum;
 }
 

@@ -45,6 +45,7 @@ class KeptSource final : public hal::SampleSource {
   bool OpenCsv(std::string* message);
   bool OpenLines(std::string* message);
   bool OpenIio(std::string* message);
+  std::string Name() const;  ///< For messages.
   void Close();
   void OnSilence(int64_t now_ns);
   void OnAnswer();

@@ -186,7 +186,7 @@ ModelUnit::ModelUnit(const SharedParts& shared, uint32_t number, uint32_t place)
   runner_.Connect(updater_);
 }
 
-bool ModelUnit::Start(const store::LastRun& last, std::string* message) {
+base::Status ModelUnit::Start(const store::LastRun& last, std::string* message) {
   if (recorder_ != nullptr && !Ok(recorder_->Start(updater_))) {
     Say(prefix_ + "the data partition cannot be read for the recorder; nothing is recorded");
   }
@@ -195,13 +195,13 @@ bool ModelUnit::Start(const store::LastRun& last, std::string* message) {
   if (Ok(status)) {
     lost_ = FindLoss(before);
     after_loss_ = updater_.Status().champion;
-    return true;
+    return status;
   }
   *message =
       prefix_ + "storage cannot be used (" + base::StatusName(status) + "): " +
       (status == Status::kUnimplemented ? kNewerAgent
                                         : "check the sizes of boot and slots against model.max_image_bytes");
-  return false;
+  return status;
 }
 
 /// What the record named and the start did not find. Cost: reads the slots where something is lost.

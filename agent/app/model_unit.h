@@ -52,8 +52,9 @@ class ModelUnit final : private update::UpdateObserver {
   /// Update steps so far: what they needed can be given back some time later.
   uint64_t events() const { return events_; }
 
-  /// Repairs, chooses and loads. False: `*message` says why this model does not run.
-  bool Start(const store::LastRun& last, std::string* message);
+  /// Repairs, chooses and loads. Unless kOk `*message` says why this model does not run. kUnimplemented: its
+  /// storage was written by a newer agent, and nothing was changed.
+  base::Status Start(const store::LastRun& last, std::string* message);
   /// What served before this start, and could not be read at it: "pump 1 (1f0c22ab91d4) in slot A is damaged
   /// or gone". Empty: nothing, or another model has taken its place since.
   std::string_view lost() { return updater_.Status().champion == after_loss_ ? lost_ : std::string_view(); }

@@ -57,11 +57,7 @@ void Agent::TakeMessage(const telemetry::TransportEvent& message) {
 hal::SourceTotals Agent::SourceTotals() const {
   hal::SourceTotals totals = at_.source.totals();
   for (const ModelRunner* model : models_) totals.answers_dropped += model->predictions_dropped();
-  if (at_.labels == nullptr) return totals;
-  const hal::SourceTotals labels = at_.labels->totals();
-  totals.dropped += labels.dropped;
-  totals.unreadable += labels.unreadable;
-  totals.ignored += labels.ignored;
+  if (at_.labels != nullptr) totals += at_.labels->totals();
   return totals;
 }
 

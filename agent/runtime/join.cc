@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "agent/base/text.h"
 #include "agent/runtime/picked_json.h"
 
 namespace dipper::runtime {
@@ -73,7 +74,7 @@ Join::Join(hal::Clock& clock, const JoinConfig& config, std::vector<JoinPart> pa
 
 void Join::ReadHeader(Held* held, std::string_view line) {
   held->order.clear();
-  line = stream::WithoutByteOrderMark(line);
+  line = base::WithoutByteOrderMark(line);
   held->delimiter = stream::DetectDelimiter(line);
   uint32_t count = 0;
   if (!Ok(stream::SplitLine(line, held->delimiter, scratch_, cells_, &count))) {
@@ -254,15 +255,7 @@ void Join::Answer(uint32_t origin, std::string_view line) {
 
 hal::SourceTotals Join::totals() const {
   hal::SourceTotals sum = totals_;
-  for (const Held& held : parts_) {
-    const hal::SourceTotals part = held.part.source->totals();
-    sum.dropped += part.dropped;
-    sum.unreadable += part.unreadable;
-    sum.ignored += part.ignored;
-    sum.answers_dropped += part.answers_dropped;
-    sum.failed += part.failed;
-    sum.refused_writers += part.refused_writers;
-  }
+  for (const Held& held : parts_) sum += held.part.source->totals();
   return sum;
 }
 

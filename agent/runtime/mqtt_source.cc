@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "agent/base/text.h"
 #include "agent/runtime/picked_json.h"
-#include "agent/stream/csv.h"
 #include "agent/telemetry/topics.h"
 
 namespace dipper::runtime {
@@ -122,9 +122,7 @@ Status MqttSource::Poll(hal::Record* record) {
   record->wants_prediction = config_.answer;
   record->columns_known = !config_.fields.empty();
   record->payload = base::ByteView(payload_).first(head.bytes);
-  std::string_view text = stream::WithoutByteOrderMark(base::AsText(record->payload));
-  text.remove_prefix(std::min(text.size(), text.find_first_not_of(" \t\r\n")));
-  const bool object = !text.empty() && text[0] == '{';
+  const bool object = base::FirstByte(base::AsText(record->payload)) == '{';
   const bool usable =
       config_.fields.empty() ? object : Ok(WriteFields(base::AsText(record->payload), &record->payload));
   if (usable) return Status::kOk;

@@ -51,10 +51,6 @@ bool EqualIgnoringCase(std::string_view text, std::string_view lower) {
 
 }  // namespace
 
-std::string_view WithoutByteOrderMark(std::string_view line) {
-  return line.starts_with("\xEF\xBB\xBF") ? line.substr(3) : line;
-}
-
 std::string_view WithoutLineEnd(std::string_view line) {
   if (line.ends_with('\n')) line.remove_suffix(1);
   if (line.ends_with('\r')) line.remove_suffix(1);

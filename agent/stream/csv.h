@@ -15,9 +15,6 @@ inline constexpr uint32_t kMaxColumns = 1024;
 /// Bytes of a line on a device. A source that meets a longer one skips it; the desk tools allow 1 MiB.
 inline constexpr uint32_t kMaxLineBytes = 64 * 1024;
 
-/// The line without a UTF-8 byte order mark at its start.
-std::string_view WithoutByteOrderMark(std::string_view line);
-
 /// The line without its line end (LF, CRLF or CR).
 std::string_view WithoutLineEnd(std::string_view line);
 

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "agent/base/text.h"
+
 namespace dipper::stream {
 namespace {
 
@@ -25,7 +27,7 @@ base::Status SampleDecoder::ReadHeader(std::string_view line, HeaderMatch* match
   column_count_ = 0;
   *match = {};
   if (line.size() > kMaxLineBytes) return base::Status::kResourceExhausted;
-  line = WithoutByteOrderMark(line);
+  line = base::WithoutByteOrderMark(line);
   delimiter_ = DetectDelimiter(line);
   uint32_t count = 0;
   DIPPER_RETURN_IF_ERROR(SplitLine(line, delimiter_, scratch_, cells_, &count));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/base/number.h"
+#include "agent/base/text.h"
 #include "agent/stream/csv.h"
 #include "agent/stream/json.h"
 #include "agent/stream/json_sax.h"
@@ -170,7 +171,7 @@ Status JsonPick::Pick(std::string_view text, std::span<Picked> picked) {
   matched_.fill(0);
   seen_.fill(false);
   PickHandler handler(*this, picked);
-  text = WithoutByteOrderMark(text);
+  text = base::WithoutByteOrderMark(text);
   // The parser takes a NUL for the end of the text.
   const bool parsed = text.find('\0') == std::string_view::npos &&
                       nlohmann::json::sax_parse(text.begin(), text.end(), &handler);

@@ -57,6 +57,20 @@ struct SourceTotals {
   uint64_t stale = 0;       ///< Times that a source had nothing young enough for a sample.
   uint64_t late = 0;        ///< Records with a time before that of one already held.
   uint64_t skipped = 0;     ///< Samples left out because a source was missing.
+
+  SourceTotals& operator+=(const SourceTotals& other) {
+    dropped += other.dropped;
+    unreadable += other.unreadable;
+    ignored += other.ignored;
+    answers_dropped += other.answers_dropped;
+    failed += other.failed;
+    refused_writers += other.refused_writers;
+    superseded += other.superseded;
+    stale += other.stale;
+    late += other.late;
+    skipped += other.skipped;
+    return *this;
+  }
 };
 
 class SampleSource {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/base/text.h"
 #include "hal/linux/unix_listener.h"
 
 namespace dipper::hal {
@@ -27,14 +28,6 @@ constexpr int kRounds = 6;
 bool SetNonBlocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
-}
-
-/// The first byte of a line that is neither byte order mark nor blank; 0: there is none.
-uint8_t FirstByte(base::ByteView line) {
-  constexpr std::string_view kMark = "\xEF\xBB\xBF";
-  size_t at = base::AsText(line).substr(0, kMark.size()) == kMark ? kMark.size() : 0;
-  while (at < line.size() && (line[at] == ' ' || line[at] == '\t' || line[at] == '\r')) ++at;
-  return at < line.size() ? line[at] : 0;
 }
 
 }  // namespace
@@ -216,7 +209,7 @@ bool LineSource::TakeRecord(Client* client, Record* record) {
     const size_t before = client->begin;
     if (!TakeLine(client, &line)) return false;
     if (client->speech == Speech::kUnknown) {
-      const uint8_t first = FirstByte(line);
+      const char first = base::FirstByte(base::AsText(line));
       if (first == 0) continue;
       // A list is no record, but who writes one has no header in mind: it is answered as JSON.
       client->speech = first == '{' || first == '[' ? Speech::kJson : Speech::kCsv;

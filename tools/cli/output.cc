@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "tools/lab/error.h"
+
 namespace dipper::cli {
 namespace {
 
@@ -27,19 +29,6 @@ size_t Width(std::string_view text) {
   return width;
 }
 
-std::string WithoutControls(std::string_view text) {
-  std::string shown;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte == '\n' || (byte >= 0x20 && byte != 0x7f)) {
-      shown += c;
-    } else {
-      shown += fmt::format("\\x{:02x}", byte);
-    }
-  }
-  return shown;
-}
-
 bool LooksNumeric(std::string_view text) {
   return !text.empty() && (text.find_first_not_of("0123456789.,+-%e ") == std::string_view::npos);
 }
@@ -51,14 +40,14 @@ void PrintJson(const Json& value) {
   fmt::print("{}\n", value.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void Note(std::string_view text) { fmt::print(stderr, "dipper: {}\n", WithoutControls(text)); }
+void Note(std::string_view text) { fmt::print(stderr, "dipper: {}\n", lab::WithoutControls(text)); }
 
 void Warn(std::string_view text) {
-  fmt::print(stderr, "{} {}\n", Styled("dipper: warning:", "33", stderr), WithoutControls(text));
+  fmt::print(stderr, "{} {}\n", Styled("dipper: warning:", "33", stderr), lab::WithoutControls(text));
 }
 
 void PrintError(std::string_view text) {
-  fmt::print(stderr, "{} {}\n", Styled("dipper: error:", "31", stderr), WithoutControls(text));
+  fmt::print(stderr, "{} {}\n", Styled("dipper: error:", "31", stderr), lab::WithoutControls(text));
 }
 
 bool UseColor(std::FILE* stream) {

@@ -6,6 +6,7 @@
 
 #include "agent/base/number.h"
 #include "agent/base/sha256.h"
+#include "agent/base/text.h"
 #include "agent/stream/csv.h"
 #include "tools/lab/error.h"
 #include "tools/lab/files.h"
@@ -27,17 +28,7 @@ std::string MissingHeaderText(const std::vector<std::string>& names) {
 
 std::string Printable(std::string_view text) {
   constexpr size_t kMost = 60;
-  std::string shown;
-  for (const char c : text.substr(0, kMost)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      shown += c;
-      continue;
-    }
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    shown += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]};
-  }
-  return text.size() > kMost ? shown + "..." : shown;
+  return WithoutControls(text.substr(0, kMost), false) + (text.size() > kMost ? "..." : "");
 }
 
 std::string SkippedText(uint64_t rows, const std::string& path, uint64_t first_line) {
@@ -53,7 +44,7 @@ CsvTable::CsvTable(std::string path, std::vector<uint8_t> bytes)
   std::string_view header;
   for (header_line_ = 1; body_ < bytes_.size(); ++header_line_) {
     header = NextLine(&body_, header_line_);
-    if (header_line_ == 1) header = stream::WithoutByteOrderMark(header);
+    if (header_line_ == 1) header = base::WithoutByteOrderMark(header);
     if (!stream::TrimBlanks(header).empty()) break;
   }
   if (stream::TrimBlanks(header).empty()) {

@@ -31,6 +31,9 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+/// Bytes that a terminal would obey, as \xNN. @param lines  Line ends stay.
+std::string WithoutControls(std::string_view text, bool lines = true);
+
 /// "; did you mean 'x'?" for the candidate nearest to `name`, or "" when none is near.
 std::string Suggestion(std::string_view name, std::span<const std::string> candidates);
 

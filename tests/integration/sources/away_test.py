@@ -81,38 +81,16 @@ class AwayTest(SourceCase):
         self.device.stop()
 
     def test_a_sensor_that_is_unplugged_and_plugged_in_again(self):
-        if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-            self.skipTest("no user and mount namespaces here")
-        tree = self.device.home / "iio"
-        folder = tree / "iio/devices/iio:device0"
-
-        def plug(name):
-            folder = tree / "iio/devices" / name
-            folder.mkdir(parents=True)
-            (folder / "name").write_text("bme280\n")
-            (folder / "in_temp_input").write_text("21000\n")
-
-        (tree / "iio/devices").mkdir(parents=True)
-        self.source('kind = "iio"\ndevice = "bme280"\nrate_hz = 100')
-        package = self.package(["temp"], task="regression", learner="linear", target='kind = "feature_ahead"\nfeature = "temp"\nahead = 1')
-        wrapper = self.device.home / "agent.sh"
-        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {self.agent} "$@"\n')
-        wrapper.chmod(0o755)
-        asked, self.device.agent_program = self.device.agent_program, str(wrapper)
-        self.device.start(wait=False)
-        self.device.agent_program = asked
-        time.sleep(1)
-        if "libiio.so.0 is not installed" in self.device.log_text():
-            self.skipTest("libiio0 is not installed (tools/setup)")
+        package = self.start_with_own_bus()
         self.until(lambda: "not there: source kind iio" in self.device.ask("status").stdout, "it is said to be away")
-        plug("iio:device0")
+        folder = self.plug("iio:device0")
         self.install(package)
         self.until(lambda: self.champion() == "1", "the model is confirmed by what it sees", 120)
         shutil.rmtree(folder)
         self.until(lambda: "does not answer" in self.device.log_text(), "its silence is said", 60)
         self.until(lambda: "not there" in self.device.ask("status").stdout, "and shown")
         samples = self.device.status()["samples"]
-        plug("iio:device3")  # as a hub numbers it anew
+        self.plug("iio:device3")  # as a hub numbers it anew
         self.until(lambda: self.device.status()["samples"] > samples + 50, "it goes on learning", 120)
         self.assertNotIn("not there", self.device.ask("status").stdout)
         self.device.stop()

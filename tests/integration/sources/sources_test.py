@@ -106,24 +106,8 @@ class SourcesTest(SourceCase):
         self.device.stop()
 
     def test_an_iio_sensor(self):
-        if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-            self.skipTest("no user and mount namespaces here")
-        tree = self.device.home / "iio"
-        folder = tree / "iio/devices/iio:device0"
-        folder.mkdir(parents=True)
-        (folder / "name").write_text("bme280\n")
-        (folder / "in_temp_input").write_text("21000\n")
-        self.source('kind = "iio"\ndevice = "bme280"\nrate_hz = 100')
-        package = self.package(["temp"], task="regression", learner="linear", target='kind = "feature_ahead"\nfeature = "temp"\nahead = 1')
-        wrapper = self.device.home / "agent.sh"
-        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {self.agent} "$@"\n')
-        wrapper.chmod(0o755)
-        asked, self.device.agent_program = self.device.agent_program, str(wrapper)
-        self.device.start(wait=False)
-        self.device.agent_program = asked
-        time.sleep(1)
-        if "libiio.so.0 is not installed" in self.device.log_text():
-            self.skipTest("libiio0 is not installed (tools/setup)")
+        folder = self.plug("iio:device0")
+        package = self.start_with_own_bus()
         self.until(lambda: "running for" in self.device.ask("status").stdout, "the agent answers")
         self.install(package)
         self.until(lambda: self.champion() == "1", "the model is confirmed by what it sees")

@@ -155,6 +155,33 @@ class SourceCase(unittest.TestCase):
         self.addCleanup(writer.lines.close)
         return writer
 
+    def plug(self, name):
+        """A sensor of one channel, in the tree that stands for /sys/bus; returns its folder."""
+        folder = self.device.home / "bus/iio/devices" / name
+        folder.mkdir(parents=True)
+        (folder / "name").write_text("bme280\n")
+        (folder / "in_temp_input").write_text("21000\n")
+        return folder
+
+    def start_with_own_bus(self):
+        """Starts the agent with that tree at /sys/bus, which it alone sees; its source is the sensor. Returns a package for it."""
+        if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+            self.skipTest("no user and mount namespaces here")
+        tree = self.device.home / "bus"
+        (tree / "iio/devices").mkdir(parents=True, exist_ok=True)
+        self.source('kind = "iio"\ndevice = "bme280"\nrate_hz = 100')
+        package = self.package(["temp"], task="regression", learner="linear", target='kind = "feature_ahead"\nfeature = "temp"\nahead = 1')
+        wrapper = self.device.home / "agent.sh"
+        wrapper.write_text(f'#!/bin/sh\nexec unshare -rm sh -c \'mount --bind "$0" /sys/bus && exec "$@"\' {tree} {self.agent} "$@"\n')
+        wrapper.chmod(0o755)
+        asked, self.device.agent_program = self.device.agent_program, str(wrapper)
+        self.device.start(wait=False)
+        self.device.agent_program = asked
+        time.sleep(1)
+        if "libiio.so.0 is not installed" in self.device.log_text():
+            self.skipTest("libiio0 is not installed (tools/setup)")
+        return package
+
     def champion(self):
         status = self.device.status()
         return (status.get("champion") or {}).get("version")

@@ -104,12 +104,5 @@ TEST(Csv, KnowsMissingValues) {
   for (const char* cell : {"0", "-", "nano", "n", "??", "inf"}) EXPECT_FALSE(IsMissing(cell)) << cell;
 }
 
-TEST(Csv, StripsTheByteOrderMark) {
-  EXPECT_EQ(WithoutByteOrderMark("\xEF\xBB\xBF"
-                                 "a"),
-            "a");
-  EXPECT_EQ(WithoutByteOrderMark("a"), "a");
-}
-
 }  // namespace
 }  // namespace dipper::stream
