@@ -136,6 +136,16 @@ void Agent::SubscribeWanted() {
   subscribe_due_ = !good;
 }
 
+void Agent::OnRoot(base::ByteView document) {
+  if (at_.trust.OnRoot(document) != schema::Reason::None) return;
+  at_.reporter.Send(
+      telemetry::Event{.kind = schema::EventKind::RootChanged, .count = at_.trust.root().version()}, {});
+  // Whether an offer counts is a question of the root in force, and the broker has it: one that came before
+  // its root, or that the change of keys would drop.
+  subscribe_due_ = true;
+  subscribed_ = 0;
+}
+
 ModelRunner* Agent::Find(std::string_view model) {
   const auto found = std::find_if(models_.begin(), models_.end(),
                                   [&](const ModelRunner* runner) { return runner->id() == model; });
@@ -173,11 +183,7 @@ bool Agent::OnMessage(const telemetry::TransportEvent& message) {
         model->OnBlock(topic->digest, topic->block, message.payload);
       return false;
     case telemetry::TopicKind::kRoot:
-      if (at_.trust.OnRoot(message.payload) == schema::Reason::None) {
-        at_.reporter.Send(
-            telemetry::Event{.kind = schema::EventKind::RootChanged, .count = at_.trust.root().version()},
-            {});
-      }
+      OnRoot(message.payload);
       return true;
     case telemetry::TopicKind::kCommand:
       OnCommand(message.payload);

@@ -85,6 +85,7 @@ class Agent {
   void OnConnected();
   bool OnMessage(const telemetry::TransportEvent& message);
   void OnCommand(base::ByteView document);
+  void OnRoot(base::ByteView document);
   void Answer(telemetry::CommandResponse response, ModelRunner* about);
   void Refuse(const update::Trust::Ticket& ticket);
   void BeginWipe(const package::CommandFacts& facts, telemetry::CommandResponse* response);

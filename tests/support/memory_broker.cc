@@ -89,6 +89,7 @@ Status MemoryTransport::Publish(std::string_view topic, base::ByteView payload, 
 Status MemoryTransport::Subscribe(std::string_view filter, telemetry::Qos) {
   if (!connected_) return Status::kUnavailable;
   if (filter.empty()) return Status::kInvalidArgument;
+  ++subscribes;
   if (!wire_) return Status::kOk;
   if (std::find(filters_.begin(), filters_.end(), filter) == filters_.end()) filters_.emplace_back(filter);
   events_.push_back({Kind::kSubscribed, false, 0, 0, std::string(filter), {}});

@@ -43,6 +43,7 @@ class MemoryTransport final : public telemetry::Transport {
   bool hold_acknowledgements = false;
   void Acknowledge(size_t count);  ///< Held publications reach the broker, oldest first.
   int refuse_reason = 0;           ///< Not 0: publications are refused with it.
+  uint64_t subscribes = 0;         ///< Filters asked for so far.
 
   // Transport.
   bool connected() override { return connected_; }

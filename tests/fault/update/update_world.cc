@@ -151,7 +151,8 @@ Release MakeRelease(const std::string& version, uint32_t security_version, const
   return {*signed_package, package::PackageDigest(header, *signed_package)};
 }
 
-Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change) const {
+Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change,
+                     const package::PrivateKey& key) const {
   package::Header header;
   DIPPER_CHECK(package::ParseHeader(package, &header) == schema::Reason::None);
   schema::OfferT offer;
@@ -168,7 +169,7 @@ Bytes Release::Offer(uint64_t number, const std::function<void(schema::OfferT&)>
   offer.head_bytes = static_cast<uint32_t>(header.head_bytes());
   offer.image_bytes = header.image_bytes;
   if (change) change(offer);
-  const auto built = package::BuildOffer(offer, {&TestKeys().rollout, 1});
+  const auto built = package::BuildOffer(offer, {&key, 1});
   DIPPER_CHECK(built.ok());
   return *built;
 }

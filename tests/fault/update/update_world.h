@@ -39,7 +39,8 @@ struct Release {
   Bytes package;
   base::Digest digest;
   /// `change` edits the offer before it is signed; null: nothing.
-  Bytes Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change = nullptr) const;
+  Bytes Offer(uint64_t number, const std::function<void(schema::OfferT&)>& change = nullptr,
+              const package::PrivateKey& key = TestKeys().rollout) const;
 };
 /// What differs from the usual release; applied before it is signed.
 struct ReleaseChange {

@@ -142,7 +142,7 @@ World::World(const std::string& header, LineSource::Line line, uint64_t max_late
 }
 
 void World::Publish(const Release& release, uint64_t number, const std::string& model,
-                    const std::function<void(schema::OfferT&)>& change) {
+                    const std::function<void(schema::OfferT&)>& change, const package::PrivateKey& key) {
   const auto retain = [&](const telemetry::Topic& topic, base::ByteView bytes) {
     broker_.retained[std::string(topic.view())] = {bytes.begin(), bytes.end()};
   };
@@ -161,11 +161,18 @@ void World::Publish(const Release& release, uint64_t number, const std::string& 
   }
   retain(telemetry::ManifestTopic("plant", release.digest),
          package.first(static_cast<size_t>(header.head_bytes())));
-  retain(telemetry::OfferTopic("plant", telemetry::kEverybody, model),
-         release.Offer(number, [&](schema::OfferT& offer) {
-           offer.model = model;
-           if (change) change(offer);
-         }));
+  retain(telemetry::OfferTopic("plant", telemetry::kEverybody, model), release.Offer(
+                                                                           number,
+                                                                           [&](schema::OfferT& offer) {
+                                                                             offer.model = model;
+                                                                             if (change) change(offer);
+                                                                           },
+                                                                           key));
+}
+
+void World::PublishRoot(uint32_t version, base::ByteView document) {
+  DIPPER_CHECK(Ok(watcher_.Publish(telemetry::RootTopic("plant", version).view(), document,
+                                   telemetry::Qos::kAtLeastOnce, true, nullptr)));
 }
 
 void World::Send(base::ByteView command) {

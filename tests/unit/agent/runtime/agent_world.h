@@ -121,7 +121,10 @@ class World {
   /// Puts package and offer on the broker; they come with the next connection.
   /// @param change  Edits the offer before it is signed; null: nothing.
   void Publish(const Release& release, uint64_t number, const std::string& model = "main",
-               const std::function<void(schema::OfferT&)>& change = nullptr);
+               const std::function<void(schema::OfferT&)>& change = nullptr,
+               const package::PrivateKey& key = update::test::TestKeys().rollout);
+  /// Publishes a root, which stays on the broker; who is connected has it at once.
+  void PublishRoot(uint32_t version, base::ByteView document);
   void Reconnect();
   void CutTheWire() { wire_.Disconnect(); }
   void Offer(const Release& release, uint64_t number, const std::string& model = "main") {
@@ -168,7 +171,6 @@ class World {
 
  private:
   void Watch();
-
   void MakeModel(const std::string& id, uint32_t number, uint64_t max_latency_ns,
                  const RecorderConfig& recorder, const store::RecorderArea& area);
 

@@ -1,5 +1,5 @@
 // agent/runtime/agent_report: commands that are not carried out cost next to nothing, whoever sends them and
-// however many; and a device says itself that its trust root has expired.
+// however many.
 #include <gtest/gtest.h>
 
 #include "tests/unit/agent/learn/spec_maker.h"
@@ -122,30 +122,6 @@ TEST_F(Commands, ATurnChecksAFewAndTheRestWaits) {
   for (int turn = 0; turn < 10; ++turn) world.Turn(0);
   ASSERT_EQ(Answers().size(), 10U) << "none is lost";
   for (uint64_t number = 1; number <= 10; ++number) EXPECT_EQ(Answers()[number - 1]["number"], number);
-}
-
-TEST_F(Commands, AnExpiredRootIsToldOnceARoot) {
-  EXPECT_EQ(Metric("trust_root_expires_timestamp_seconds"), 4'000'000'000U);
-  const auto told = [&] { return world.EventsOf("", "root_expired"); };
-  // Not by a clock that nobody vouches for.
-  world.clock.wall_ns = 4'000'000'000 * base::kSecondNs;
-  world.Metrics();
-  EXPECT_TRUE(told().empty());
-  world.clock.synchronized = true;
-  world.Metrics();
-  world.Metrics();
-  ASSERT_EQ(told().size(), 1U);
-  EXPECT_EQ(told()[0]["count"], 1);
-  // Another root that has expired too.
-  world.broker().retained[std::string(telemetry::RootTopic("plant", 2).view())] =
-      update::test::NextRootDocument(0);
-  world.Reconnect();
-  world.Metrics();
-  world.Metrics();
-  ASSERT_EQ(told().size(), 2U);
-  EXPECT_EQ(told()[1]["count"], 2);
-  EXPECT_EQ(world.updater().state(), schema::UpdateState::Confirmed);
-  EXPECT_NE(world.updater().champion(), nullptr) << "what runs goes on";
 }
 
 }  // namespace
