@@ -19,7 +19,7 @@
 #if defined(DIPPER_ADDRESS_SANITIZER)
 #include <cstddef>
 // Of <sanitizer/allocator_interface.h>, which Debian's gcc does not bring.
-extern "C" size_t __sanitizer_get_current_allocated_bytes();
+extern "C" size_t __sanitizer_get_current_allocated_bytes();  // NOLINT(bugprone-reserved-identifier)
 #elif defined(DIPPER_HAS_MALLINFO2)
 #include <malloc.h>
 #endif

@@ -10,7 +10,7 @@ namespace dipper::base {
 struct SecurityVersion {
   uint32_t epoch = 0;    ///< Role epoch of the trust root that signs releases.
   uint32_t version = 0;  ///< The package's own number within the epoch.
-  auto operator<=>(const SecurityVersion&) const = default;
+  auto operator<=>(const SecurityVersion&) const = default;  // NOLINT(modernize-use-nullptr): it has no 0
 };
 
 }  // namespace dipper::base

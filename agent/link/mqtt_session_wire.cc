@@ -9,7 +9,6 @@
 
 namespace dipper::link {
 
-using telemetry::TransportEvent;
 using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 

@@ -8,8 +8,6 @@
 
 namespace dipper::runtime {
 
-using base::Status;
-
 namespace {
 
 constexpr int64_t kLongestSleepNs = 100000000;        // the outbox wants a turn every 100 ms

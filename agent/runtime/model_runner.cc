@@ -3,8 +3,6 @@
 
 namespace dipper::runtime {
 
-using base::Status;
-
 namespace {
 
 constexpr uint64_t kTimedOneIn = 64;  // a clock read costs more than a prediction

@@ -60,7 +60,7 @@ base::Result<SlotFacts> Slot::Verify(SlotVerifier& verifier) {
   const auto header = ReadHeader();
   if (!header.ok()) return header.status() == Status::kNotFound ? Status::kDataLoss : header.status();
   for (int attempt = 1;; ++attempt) {
-    const auto facts = verifier.Verify(*partition_, layout_.package_offset, header->package_bytes);
+    auto facts = verifier.Verify(*partition_, layout_.package_offset, header->package_bytes);
     if (!facts.ok() && facts.status() == Status::kUnavailable && attempt < kVerifyAttempts) continue;
     const bool matches = facts.ok() && facts->digest == header->digest;
     if (!matches && facts.status() != Status::kUnavailable && attempt < kMismatchAttempts) continue;

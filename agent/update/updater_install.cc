@@ -122,9 +122,8 @@ void Updater::CopyBlocks() {
     } else if (package::VerifyBlock(install_.manifest, install_.have, stored) != Reason::None) {
       Refuse(Reason::BadBlock);
       return;
-    } else if (!base::Ok(writer_.Write(info.package_offset, stored))) {
-      reason = Reason::StorageError;
-    } else if (++install_.have % kBlocksABarrier == 0 && !base::Ok(store_.SyncStage())) {
+    } else if (!base::Ok(writer_.Write(info.package_offset, stored)) ||
+               (++install_.have % kBlocksABarrier == 0 && !base::Ok(store_.SyncStage()))) {
       reason = Reason::StorageError;
     }
     if (reason != Reason::None) {

@@ -147,6 +147,7 @@ void Provision(const ProvisionOptions& options) {
   const fleet::ProvisionResult result = fleet::Provision(&folder, rows, options.replace);
   if (!options.tars.empty()) {
     std::vector<std::string> ids;
+    ids.reserve(rows.size());
     for (const DeviceRow& row : rows) ids.push_back(row.id);
     fleet::WriteTars(folder, ids, options.tars);
   }

@@ -276,7 +276,8 @@ void ShowFile(const FileOptions& options) {
       continue;
     }
     for (const auto& [inner, inner_value] : value.items()) {
-      if (inner_value != "") fmt::print("{:<18}{} {}\n", key, inner, Plain(inner_value));
+      const bool empty = inner_value.is_string() && inner_value.get_ref<const std::string&>().empty();
+      if (!empty) fmt::print("{:<18}{} {}\n", key, inner, Plain(inner_value));
     }
   }
   Note("shown without asking who signed it; `dipper package verify` asks");

@@ -313,6 +313,7 @@ std::string Ends(const KeepOutcome& outcome) {
                                                       : "failed"];
   }
   std::vector<std::string> parts;
+  parts.reserve(counts.size());
   for (const auto& [end, count] : counts) parts.push_back(fmt::format("{} {}", count, end));
   return parts.empty() ? "none has ended" : fmt::format("{}", fmt::join(parts, ", "));
 }

@@ -16,7 +16,6 @@
 namespace dipper::cli {
 namespace {
 
-using telemetry::MessageKind;
 using State = WipedDevice::State;
 
 // As long as the broker may keep it for a device that is away.

@@ -118,4 +118,6 @@ int Run(int argc, char** argv) {
 }  // namespace
 }  // namespace dipper::cli
 
+// What can still throw is the telling of an error, when there is no memory left for its text.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) { return dipper::cli::Run(argc, argv); }

@@ -82,6 +82,7 @@ class Child {
     std::vector<std::string> texts = more_environment;
     for (char** at = environ; *at != nullptr; ++at) texts.emplace_back(*at);
     std::vector<char*> environment;
+    environment.reserve(texts.size() + 1);
     for (std::string& text : texts) environment.push_back(text.data());
     environment.push_back(nullptr);
     posix_spawn_file_actions_t actions;
@@ -181,7 +182,7 @@ class CommandSigner final : public Signer {
     Pipe out;
     const IgnorePipe ignore;
     Child child(command_, environment, in, out);
-    const std::string output = Exchange(input, in, out);
+    std::string output = Exchange(input, in, out);
     const int status = child.Wait();
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return output;
     const std::string how = WIFEXITED(status) ? fmt::format("exit status {}", WEXITSTATUS(status))

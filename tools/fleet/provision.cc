@@ -255,6 +255,7 @@ const Member& FindDevice(FleetFolder* folder, const std::string& id) {
   const auto found = devices.find(id);
   if (found != devices.end()) return found->second;
   std::vector<std::string> names;
+  names.reserve(devices.size());
   for (const auto& [name, device] : devices) names.push_back(name);
   throw Error(ExitCode::kNotFound, fmt::format("there is no device \"{}\" in {}{}", id, folder->path(),
                                                lab::Suggestion(id, names)));

@@ -31,7 +31,7 @@ DeskModel::DeskModel(const schema::SpecT& spec) : bytes_(CompileSpec(spec)) {
                 fmt::format("the spec is not acceptable: {} ({}){}", why, base::StatusName(parsed.status()),
                             parsed.status() == base::Status::kResourceExhausted ? BudgetText(bytes_) : ""));
   }
-  spec_ = std::make_unique<learn::Spec>(std::move(*parsed));
+  spec_ = std::make_unique<learn::Spec>(*parsed);
   memory_.resize(spec_->state_bytes() / sizeof(Unit));
 }
 
@@ -42,7 +42,7 @@ learn::Model DeskModel::Create() {
     throw Error(ExitCode::kFailure, fmt::format("cannot make a model of {} bytes here: {}", memory.size(),
                                                 base::StatusName(model.status())));
   }
-  return std::move(*model);
+  return *model;
 }
 
 learn::Model DeskModel::Attach(base::ByteView image) {
@@ -54,7 +54,7 @@ learn::Model DeskModel::Attach(base::ByteView image) {
     throw Error(ExitCode::kVerificationFailed, fmt::format("the image is not of this spec, or damaged ({})",
                                                            base::StatusName(model.status())));
   }
-  return std::move(*model);
+  return *model;
 }
 
 }  // namespace dipper::lab

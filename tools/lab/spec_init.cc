@@ -297,8 +297,8 @@ class Inference {
     schema::RollingT rolling;
     rolling.window = static_cast<uint16_t>(season.period);
     rolling.statistics = {schema::Statistic::Deviation};
-    for (uint16_t i = 0; i < spec().features.size(); ++i) {
-      if (!IsCategorical(spec().features[i])) rolling.inputs.push_back(i);
+    for (size_t i = 0; i < spec().features.size(); ++i) {
+      if (!IsCategorical(spec().features[i])) rolling.inputs.push_back(static_cast<uint16_t>(i));
     }
     const bool taken = options_.learner == "race" && 2 * spec().features.size() <= learn::kMaxInputs;
     Note("season: {} comes back after {} rows{}", fmt::join(where, ", "), season.period,

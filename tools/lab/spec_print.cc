@@ -78,11 +78,13 @@ class ParamPrinter {
   void Choices(const char* key, const std::vector<T>& values, const std::vector<std::string>& names,
                const char*) {
     std::vector<std::string> texts;
+    texts.reserve(values.size());
     for (const T value : values) texts.push_back(names[static_cast<size_t>(value)]);
     Line(key, QuotedList(texts));
   }
   void Numbers(const char* key, const std::vector<double>& values, const Range&) {
     std::vector<std::string> texts;
+    texts.reserve(values.size());
     for (const double value : values) texts.push_back(lab::Number(value));
     if (!texts.empty()) Line(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }

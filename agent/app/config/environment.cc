@@ -109,6 +109,7 @@ std::string UnknownName(const std::string& name, const std::vector<Variable>& va
     }
   }
   std::vector<std::string_view> names;
+  names.reserve(variables.size());
   for (const Variable& variable : variables) names.emplace_back(variable.name);
   const std::string_view near = base::ClosestName(name, names);
   std::string text = "no key of the configuration has this name";

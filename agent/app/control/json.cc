@@ -232,7 +232,7 @@ std::string EventJson(const store::Event& event) {
   alignas(16) std::array<uint8_t, store::kEventBytes> aligned{};
   std::copy(event.payload.begin(), event.payload.end(), aligned.begin());
   const auto mirror = telemetry::ToJson(base::ByteView(aligned).first(event.payload.size()), buffer);
-  const std::string head = Object("event", [&](JsonWriter& json) {
+  std::string head = Object("event", [&](JsonWriter& json) {
     PutUint(json, "log", event.sequence);
     json.Key("time_ns");
     json.Int(event.time_ns);

@@ -82,7 +82,7 @@ std::string ParseRequest(std::string_view line, ControlRequest* request) {
     const std::string_view word = TakeWord(&line);
     const size_t equals = word.find('=');
     if (equals == std::string_view::npos) return "an option without a value";
-    const std::string problem = ParseOption(word.substr(0, equals), word.substr(equals + 1), request);
+    std::string problem = ParseOption(word.substr(0, equals), word.substr(equals + 1), request);
     if (!problem.empty()) return problem;
   }
   return {};

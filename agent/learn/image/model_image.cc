@@ -105,7 +105,9 @@ class ImageChecker {
     }
     uint64_t last = 0;
     for (uint64_t i = 0; i < h.pending_count; ++i) {
-      const uint64_t place = (h.pending_head + i) % layout_.pending_capacity;
+      // Header() has found pending_count <= pending_capacity, so whoever is here divides by one at least.
+      const uint64_t place =
+          (h.pending_head + i) % layout_.pending_capacity;  // NOLINT(clang-analyzer-core.DivideZero)
       const auto e = base::Load<PendingEntry>(first + place * layout_.pending_entry_bytes);
       const bool rising =
           (i == 0 || e.id > last) && e.id <= h.last_id && e.sample < h.samples && e.learned <= h.learned;

@@ -12,7 +12,7 @@
 namespace dipper::learn {
 namespace {
 
-using namespace forest;
+using namespace forest;  // NOLINT(google-build-using-namespace): this learner's own layout
 using tree::kNone;
 
 // Of the trees' logistic leaf models, in turn: how fast to follow is a question that the votes decide.

@@ -324,7 +324,8 @@ bool ValidHeader(const PoolHeader& header, const PoolHeader& plan) {
   same.target_mean = header.target_mean;
   same.target_square = header.target_square;
   same.last_reclaim = header.last_reclaim;
-  return std::memcmp(&same, &header, sizeof same) == 0;
+  // Bit for bit is meant, and there is no padding.
+  return std::memcmp(&same, &header, sizeof same) == 0;  // NOLINT(bugprone-suspicious-memory-comparison)
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 namespace dipper::learn {
 namespace {
 
-using namespace bayes;
+using namespace bayes;  // NOLINT(google-build-using-namespace): this learner's own layout
 
 constexpr double kLargestWeight = 1e6;
 

@@ -6,7 +6,7 @@
 namespace dipper::learn {
 namespace {
 
-using namespace bayes;
+using namespace bayes;  // NOLINT(google-build-using-namespace): this learner's own layout
 
 bool InRange(double x, double least, double greatest) { return x >= least && x <= greatest; }
 

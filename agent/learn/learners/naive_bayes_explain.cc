@@ -10,7 +10,7 @@
 namespace dipper::learn {
 namespace {
 
-using namespace bayes;
+using namespace bayes;  // NOLINT(google-build-using-namespace): this learner's own layout
 
 constexpr double kUnseenScore = -1e300;  // of a class without labels; its probability is 0
 

@@ -223,7 +223,8 @@ void Rls::Forget() {
     const double grown = p.d[i] * growth;
     p.d[i] = grown < largest ? grown : largest;
   }
-  const uint32_t turn = static_cast<uint32_t>(head().labels % size);
+  const auto turn =
+      static_cast<uint32_t>(head().labels % size);  // NOLINT(clang-analyzer-core.DivideZero): inputs + 1
   alignas(16) double unit[kRoom] = {};
   alignas(16) double gain[kRoom];
   unit[turn] = 1.0;

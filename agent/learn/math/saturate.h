@@ -16,8 +16,8 @@ Int SaturatingToInt(double x) {
   static_assert(sizeof(Int) <= 8);
   if (IsNan(x)) return 0;
   // max + 1 is a power of two, so exact as a double for every width.
-  constexpr double kAbove =
-      2.0 * static_cast<double>(static_cast<uint64_t>(std::numeric_limits<Int>::max()) / 2 + 1);
+  constexpr uint64_t kHalf = static_cast<uint64_t>(std::numeric_limits<Int>::max()) / 2 + 1;
+  constexpr double kAbove = 2.0 * static_cast<double>(kHalf);
   constexpr double kLowest = static_cast<double>(std::numeric_limits<Int>::min());
   if (x >= kAbove) return std::numeric_limits<Int>::max();
   if (x <= kLowest) return std::numeric_limits<Int>::min();

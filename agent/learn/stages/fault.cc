@@ -43,7 +43,7 @@ void Misbehave(const FaultConfig& config, bool now, double* poison) {
       // Lost on purpose; written so that it is resident.
       void* volatile lost = std::malloc(config.value);
       if (lost != nullptr) std::memset(lost, 1, config.value);
-      return;
+      return;  // NOLINT(clang-analyzer-unix.Malloc)
     }
   }
 }

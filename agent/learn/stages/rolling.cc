@@ -250,7 +250,8 @@ class Window {
   }
 
   static bool IsNode(const Node* node, const Node& expected) {
-    return std::memcmp(node, &expected, sizeof(Node)) == 0;
+    // Bit for bit is meant, and there is no padding.
+    return std::memcmp(node, &expected, sizeof(Node)) == 0;  // NOLINT(bugprone-suspicious-memory-comparison)
   }
 
   // A block is complete: its chunks become suffixes of it.
