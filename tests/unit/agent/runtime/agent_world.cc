@@ -161,13 +161,11 @@ void World::Publish(const Release& release, uint64_t number, const std::string& 
   }
   retain(telemetry::ManifestTopic("plant", release.digest),
          package.first(static_cast<size_t>(header.head_bytes())));
-  retain(telemetry::OfferTopic("plant", telemetry::kEverybody, model), release.Offer(
-                                                                           number,
-                                                                           [&](schema::OfferT& offer) {
-                                                                             offer.model = model;
-                                                                             if (change) change(offer);
-                                                                           },
-                                                                           key));
+  const auto edit = [&](schema::OfferT& offer) {
+    offer.model = model;
+    if (change) change(offer);
+  };
+  retain(telemetry::OfferTopic("plant", telemetry::kEverybody, model), release.Offer(number, edit, key));
 }
 
 void World::PublishRoot(uint32_t version, base::ByteView document) {
@@ -258,6 +256,13 @@ json World::Metrics(size_t model) {
   const std::vector<json> all = MessagesOf(TopicKind::kMetrics, ids_[model]);
   DIPPER_CHECK(!all.empty());
   return all.back();
+}
+
+uint64_t World::DeviceMetric(const char* name) {
+  Metrics();
+  uint64_t value = 0;
+  for (const json& batch : MessagesOf(TopicKind::kMetrics, "")) value = batch.value(name, value);
+  return value;
 }
 
 }  // namespace dipper::runtime::test

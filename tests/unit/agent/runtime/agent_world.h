@@ -1,6 +1,5 @@
-// A whole device around the real Agent: models with updater and store on simulated media, one trust state, a
-// broker in memory with a watcher, a sensor that makes lines, and a clock that stands between two readings
-// unless told otherwise. Single-threaded.
+// A whole device around the real Agent: models with updater and store on simulated media, a broker in memory
+// with a watcher, a sensor that makes lines, a clock that stands unless told otherwise. Single-threaded.
 #pragma once
 
 #include <functional>
@@ -35,7 +34,6 @@ class TestClock final : public hal::Clock {
 };
 
 constexpr int64_t kMs = base::kMillisecondNs;
-
 /// The cell of a row: a sine with a little noise.
 std::string Wave(uint64_t row);
 
@@ -149,6 +147,8 @@ class World {
   std::vector<json> EventsOf(const std::string& model, const std::string& word) const;
   /// The model's metrics, sent now.
   json Metrics(size_t model = 0);
+  /// One of the device's, sent now or before: what has not changed is left out.
+  uint64_t DeviceMetric(const char* name);
 
   /// For encrypted packages, of every device made from now on; outlives them.
   static inline const package::GroupKeys* group_keys = nullptr;

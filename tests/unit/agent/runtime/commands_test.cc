@@ -26,13 +26,6 @@ class Commands : public ::testing::Test {
       world.Turn(0);
     }
   }
-  /// The device's, sent now or before: what has not changed is left out.
-  uint64_t Metric(const char* name) {
-    world.Metrics();
-    uint64_t value = 0;
-    for (const json& batch : world.MessagesOf(TopicKind::kMetrics, "")) value = batch.value(name, value);
-    return value;
-  }
   std::vector<json> Answers() { return world.Messages(TopicKind::kResponse); }
   std::vector<json> Told() { return world.EventsOf("", "command_refused"); }
   uint64_t Writes() { return world.boot().calls(hal::SimCall::kWrite); }
@@ -63,7 +56,7 @@ TEST_F(Commands, WhatNobodyHasSignedIsCountedAndSeldomTold) {
   ASSERT_EQ(Told().size(), kTold);
   EXPECT_EQ(Told()[0]["reason"], "unknown_key");
   EXPECT_NE(Told()[0]["detail"].get<std::string>().find("no key of the command role"), std::string::npos);
-  EXPECT_EQ(Metric("commands_refused_total"), 80U);
+  EXPECT_EQ(world.DeviceMetric("commands_refused_total"), 80U);
   // A minute later one more, which says how many were not told.
   world.clock.now_ns += base::EventLimit::kRefillNs;
   Send(changed, 2);
@@ -95,7 +88,7 @@ TEST_F(Commands, OneThatIsPlayedAgainAndAgainIsCheap) {
   EXPECT_EQ(Writes(), written);
   ASSERT_EQ(Told().size(), kTold);
   EXPECT_EQ(Told()[0]["detail"], "freeze, number 5: carried out before: answered again");
-  EXPECT_EQ(Metric("commands_refused_total"), 50U);
+  EXPECT_EQ(world.DeviceMetric("commands_refused_total"), 50U);
 }
 
 TEST_F(Commands, OldOnesAreRefusedCheaply) {
